@@ -1,0 +1,15 @@
+// Three projects: `unit` is pure and fast, `lab` needs root and real hosts, `e2e` drives the real Pulumi engine
+// against them. Lab and e2e files run one after the other: the hosts share two cores with whoever measures them.
+import { defineConfig } from "vitest/config";
+
+const realHosts = { fileParallelism: false, testTimeout: 180_000, hookTimeout: 300_000, teardownTimeout: 120_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/**/*.lab.test.ts", "test/**/*.e2e.test.ts"], testTimeout: 60_000 } },
+      { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...realHosts } },
+      { test: { name: "e2e", include: ["test/**/*.e2e.test.ts"], ...realHosts, testTimeout: 600_000 } },
+    ],
+  },
+});
