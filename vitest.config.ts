@@ -7,7 +7,14 @@ const realHosts = { fileParallelism: false, testTimeout: 180_000, hookTimeout: 3
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/**/*.lab.test.ts", "test/**/*.e2e.test.ts"], testTimeout: 60_000 } },
+      {
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/**/*.lab.test.ts", "test/**/*.e2e.test.ts"],
+          testTimeout: 60_000,
+        },
+      },
       { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...realHosts } },
       { test: { name: "e2e", include: ["test/**/*.e2e.test.ts"], ...realHosts, testTimeout: 600_000 } },
     ],

@@ -1,7 +1,9 @@
 // Entry of the Pulumi program. Plain JavaScript, so that an old Node answers with one line instead of a stack trace.
 const [major] = process.versions.node.split(".").map(Number);
 if (major < 24) {
-  console.error(`hotpair needs Node 24 or newer and was started with ${process.version}; run it as "npx hotpair up" (the project brings its own Node)`);
+  console.error(
+    `hotpair needs Node 24 or newer and was started with ${process.version}; run it as "npx hotpair up" (the project brings its own Node)`,
+  );
   process.exit(2);
 }
 await import("./index.ts");

@@ -1,0 +1,79 @@
+// What a drill measured, as it is kept: one JSON file per drill run under `evidence/<stack>/`, written by `infra/drill`,
+// read by the report and the policies. Schema-versioned; every number has its unit in its name; times of one run count
+// from the fault (`atMs`, negative before it).
+
+import type { FailureClassId } from "../model/failure.ts";
+import type { NodeId } from "../model/pair.ts";
+
+export const EVIDENCE_VERSION = 1;
+
+export interface Evidence {
+  readonly version: typeof EVIDENCE_VERSION;
+  readonly stack: string;
+  readonly scenario: string;
+  readonly failure: FailureClassId;
+  /** One sentence each: the fault, what must happen, what undoes it. */
+  readonly fault: string;
+  readonly expectation: string;
+  readonly undo: string;
+  /** ISO 8601, start of the drill. */
+  readonly startedAt: string;
+  /** Digest of what matters for timing and safety in the configuration. */
+  readonly configDigest: string;
+  /** hotpair and daemon versions on both nodes, e.g. `keepalived@node-a: 2.3.3`. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** Where it ran: `lab` faults come from outside, too. */
+  readonly place: "lab" | "servers";
+  readonly estimate: { readonly rtoLowerMs: number; readonly rtoUpperMs: number | "unbounded"; readonly rtoTarget: number | null; readonly formula: string };
+  readonly runs: readonly Run[];
+  /** Command that repeats it, e.g. `hotpair drill -s lab --scenario node-power-cut --runs 3`. */
+  readonly reproduce: string;
+}
+
+export interface Run {
+  readonly number: number;
+  readonly verdict: "passed" | "failed";
+  /** Why, one line per violated expectation; empty when passed. */
+  readonly reasons: readonly string[];
+  /** Unix milliseconds of the fault. */
+  readonly faultAt: number;
+  /** What each client saw. `direct` is the one that the RTO is measured with. */
+  readonly clients: Readonly<Record<"direct" | "persistent" | "beyondRouter", ClientResult | undefined>>;
+  readonly ownership: Ownership;
+  readonly log: readonly LogLine[];
+}
+
+export interface ClientResult {
+  readonly requests: number;
+  readonly failed: number;
+  /** Completed within the deadline but slower than 10 × the median before the fault. */
+  readonly slow: number;
+  /** From the scheduled start of the first failed request to the completion of the first success that 10 s without failure follow; 0 when none failed; null when service did not come back. */
+  readonly rtoMs: number | null;
+  /** The same, counted from the fault. */
+  readonly rtoFromFaultMs: number | null;
+  /** Each request around the fault: scheduled start, how long it took, whether it succeeded, who answered. Thinned far from the fault. */
+  readonly samples: readonly Sample[];
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+/** [atMs, tookMs, ok (1/0), answering node or ""] — a tuple, since a run has thousands. */
+export type Sample = readonly [number, number, 0 | 1, string];
+
+export interface Ownership {
+  /** Per VIP, who held it when; `untilMs` null: to the end of the observation. */
+  readonly spans: readonly { readonly vip: string; readonly node: NodeId; readonly fromMs: number; readonly untilMs: number | null }[];
+  /** Time during the observation with two owners, and with none, per VIP. */
+  readonly twoOwnersMs: Readonly<Record<string, number>>;
+  readonly noOwnerMs: Readonly<Record<string, number>>;
+  /** How exactly the nodes' clocks are known against the observer's; 0 in the lab (one clock). */
+  readonly clockErrorMs: number;
+}
+
+export interface LogLine {
+  readonly atMs: number;
+  readonly node: string;
+  readonly source: string;
+  readonly text: string;
+}

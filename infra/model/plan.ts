@@ -1,0 +1,74 @@
+// What each node must look like: pure data, made by the services, read by components, render, drift and policy.
+
+import type { Finding } from "./finding.ts";
+import type { NodeId, Pair, SecretRef } from "./pair.ts";
+import type { TimingTerm } from "./timing.ts";
+
+/** Text with secrets as references; the values join in `infra/components` and nowhere else. */
+export type Content = string | readonly (string | SecretRef)[];
+
+/** What a changed file needs before the daemon uses it. `unit` is a systemd unit name. */
+export type OnChange = { readonly action: "none" } | { readonly action: "reload" | "restart"; readonly unit: string };
+
+export interface PlannedFile {
+  /** Absolute path below /etc, /usr/lib/hotpair, /usr/lib/systemd or /var/lib/hotpair. */
+  readonly path: string;
+  readonly owner: string;
+  readonly group: string;
+  /** Four octal digits, e.g. `0644`. */
+  readonly mode: string;
+  readonly content: Content;
+  /** Secret files are shown as "changed", never with their content. */
+  readonly secret: boolean;
+  readonly onChange: OnChange;
+}
+
+/** A real parser that must accept the staged files before one of them is installed. It sees them at their final paths. */
+export interface Validator {
+  readonly name: string;
+  /** Runs only when the plan carries a file with one of these path prefixes. */
+  readonly covers: readonly string[];
+  /** POSIX shell command; exit code 0 accepts. Its output is the error text that the user reads. */
+  readonly command: string;
+}
+
+/** Must hold within its deadline after a change, or the change is rolled back. */
+export interface HealthCheck {
+  readonly name: string;
+  readonly command: string;
+  readonly deadlineSeconds: number;
+}
+
+/** A systemd unit that must be enabled and running (or, with `running: false`, enabled only). */
+export interface PlannedUnit {
+  readonly name: string;
+  readonly running: boolean;
+  /** A restart of this unit moves the active role: hand over to the peer first. */
+  readonly holdsRole: boolean;
+}
+
+export interface Contribution {
+  readonly packages: readonly string[];
+  readonly files: readonly PlannedFile[];
+  readonly units: readonly PlannedUnit[];
+  readonly validators: readonly Validator[];
+  readonly health: readonly HealthCheck[];
+}
+
+export interface Service {
+  readonly name: string;
+  /** undefined when the pair does not use the service. */
+  plan(pair: Pair, node: NodeId): Contribution | undefined;
+  /** What it adds to detection, decision and recovery, per failure class. */
+  timing(pair: Pair): readonly TimingTerm[];
+  findings(pair: Pair): readonly Finding[];
+}
+
+/** Everything about one node, in the order in which it is applied. Paths are unique and sorted. */
+export interface NodePlan extends Contribution {
+  readonly node: NodeId;
+  readonly name: string;
+  /** Addresses whose presence makes this node active. */
+  readonly vips: readonly { readonly name: string; readonly address: string; readonly interface: string }[];
+  readonly installPackages: boolean;
+}

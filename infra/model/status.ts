@@ -1,0 +1,62 @@
+// What a node says of itself: the JSON that `hotpair-arbiter status` prints on a server and every reader above shares.
+// Field names are the wire format; the arbiter (Python) writes exactly these.
+
+import type { NetworkName } from "./pair.ts";
+
+export interface NodeStatus {
+  readonly version: 1;
+  readonly node: string;
+  /** Unix milliseconds of the node's clock. */
+  readonly at: number;
+  readonly uptimeMs: number;
+  readonly vips: readonly VipStatus[];
+  readonly daemons: readonly DaemonStatus[];
+  /** undefined on the wire is null: the arbiter does not run. */
+  readonly arbiter: { readonly running: boolean; readonly sinceMs: number; readonly sharedDigest: string } | null;
+  readonly peer: {
+    /** Milliseconds since the last authentic beacon per network; null: never heard. */
+    readonly heardMsAgo: Readonly<Partial<Record<NetworkName, number | null>>>;
+    readonly advertMsAgo: Readonly<Record<string, number | null>>;
+    readonly vips: readonly { readonly name: string; readonly held: boolean; readonly state: VrrpState }[];
+    readonly healthy: boolean;
+    readonly maintenance: boolean;
+  } | null;
+  readonly maintenance: boolean;
+  /** The latest entries of the audit file, newest last. */
+  readonly lastChanges: readonly StateChange[];
+  /** HAProxy's view of its servers. */
+  readonly backends: readonly {
+    readonly backend: string;
+    readonly server: string;
+    readonly up: boolean;
+    readonly detail: string;
+  }[];
+  readonly manifest: { readonly resource: string; readonly digest: string; readonly appliedAt: number } | null;
+}
+
+export type VrrpState = "master" | "backup" | "fault" | "stopped" | "unknown";
+
+export interface VipStatus {
+  readonly name: string;
+  readonly address: string;
+  /** The address is on the interface: the fact that matters. */
+  readonly held: boolean;
+  readonly state: VrrpState;
+  readonly gate: { readonly closed: boolean; readonly reason: string };
+}
+
+export interface DaemonStatus {
+  readonly name: string;
+  readonly state: "running" | "stopped" | "failed" | "hung";
+  readonly detail: string;
+}
+
+/** One line of /var/log/hotpair/audit.log: every state change, with its reason. */
+export interface StateChange {
+  /** Unix milliseconds. */
+  readonly at: number;
+  readonly vip: string;
+  readonly from: VrrpState;
+  readonly to: VrrpState;
+  readonly reason: string;
+}
