@@ -1,11 +1,13 @@
 // Three projects: `unit` is pure and fast, `lab` needs root and real hosts, `e2e` drives the real Pulumi engine
-// against them. Lab and e2e files run one after the other: the hosts share two cores with whoever measures them.
+// against them. They run one after the other, and lab and e2e file by file: the hosts share the machine's cores with
+// whoever measures them.
 import { defineConfig } from "vitest/config";
 
 const realHosts = { fileParallelism: false, testTimeout: 180_000, hookTimeout: 300_000, teardownTimeout: 120_000 };
 
 export default defineConfig({
   test: {
+    reporters: ["default", "./test/plain-count.ts"],
     projects: [
       {
         test: {
@@ -13,10 +15,19 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/**/*.lab.test.ts", "test/**/*.e2e.test.ts"],
           testTimeout: 60_000,
+          sequence: { groupOrder: 0 },
         },
       },
-      { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...realHosts } },
-      { test: { name: "e2e", include: ["test/**/*.e2e.test.ts"], ...realHosts, testTimeout: 600_000 } },
+      { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...realHosts, sequence: { groupOrder: 1 } } },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/**/*.e2e.test.ts"],
+          ...realHosts,
+          testTimeout: 600_000,
+          sequence: { groupOrder: 2 },
+        },
+      },
     ],
   },
 });
