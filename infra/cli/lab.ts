@@ -1,0 +1,200 @@
+// `hotpair lab …`: two real hosts on this machine. Thin: everything that it does is in infra/lab.
+
+import { spawn } from "node:child_process";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { powerCut, powerOn } from "../lab/faults.ts";
+import {
+  consolePrefix,
+  ensureImage,
+  findLab,
+  type HostName,
+  type ImageVariant,
+  type Lab,
+  labDown,
+  labNames,
+  labUp,
+} from "../lab/lab.ts";
+import { hostNames, networks } from "../lab/layout.ts";
+import { requireLabMachine } from "../lab/requirements.ts";
+import { UserError } from "../model/errors.ts";
+
+interface Named {
+  name: string;
+}
+
+export function register(program: Command): void {
+  const lab = program.command("lab").description("two real hosts on this machine, to try hotpair and to break it");
+
+  lab
+    .command("up")
+    .description("start two Debian hosts with their networks; builds their image the first time")
+    .addOption(nameOption())
+    .addOption(
+      new Option("--image <variant>", "bare: a fresh server; ready: keepalived, HAProxy and nginx are installed")
+        .choices(["bare", "ready"])
+        .default("bare"),
+    )
+    .option("--json", "print the lab as JSON", false)
+    .action(async (options: Named & { image: ImageVariant; json: boolean }) => {
+      const started = Date.now();
+      const up = await labUp({ name: options.name, image: options.image, onStep: announce });
+      announce(`lab ${up.name} is up after ${((Date.now() - started) / 1000).toFixed(1)} s`);
+      console.log(options.json ? json(up) : summary(up));
+    });
+
+  lab
+    .command("down")
+    .description("remove a lab and everything that belongs to it")
+    .addOption(nameOption())
+    .option("--all", "every lab in this cache directory", false)
+    .action(async (options: Named & { all: boolean }) => {
+      for (const name of options.all ? await labNames() : [options.name]) {
+        await labDown(name);
+        announce(`lab ${name} is down`);
+      }
+    });
+
+  lab
+    .command("status")
+    .description("the labs of this cache directory and their hosts")
+    .option("--json", "print JSON", false)
+    .action(async (options: { json: boolean }) => {
+      const names = await labNames();
+      const labs = names.map((name) => findLab(name)).filter((one) => one !== undefined);
+      const broken = names.filter((name) => !labs.some((one) => one.name === name));
+      if (options.json) return console.log(JSON.stringify(labs.map(describe), undefined, 2));
+      if (names.length === 0) console.log("no lab is up: hotpair lab up");
+      for (const one of labs) console.log(summary(one));
+      for (const name of broken) console.log(`lab ${name} is incomplete: hotpair lab down --name ${name}`);
+    });
+
+  lab
+    .command("ssh")
+    .description("a shell on a host, over SSH")
+    .argument("<node>", hostNames.join(" or "), asHost)
+    .argument("[command...]", "a command instead of a shell")
+    .addOption(nameOption())
+    .passThroughOptions()
+    .action(async (node: HostName, words: string[], options: Named) => {
+      const { keyFile, hosts } = requireLab(options.name);
+      const { ssh } = hosts[node];
+      // The key is derived from published words, so there is nothing to pin it with but itself: see infra/lab/keys.ts.
+      const known = `${ssh.host} ${ssh.hostKey}`;
+      await become([
+        "ssh",
+        "-i",
+        keyFile,
+        ...["IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=/dev/null"].flatMap(asOption),
+        ...["UserKnownHostsFile=/dev/null", `KnownHostsCommand=/bin/echo ${known}`, "LogLevel=ERROR"].flatMap(asOption),
+        ...asOption(`HostKeyAlias=${ssh.host}`),
+        `${ssh.user}@${ssh.host}`,
+        ...words,
+      ]);
+    });
+
+  lab
+    .command("exec")
+    .description("run a command inside a host as its console would, without its network")
+    .usage("[options] <node> -- <command...>")
+    .argument("<node>", hostNames.join(" or "), asHost)
+    .argument("<command...>", "the command and its arguments")
+    .addOption(nameOption())
+    .passThroughOptions()
+    .action(async (node: HostName, words: string[], options: Named) => {
+      // Commander leaves a "--" behind the first word in place.
+      const argv = words[0] === "--" ? words.slice(1) : words;
+      await become([...consolePrefix(requireLab(options.name), node), ...argv]);
+    });
+
+  lab
+    .command("image")
+    .description("build the hosts' images, unless they are in the cache")
+    .action(async () => {
+      await requireLabMachine();
+      announce(`image is there: ${await ensureImage("bare", { onStep: announce })}`);
+    });
+
+  lab
+    .command("power-cut")
+    .description("cut a host's power: no goodbye, and what was not synced to its disk is lost")
+    .argument("<node>", hostNames.join(" or "), asHost)
+    .addOption(nameOption())
+    .action(async (node: HostName, options: Named) => {
+      const { at } = await powerCut(requireLab(options.name), node);
+      announce(`${node} lost power at ${new Date(at).toISOString()}`);
+    });
+
+  lab
+    .command("power-on")
+    .description("power a host on and wait until it accepts SSH")
+    .argument("<node>", hostNames.join(" or "), asHost)
+    .addOption(nameOption())
+    .action(async (node: HostName, options: Named) => {
+      await powerOn(requireLab(options.name), node);
+      announce(`${node} is on`);
+    });
+}
+
+function nameOption(): Option {
+  return new Option("--name <name>", "which lab").default("default");
+}
+
+function asHost(word: string): HostName {
+  const host = hostNames.find((one) => one === word);
+  if (!host) throw new InvalidArgumentError(`expected ${hostNames.join(" or ")}.`);
+  return host;
+}
+
+function asOption(setting: string): string[] {
+  return ["-o", setting];
+}
+
+function requireLab(name: string): Lab {
+  const lab = findLab(name);
+  if (lab) return lab;
+  throw new UserError(`lab ${name} is not up: hotpair lab up${name === "default" ? "" : ` --name ${name}`}`);
+}
+
+// Progress goes to standard error, so that standard output carries the result alone.
+function announce(text: string): void {
+  console.error(text);
+}
+
+function describe(lab: Lab) {
+  const { name, index, image, stateDir, keyFile, hosts, namespaces } = lab;
+  const described = hostNames.map((host) => {
+    const { address, interface: interfaces, hostKey, pid } = hosts[host];
+    return { name: host, power: pid === undefined ? "off" : "on", pid: pid ?? null, address, interfaces, hostKey };
+  });
+  return { name, index, image, stateDir, keyFile, namespaces, hosts: described };
+}
+
+function json(lab: Lab): string {
+  return JSON.stringify(describe(lab), undefined, 2);
+}
+
+function summary(lab: Lab): string {
+  const lines = [`lab ${lab.name} (image ${lab.image}, state in ${lab.stateDir})`];
+  for (const host of hostNames) {
+    const { pid, address } = lab.hosts[host];
+    const addresses = networks.map((network) => `${network} ${address[network]}`).join(", ");
+    lines.push(`  ${host}  ${pid === undefined ? "off" : "on "}  ${addresses}`);
+  }
+  lines.push(`  client ${lab.prefix("public")}.50 in namespace ${lab.namespaces.client}`);
+  lines.push(`  remote client ${lab.prefix("remote")}.50 in namespace ${lab.namespaces.remote}, behind a router`);
+  return lines.join("\n");
+}
+
+/** Runs a program with this terminal and ends with its exit code. */
+async function become(argv: string[]): Promise<void> {
+  const [program = "", ...args] = argv;
+  const child = spawn(program, args, { stdio: "inherit" });
+  // Ctrl-C is for the program; this process ends when it does.
+  const ignore = () => undefined;
+  process.on("SIGINT", ignore);
+  process.exitCode = await new Promise<number>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+  process.off("SIGINT", ignore);
+}

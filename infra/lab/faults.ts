@@ -1,0 +1,169 @@
+// Faults from outside a host: power, cables and lost frames. Each may be given a time after which it undoes itself; that
+// undo is armed before the fault, as a process of its own, so it happens even when the process that asked for it dies.
+
+import { spawn } from "node:child_process";
+import { openSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { UserError } from "../model/errors.ts";
+import { CommandError, command, quoteArguments } from "./command.ts";
+import { bootCommand, hostReady, type Lab, startHost } from "./lab.ts";
+import { type HostName, interfaceOf, type Network, networks, processMarker } from "./layout.ts";
+import { hostKeeper, kill, processesWith } from "./processes.ts";
+
+export interface FaultOptions {
+  /** Milliseconds from the fault until it is undone by itself; without it, it stays until it is undone or the lab ends. */
+  undoAfterMs?: number;
+}
+
+/** Who can be cut off from whom on a network. All but the hosts are on the public network only. */
+export type Party = HostName | "client" | "intruder" | "router" | "machine";
+
+/**
+ * Cuts a host's power. In this order: from one instant on no frame of it passes any switch, what it had not synced to its
+ * disk is dropped, every process of it is killed, its links lose carrier. Resolves when the host is off.
+ * `at` is the wall clock (milliseconds) right before the cut was handed to the kernel, `latest` right after.
+ */
+export async function powerCut(
+  lab: Lab,
+  host: HostName,
+  options: FaultOptions = {},
+): Promise<{ at: number; latest: number }> {
+  const keeper = hostKeeper(lab, host);
+  const init = lab.hosts[host].pid;
+  if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
+  arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
+  const at = now();
+  await command(inHosts(lab, ["nft", "-f", "-"]), { input: silence(host, portsOf(host)) });
+  const latest = now();
+  await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
+  kill(init);
+  while (hostKeeper(lab, host) !== undefined) await sleep(5);
+  return { at, latest };
+}
+
+/** Powers a host on and waits until it accepts SSH. `delayNetworkMs` keeps its switch ports down for that long. */
+export async function powerOn(lab: Lab, host: HostName, options: { delayNetworkMs?: number } = {}): Promise<void> {
+  disarm(lab, `power ${host}`);
+  await startHost(lab, host, options);
+  await hostReady(lab, host);
+}
+
+/** Pulls or plugs the cable between a host and the switch of a network: the host sees the carrier go or come. */
+export async function setLink(
+  lab: Lab,
+  host: HostName,
+  network: Network,
+  up: boolean,
+  options: FaultOptions = {},
+): Promise<void> {
+  const port = interfaceOf(host, network);
+  const flag = join(lab.stateDir, "pulled", port);
+  const plug = inHosts(lab, ["ip", "link", "set", port, "up"]);
+  disarm(lab, `link ${port}`);
+  if (up) {
+    rmSync(flag, { force: true });
+    await command(plug);
+    return;
+  }
+  arm(lab, `link ${port}`, options.undoAfterMs, `rm -f ${quoteArguments([flag])}; ${quoteArguments(plug)}`);
+  writeFileSync(flag, "");
+  await command(inHosts(lab, ["ip", "link", "set", port, "down"]));
+}
+
+/** Loses every frame that goes from one party to another on a network, in that direction only. */
+export async function dropTraffic(
+  lab: Lab,
+  from: Party,
+  to: Party,
+  network: Network,
+  options: FaultOptions = {},
+): Promise<void> {
+  const [source, target] = [portOf(from, network), portOf(to, network)];
+  const table = `drop-${source}-${target}`;
+  disarm(lab, table);
+  const undo = inHosts(lab, ["nft", "destroy", "table", "bridge", table]);
+  arm(lab, table, options.undoAfterMs, quoteArguments(undo));
+  const rule = `iifname "${source}" oifname "${target}" drop`;
+  const chain = `chain forward { type filter hook forward priority 0; ${rule}; }`;
+  await command(inHosts(lab, ["nft", "-f", "-"]), {
+    input: `add table bridge ${table}\ndelete table bridge ${table}\ntable bridge ${table} { ${chain} }\n`,
+  });
+}
+
+/** Ends every `dropTraffic` of the lab. */
+export async function clearDrops(lab: Lab): Promise<void> {
+  const tables = await command(inHosts(lab, ["nft", "list", "tables", "bridge"]));
+  for (const [, table = ""] of tables.matchAll(/table bridge (drop-\S+)/g)) {
+    disarm(lab, table);
+    await command(inHosts(lab, ["nft", "destroy", "table", "bridge", table]));
+  }
+}
+
+// --- how ---------------------------------------------------------------------------------------------------------
+
+function inHosts(lab: Lab, argv: string[]): string[] {
+  return ["nsenter", `--net=/run/netns/${lab.namespaces.hosts}`, "--", ...argv];
+}
+
+function portsOf(host: HostName): string[] {
+  return networks.map((network) => interfaceOf(host, network));
+}
+
+function portOf(party: Party, network: Network): string {
+  if (party === "node-a" || party === "node-b") return interfaceOf(party, network);
+  if (network === "public") return party;
+  throw new Error(`${party} is on the public network only, not on ${network}`);
+}
+
+/** One transaction for all ports: a power cut does not take the heartbeat before the public network. */
+function silence(host: HostName, ports: string[]): string {
+  const set = `{ ${ports.map((port) => `"${port}"`).join(", ")} }`;
+  return [
+    `table bridge cut-${host} {`,
+    `  chain in { type filter hook prerouting priority -300; iifname ${set} drop; }`,
+    `  chain out { type filter hook postrouting priority 300; oifname ${set} drop; }`,
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** Shuts the file system down without writing anything more, as a power cut does: FS_IOC_SHUTDOWN, no log flush. */
+async function dropUnsynced(mountPoint: string): Promise<void> {
+  // _IOR('X', 125, __u32) with EXT4_GOING_FLAGS_NOLOGFLUSH = 2 (Linux, fs/ext4/ext4.h). Node has no ioctl.
+  const program =
+    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!\\n"; ioctl($d, 0x8004587d, pack("L", 2)) or die "$!\\n"';
+  try {
+    await command(["perl", "-e", program, mountPoint]);
+  } catch (error) {
+    // The host may have gone off by itself in this very moment.
+    if (!(error instanceof CommandError)) throw error;
+  }
+}
+
+/** Starts the undo of a fault, to run at its time whatever becomes of this process. */
+function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string): void {
+  if (afterMs === undefined) return;
+  const log = openSync(join(lab.stateDir, "undo.log"), "a", 0o600);
+  const script = `sleep "$3"; ${undo}`;
+  const words = [processMarker(lab.stateDir), undoWord(lab, fault), String(afterMs / 1000)];
+  const child = spawn("sh", ["-c", script, "undo", ...words], {
+    detached: true,
+    cwd: "/",
+    stdio: ["ignore", log, log],
+    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
+  });
+  child.unref();
+}
+
+function disarm(lab: Lab, fault: string): void {
+  for (const pid of processesWith(undoWord(lab, fault))) kill(pid);
+}
+
+function undoWord(lab: Lab, fault: string): string {
+  return `hotpair-undo:${lab.index}:${fault.replaceAll(" ", "-")}`;
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}

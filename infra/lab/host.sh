@@ -1,0 +1,74 @@
+#!/bin/sh
+# Keeps one lab host running: mounts its disk, gives it a fresh network stack per boot, boots it with systemd-nspawn and
+# boots it again when it asks for a reboot. Started by the lab in a mount namespace of its own, so that every mount goes
+# away with the last process in it, whatever killed that process.
+#
+# usage: host.sh hotpair-lab:STATE_DIR NODE [NETWORK_DELAY_SECONDS]
+#
+# STATE_DIR/NODE/host.conf sets: INDEX HOSTS_NETNS IMAGE PORTS ("interface:bridge:mac ..."). The network delay keeps the
+# switch ports down for that long at the first boot, as a slow switch does.
+set -eu
+
+state=${1#hotpair-lab:}
+node=$2
+delay=${3:-0}
+dir=$state/$node
+# shellcheck source=/dev/null
+. "$dir/host.conf"
+
+# A real Debian 13 has the unified control group hierarchy, so the host gets one even where this machine uses version 1.
+if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+fi
+group=/sys/fs/cgroup/hotpair-lab/$INDEX/$node
+mkdir -p "$group"
+echo $$ > "$group/cgroup.procs"
+
+# nspawn leaves directories and lock files there; a tmpfs takes them along.
+mkdir -p /run/systemd/nspawn
+mount -t tmpfs tmpfs /run/systemd/nspawn
+
+mkdir -p "$dir/disk" "$dir/root"
+mount -t ext4 -o loop,discard "$dir/disk.img" "$dir/disk"
+mkdir -p "$dir/disk/upper" "$dir/disk/work"
+chmod 755 "$dir/disk/upper"
+mount -t overlay -o "lowerdir=$dir/seed:$IMAGE,upperdir=$dir/disk/upper,workdir=$dir/disk/work" overlay "$dir/root"
+
+# Runs in the new network namespace of this boot.
+# shellcheck disable=SC2016
+boot='
+set -eu
+hosts() { nsenter --net="/run/netns/$HOSTS_NETNS" "$@"; }
+hosts nft delete table bridge "cut-$node" 2> /dev/null || :
+for port in $PORTS; do
+  interface=${port%%:*}; rest=${port#*:}; bridge=${rest%%:*}; mac=${rest#*:}
+  # The previous boot may still be in its last moments and hold the name.
+  hosts ip link delete "$interface" 2> /dev/null || :
+  ip link add "$interface" address "$mac" type veth peer name "$interface" netns "$HOSTS_NETNS"
+  hosts ip link set "$interface" master "$bridge"
+  hosts bridge link set dev "$interface" learning on flood on
+done
+plug() {
+  for port in $PORTS; do
+    # A cable that was pulled stays pulled over a reboot.
+    [ -e "$state/pulled/${port%%:*}" ] || hosts ip link set "${port%%:*}" up
+  done
+}
+if [ "$delay" = 0 ]; then plug; else (sleep "$delay"; plug) > /dev/null 2>&1 & fi
+# With a namespace by path nspawn would leave /proc/sys/net read-only; a server sets its own network sysctls.
+export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
+exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$dir/root" \
+  --machine="hotpair$INDEX-$node" --hostname="$node" --network-namespace-path=/proc/self/ns/net \
+  --capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_NICE --drop-capability=CAP_SYS_TIME \
+  --resolv-conf=off --timezone=off --link-journal=no --kill-signal=SIGRTMIN+3
+'
+export state node dir delay INDEX HOSTS_NETNS PORTS
+
+while :; do
+  code=0
+  unshare --net sh -c "$boot" || code=$?
+  delay=0
+  # systemd-nspawn(1): 133 says that the host wants to boot again.
+  [ "$code" = 133 ] || break
+done
+exit "$code"

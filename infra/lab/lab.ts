@@ -1,0 +1,469 @@
+// The lab's public face: two real Debian hosts on this machine, with their networks and clients, up, down and found
+// again. Faults from outside are in faults.ts; what a lab is called and addressed by is in layout.ts.
+
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { UserError } from "../model/errors.ts";
+import type { SshTarget } from "../ssh/target.ts";
+import { command } from "./command.ts";
+import { ensureImage, type ImageVariant } from "./image.ts";
+import { clientKeyPair, hostKeyPair } from "./keys.ts";
+import {
+  addressOf,
+  cgroupOf,
+  type HostName,
+  hostNames,
+  interfaceOf,
+  labsDirectory,
+  macOf,
+  maximumLabs,
+  type Namespaces,
+  type Network,
+  namespacesOf,
+  networks,
+  prefixOf,
+  processMarker,
+  publicOctet,
+  type Segment,
+  stateDirectoryOf,
+} from "./layout.ts";
+import { withLock } from "./lock.ts";
+import { createNetwork, networkExists, removeNetwork } from "./network.ts";
+import { hostInit, hostKeeper, killLabProcesses } from "./processes.ts";
+import { requireLabMachine } from "./requirements.ts";
+
+export type { ImageVariant } from "./image.ts";
+export { ensureImage } from "./image.ts";
+export type { HostName, Namespaces, Network, Segment } from "./layout.ts";
+
+export interface LabHost {
+  name: HostName;
+  /** IPv4, without prefix length (it is 24 everywhere). */
+  address: Record<Network, string>;
+  /** Interface names inside the host. */
+  interface: Record<Network, string>;
+  /** "ssh-ed25519 AAAA…" */
+  hostKey: string;
+  /** As root, over the public network, with the lab's key. */
+  ssh: SshTarget;
+  /** The host's first process as this machine numbers it; undefined while the host is off. Read anew at each access. */
+  readonly pid: number | undefined;
+}
+
+export interface Lab {
+  name: string;
+  index: number;
+  image: ImageVariant;
+  stateDir: string;
+  /** Private key that root and ops accept on both hosts. */
+  keyFile: string;
+  hosts: Record<HostName, LabHost>;
+  namespaces: Namespaces;
+  /** First three octets of a network, e.g. "198.18.0". */
+  prefix(network: Segment): string;
+}
+
+export interface LabUpOptions {
+  /** Default "default". */
+  name?: string;
+  /** Default "bare". */
+  image?: ImageVariant;
+  /** Size of each host's disk in bytes, default 4 GiB; the file is sparse. */
+  diskBytes?: number;
+  /** One line per step, for a person who waits. */
+  onStep?: (text: string) => void;
+}
+
+/** What `lab.json` in the state directory holds. Written when the index is taken; `complete` once both hosts answered. */
+interface LabRecord {
+  name: string;
+  index: number;
+  image: ImageVariant;
+  complete: boolean;
+}
+
+const bootDeadlineMs = 60_000;
+/** Claims of lab indexes. On a file system that a reboot of the machine empties, as it does the namespaces. */
+const claimsDirectory = "/run/hotpair-lab";
+
+/**
+ * Brings a lab up and waits until both hosts accept SSH. A lab that is up already is returned as it is, a host of it that
+ * is off is powered on, and the remains of an interrupted attempt are removed first.
+ */
+export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
+  const name = checkedName(options.name ?? "default");
+  const image = options.image ?? "bare";
+  const say = options.onStep ?? (() => undefined);
+  await requireLabMachine();
+  const lower = await ensureImage(image, { onStep: say });
+
+  return withLock(`lab ${stateDirectoryOf(name)}`, 120_000, async () => {
+    const there = findLab(name);
+    if (there) {
+      if (there.image !== image) {
+        throw new UserError(
+          `lab ${name} is up with image "${there.image}", and "${image}" was asked for: take it down first (hotpair lab down --name ${name})`,
+        );
+      }
+      await Promise.all(hostNames.map((host) => startHost(there, host)));
+      await Promise.all(hostNames.map((host) => hostReady(there, host)));
+      return there;
+    }
+    await removeLab(name);
+    const stateDir = stateDirectoryOf(name);
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
+    const index = claimIndex(name, stateDir);
+    const record: LabRecord = { name, index, image, complete: false };
+    await writeRecord(stateDir, record);
+    const lab = describe(record);
+    try {
+      say(`network: ${lab.prefix("public")}.0/24 and the two beside it`);
+      await createNetwork(index);
+      await writeFile(lab.keyFile, clientKeyPair(index).privateKey, { mode: 0o600 });
+      await mkdir(join(stateDir, "pulled"));
+      say(`hosts: ${hostNames.join(" and ")} boot from image ${image}`);
+      await Promise.all(
+        hostNames.map(async (host) => {
+          await prepareHost(lab, host, lower, options.diskBytes ?? 4 * 1024 ** 3);
+          await startHost(lab, host);
+          await hostReady(lab, host);
+        }),
+      );
+      await writeRecord(stateDir, { ...record, complete: true });
+    } catch (error) {
+      await removeLab(name);
+      throw error;
+    }
+    return lab;
+  });
+}
+
+/** Removes a lab and everything that belongs to it. Does nothing when there is none. */
+export async function labDown(name = "default"): Promise<void> {
+  checkedName(name);
+  if (process.getuid?.() !== 0) await requireLabMachine();
+  await withLock(`lab ${stateDirectoryOf(name)}`, 120_000, () => removeLab(name));
+}
+
+/** The lab of this name if it is up, else undefined. */
+export function findLab(name = "default"): Lab | undefined {
+  const record = readRecord(stateDirectoryOf(checkedName(name)));
+  // After a reboot of this machine the state directory is still there, and nothing else is.
+  return record?.complete && networkExists(record.index) ? describe(record) : undefined;
+}
+
+/** Names of all labs that have left anything in the state directory, complete or not. */
+export async function labNames(): Promise<string[]> {
+  const entries = await readdir(labsDirectory(), { withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => entry.name)
+    .sort();
+}
+
+/** Starts a program in one of the lab's namespaces. It ends with the lab at the latest. */
+export function runIn(namespace: string, argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
+  return spawn("nsenter", [`--net=/run/netns/${namespace}`, "--", ...argv], options);
+}
+
+/**
+ * Runs a command inside a host without its network, as its console would, and resolves to standard output.
+ * Rejects with CommandError when it fails, with UserError when the host is off.
+ */
+export function consoleRun(lab: Lab, host: HostName, argv: readonly string[], input?: string): Promise<string> {
+  return command([...consolePrefix(lab, host), ...argv], input === undefined ? {} : { input });
+}
+
+/** The words that, put before a command line, run it inside the host. */
+export function consolePrefix(lab: Lab, host: HostName): string[] {
+  const pid = lab.hosts[host].pid;
+  if (pid === undefined) {
+    throw new UserError(`${host} of lab ${lab.name} is off: hotpair lab power-on ${host} --name ${lab.name}`);
+  }
+  const spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"];
+  const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  return ["nsenter", `--target=${pid}`, ...spaces, "--", "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8"];
+}
+
+/** Powers a host on unless it runs. Returns at once; `hostReady` waits. */
+export async function startHost(lab: Lab, host: HostName, options: { delayNetworkMs?: number } = {}): Promise<void> {
+  if (hostKeeper(lab, host) !== undefined) return;
+  const log = openSync(join(lab.stateDir, host, "console.log"), "a", 0o600);
+  const [program = "", ...args] = bootCommand(lab.stateDir, host, options.delayNetworkMs);
+  const child = spawn(program, args, {
+    detached: true,
+    cwd: "/",
+    stdio: ["ignore", log, log],
+    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
+  });
+  child.unref();
+}
+
+/** The command line that powers a host on and stays until it is off. */
+export function bootCommand(stateDir: string, host: HostName, delayNetworkMs = 0): string[] {
+  const script = join(import.meta.dirname, "host.sh");
+  const delay = String(delayNetworkMs / 1000);
+  return ["unshare", "--mount", "--propagation", "private", "sh", script, processMarker(stateDir), host, delay];
+}
+
+/** Resolves when the host's SSH server greets and lets ordinary users in. */
+export async function hostReady(lab: Lab, host: HostName): Promise<void> {
+  const deadline = Date.now() + bootDeadlineMs;
+  while (!((await greets(lab.hosts[host].address.public)) && loginsAllowed(lab, host))) {
+    const off = hostKeeper(lab, host) === undefined;
+    if (off || Date.now() > deadline) {
+      const log = await readFile(join(lab.stateDir, host, "console.log"), "utf8").catch(() => "");
+      throw new UserError(
+        `${host} of lab ${lab.name} ${off ? "went off while it booted" : `did not accept SSH within ${bootDeadlineMs / 1000} s`}; the end of its console:`,
+        log.trim().split(/\r?\n/).slice(-15),
+      );
+    }
+    await sleep(40);
+  }
+}
+
+// --- one lab -----------------------------------------------------------------------------------------------------
+
+function describe(record: LabRecord): Lab {
+  const { name, index, image } = record;
+  const stateDir = stateDirectoryOf(name);
+  const keyFile = join(stateDir, "id_ed25519");
+  const host = (hostName: HostName): LabHost => {
+    const per = (value: (network: Network) => string) =>
+      Object.fromEntries(networks.map((network) => [network, value(network)])) as Record<Network, string>;
+    const address = per((network) => addressOf(index, hostName, network));
+    const hostKey = hostKeyPair(index, hostName).publicKey;
+    return {
+      name: hostName,
+      address,
+      interface: per((network) => interfaceOf(hostName, network)),
+      hostKey,
+      ssh: { host: address.public, port: 22, user: "root", hostKey, auth: { kind: "key", file: keyFile } },
+      get pid() {
+        return hostInit({ index, stateDir }, hostName);
+      },
+    };
+  };
+  return {
+    name,
+    index,
+    image,
+    stateDir,
+    keyFile,
+    hosts: { "node-a": host("node-a"), "node-b": host("node-b") },
+    namespaces: namespacesOf(index),
+    prefix: (network) => prefixOf(index, network),
+  };
+}
+
+/** The host's disk and the files that make this host differ from its image. */
+async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: number): Promise<void> {
+  const directory = join(lab.stateDir, host);
+  const seed = join(directory, "seed");
+  const { index, hosts } = lab;
+  const me = hosts[host];
+  const keys = hostKeyPair(index, host);
+  const authorized = `${clientKeyPair(index).publicKey} lab\n`;
+  const write = async (path: string, content: string, mode = 0o644, owner = 0) => {
+    await mkdir(join(seed, path, ".."), { recursive: true, mode: 0o755 });
+    await writeFile(join(seed, path), content, { mode });
+    if (owner) await command(["chown", `${owner}:${owner}`, join(seed, path), join(seed, path, "..")]);
+  };
+  await mkdir(seed, { recursive: true, mode: 0o755 });
+  await write("etc/hostname", `${host}\n`);
+  const known = hostNames.map((other) => `${hosts[other].address.public} ${other}\n`);
+  await write("etc/hosts", `127.0.0.1 localhost\n::1 localhost\n${known.join("")}`);
+  // With an id from the start, systemd does not take each boot from the image for a first boot.
+  await write("etc/machine-id", `${createHash("md5").update(`hotpair lab ${index} ${host}`).digest("hex")}\n`);
+  await write("etc/ssh/ssh_host_ed25519_key", keys.privateKey, 0o600);
+  await write("etc/ssh/ssh_host_ed25519_key.pub", `${keys.publicKey} ${host}\n`);
+  for (const network of networks) {
+    const gateway = network === "public" ? `Gateway=${prefixOf(index, "public")}.${publicOctet.router}\n` : "";
+    await write(
+      `etc/systemd/network/10-${network}.network`,
+      `[Match]\nName=${me.interface[network]}\n\n[Network]\nAddress=${me.address[network]}/24\n${gateway}LinkLocalAddressing=no\nIPv6AcceptRA=no\n`,
+    );
+  }
+  await write("root/.ssh/authorized_keys", authorized, 0o600);
+  // The image's first ordinary user has id 1000 (adduser.conf(5)).
+  await write("home/ops/.ssh/authorized_keys", authorized, 0o600, 1000);
+  await command(["chown", "1000:1000", join(seed, "home/ops")]);
+  await command(["chmod", "700", join(seed, "root"), join(seed, "root/.ssh"), join(seed, "home/ops/.ssh")]);
+
+  const ports = networks.map((network) => `${me.interface[network]}:${network}:${macOf(index, host, network)}`);
+  await writeFile(
+    join(directory, "host.conf"),
+    `INDEX=${index}\nHOSTS_NETNS=${lab.namespaces.hosts}\nIMAGE='${image}'\nPORTS='${ports.join(" ")}'\n`,
+  );
+  const disk = join(directory, "disk.img");
+  await writeFile(disk, "", { mode: 0o600 });
+  await truncate(disk, diskBytes);
+  await command(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", disk]);
+}
+
+async function removeLab(name: string): Promise<void> {
+  const stateDir = stateDirectoryOf(name);
+  const claimed = claims()
+    .filter((claim) => claim.stateDir === stateDir)
+    .map((claim) => claim.index);
+  const recorded = readRecord(stateDir)?.index;
+  // A record without a claim is older than the last reboot of this machine, and its index may be another lab's by now.
+  for (const index of claimed) {
+    await killLabProcesses({ index, stateDir });
+    await removeNetwork(index);
+    await removeControlGroup(index);
+  }
+  if (recorded === undefined && claimed.length === 0 && !existsSync(stateDir)) return;
+  await releaseMounts(stateDir);
+  await rm(stateDir, { recursive: true, force: true });
+  for (const index of claimed) unlinkSync(join(claimsDirectory, String(index)));
+}
+
+/** Mounts and loop devices go with the hosts' mount namespaces; this waits for the kernel and catches the exceptions. */
+async function releaseMounts(stateDir: string): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  for (;;) {
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .map((line) => line.split(" ")[4] ?? "")
+      .filter((path) => path.startsWith(`${stateDir}/`));
+    for (const path of mounts.reverse()) await command(["umount", "--lazy", path]);
+    const loops = loopDevicesOf(stateDir);
+    if (mounts.length === 0 && loops.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`still in use: ${[...mounts, ...loops].join(", ")}`);
+    await sleep(50);
+    // Set up and not yet mounted when its process was killed: nothing else will ever release it.
+    for (const device of loopDevicesOf(stateDir)) await command(["losetup", "--detach", device]).catch(() => undefined);
+  }
+}
+
+function loopDevicesOf(stateDir: string): string[] {
+  return readdirSync("/sys/block")
+    .filter((name) => name.startsWith("loop"))
+    .filter((name) => {
+      try {
+        return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8").startsWith(`${stateDir}/`);
+      } catch {
+        return false;
+      }
+    })
+    .map((name) => `/dev/${name}`);
+}
+
+async function removeControlGroup(index: number): Promise<void> {
+  // In a mount namespace of its own, since a machine with version 1 control groups may not have this hierarchy mounted.
+  const script = [
+    "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+    `cd /sys/fs/cgroup${cgroupOf(index)} 2> /dev/null || exit 0`,
+    "find . -depth -mindepth 1 -type d -exec rmdir {} +",
+    `cd / && rmdir /sys/fs/cgroup${cgroupOf(index)}`,
+    "rmdir /sys/fs/cgroup/hotpair-lab 2> /dev/null || :",
+  ];
+  await command(["unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", script.join("\n")]);
+}
+
+// --- names, indexes and records ----------------------------------------------------------------------------------
+
+function checkedName(name: string): string {
+  if (/^[a-z0-9][a-z0-9-]{0,30}$/.test(name)) return name;
+  throw new UserError(
+    `lab name "${name}": expected lower-case letters, digits and hyphens, 31 at most, e.g. "default" or "ci-2"`,
+  );
+}
+
+interface Claim {
+  index: number;
+  stateDir: string;
+}
+
+function claims(): Claim[] {
+  if (!existsSync(claimsDirectory)) return [];
+  return readdirSync(claimsDirectory)
+    .filter((entry) => /^\d+$/.test(entry))
+    .map((entry) => ({ index: Number(entry), stateDir: readFileSync(join(claimsDirectory, entry), "utf8") }));
+}
+
+/** Index 0 belongs to the lab named "default", whose addresses stand in the committed stack file. */
+function claimIndex(name: string, stateDir: string): number {
+  const candidates = name === "default" ? [0] : Array.from({ length: maximumLabs - 1 }, (_, i) => i + 1);
+  for (const index of candidates) {
+    const claim = claims().find((one) => one.index === index);
+    const abandoned = claim && !existsSync(claim.stateDir) && !networkExists(index);
+    if (abandoned) unlinkSync(join(claimsDirectory, String(index)));
+    if ((!claim || abandoned) && !networkExists(index) && takeClaim(index, stateDir)) return index;
+  }
+  const holders = claims().map((claim) => `${claim.index}: ${claim.stateDir}`);
+  if (name === "default") {
+    throw new UserError(
+      "the lab index 0, which the lab named default needs, is in use by another state directory",
+      holders,
+    );
+  }
+  throw new UserError(`all ${maximumLabs - 1} lab indexes of this machine are in use; take a lab down`, holders);
+}
+
+function takeClaim(index: number, stateDir: string): boolean {
+  mkdirSync(claimsDirectory, { recursive: true, mode: 0o755 });
+  const draft = join(claimsDirectory, `.${process.pid}`);
+  try {
+    writeFileSync(draft, stateDir, { mode: 0o600 });
+    // A link is made whole or not at all, and fails when somebody else was first.
+    linkSync(draft, join(claimsDirectory, String(index)));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  } finally {
+    unlinkSync(draft);
+  }
+}
+
+function readRecord(stateDir: string): LabRecord | undefined {
+  try {
+    return JSON.parse(readFileSync(join(stateDir, "lab.json"), "utf8")) as LabRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+async function writeRecord(stateDir: string, record: LabRecord): Promise<void> {
+  const file = join(stateDir, "lab.json");
+  await writeFile(`${file}.new`, `${JSON.stringify(record, undefined, 2)}\n`);
+  await rename(`${file}.new`, file);
+}
+
+// --- waiting for a host ------------------------------------------------------------------------------------------
+
+function loginsAllowed(lab: Lab, host: HostName): boolean {
+  const pid = lab.hosts[host].pid;
+  // systemd-user-sessions(8) removes the file when users may log in; root may earlier.
+  return pid !== undefined && existsSync(`/proc/${pid}/root/run/dbus`) && !existsSync(`/proc/${pid}/root/run/nologin`);
+}
+
+function greets(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: address, port: 22 });
+    const finish = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(500, () => finish(false));
+    socket.once("data", (data) => finish(data.toString("latin1").startsWith("SSH-")));
+    socket.once("error", () => finish(false));
+    socket.once("close", () => finish(false));
+  });
+}

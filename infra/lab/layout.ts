@@ -1,0 +1,92 @@
+// Names and addresses of a lab, derived from its index alone: pure functions. What exists on the machine is not asked here.
+
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+export type Network = "public" | "heartbeat" | "storage";
+export type HostName = "node-a" | "node-b";
+
+export const networks: readonly Network[] = ["public", "heartbeat", "storage"];
+export const hostNames: readonly HostName[] = ["node-a", "node-b"];
+
+/** 198.18.0.0/15 is set aside for benchmarks (RFC 2544, RFC 6890); eight /24 per lab leave room for 30 labs and more. */
+export const maximumLabs = 30;
+
+/** Who sits on the public network beside the hosts: last octet of its address there. */
+export const publicOctet = { machine: 1, client: 50, intruder: 66, router: 254 } as const;
+
+const hostOctet: Record<HostName, number> = { "node-a": 11, "node-b": 12 };
+const interfaceSuffix: Record<Network, string> = { public: "pub", heartbeat: "hb", storage: "st" };
+
+/** The network behind the router, from which a remote client reaches the hosts. */
+export type Segment = Network | "remote";
+
+/** First three octets of a lab's network. */
+export function prefixOf(index: number, segment: Segment): string {
+  const offset = { public: 0, heartbeat: 1, storage: 2, remote: 3 }[segment];
+  return `198.18.${8 * index + offset}`;
+}
+
+export function addressOf(index: number, host: HostName, network: Network): string {
+  return `${prefixOf(index, network)}.${hostOctet[host]}`;
+}
+
+/** The interface inside the host, and likewise the bridge port that it is plugged into: at most 15 characters. */
+export function interfaceOf(host: HostName, network: Network): string {
+  return `${host.slice(-1)}-${interfaceSuffix[network]}`;
+}
+
+/** Locally administered and the same after every boot, as a real network card's is: ARP caches stay truthful. */
+export function macOf(index: number, host: HostName, network: Network): string {
+  const hex = (value: number) => value.toString(16).padStart(2, "0");
+  return `02:68:70:${hex(index)}:${hex(hostOctet[host])}:${hex(networks.indexOf(network))}`;
+}
+
+/** Network namespaces by the names that `ip netns` knows. `hosts` holds the three bridges and nothing that listens. */
+export interface Namespaces {
+  hosts: string;
+  client: string;
+  router: string;
+  remote: string;
+  intruder: string;
+}
+
+export function namespacesOf(index: number): Namespaces {
+  const name = (role: string) => `hotpair${index}-${role}`;
+  return {
+    hosts: name("hosts"),
+    client: name("client"),
+    router: name("router"),
+    remote: name("remote"),
+    intruder: name("intruder"),
+  };
+}
+
+/** This machine's own interface on the lab's public network. */
+export function machineInterfaceOf(index: number): string {
+  return `hotpair${index}`;
+}
+
+/** Control group of one host, relative to the root of the version 2 hierarchy. */
+export function cgroupOf(index: number, host?: HostName): string {
+  return host ? `/hotpair-lab/${index}/${host}` : `/hotpair-lab/${index}`;
+}
+
+/** $HOTPAIR_CACHE, or hotpair's directory under the user's cache (XDG Base Directory). */
+export function cacheDirectory(environment: NodeJS.ProcessEnv = process.env): string {
+  if (environment.HOTPAIR_CACHE) return environment.HOTPAIR_CACHE;
+  return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "hotpair");
+}
+
+export function labsDirectory(): string {
+  return join(cacheDirectory(), "lab");
+}
+
+export function stateDirectoryOf(name: string): string {
+  return join(labsDirectory(), name);
+}
+
+/** The word in the argument list of every process that a lab leaves running, by which `lab down` knows it as its own. */
+export function processMarker(stateDir: string): string {
+  return `hotpair-lab:${stateDir}`;
+}

@@ -1,0 +1,90 @@
+// What a machine must have before a lab can run on it. Everything that is missing is said at once, in one error.
+
+import { accessSync, constants, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { UserError } from "../model/errors.ts";
+import { command } from "./command.ts";
+
+/** Program → Debian package that brings it. */
+const programs: Record<string, string> = {
+  "systemd-nspawn": "systemd-container",
+  mmdebstrap: "mmdebstrap",
+  dpkg: "dpkg",
+  ip: "iproute2",
+  bridge: "iproute2",
+  nft: "nftables",
+  nsenter: "util-linux",
+  unshare: "util-linux",
+  setpriv: "util-linux",
+  mount: "mount",
+  losetup: "mount",
+  sysctl: "procps",
+  "mkfs.ext4": "e2fsprogs",
+  ssh: "openssh-client",
+  perl: "perl-base",
+};
+
+/** What is asked of the machine; a test answers in its place. */
+export interface Machine {
+  platform: string;
+  /** As Node calls it: "x64", "arm64" … */
+  architecture: string;
+  uid: number;
+  hasProgram(name: string): boolean;
+  hasFileSystem(name: string): boolean;
+}
+
+/** Every reason why a lab cannot run on this machine, each with its remedy; empty when it can. */
+export function missingRequirements(machine: Machine): string[] {
+  if (machine.platform !== "linux") return [`it runs ${machine.platform}, and the lab's hosts need a Linux kernel`];
+  const reasons: string[] = [];
+  if (!["x64", "arm64"].includes(machine.architecture)) {
+    reasons.push(
+      `its architecture is ${machine.architecture}; lab hosts run natively and are made for x64 (amd64) and arm64`,
+    );
+  }
+  if (machine.uid !== 0) {
+    reasons.push(`user id ${machine.uid} is not root; mounts and network namespaces need it: run it with sudo`);
+  }
+  const absent = Object.keys(programs).filter((name) => !machine.hasProgram(name));
+  if (absent.length > 0) {
+    const packages = [...new Set(absent.map((name) => programs[name]))].join(" ");
+    reasons.push(`it has no ${absent.join(", ")}: apt-get install ${packages}`);
+  }
+  for (const name of ["overlay", "ext4"]) {
+    if (!machine.hasFileSystem(name)) reasons.push(`its kernel has no ${name} file system: modprobe ${name}`);
+  }
+  return reasons;
+}
+
+/** Throws one UserError that names all of it, or returns. */
+export async function requireLabMachine(): Promise<void> {
+  if (process.platform === "linux" && process.getuid?.() === 0) {
+    // Modules that hosts use and may not load themselves; a kernel that has them built in has no file for them.
+    await command(["sh", "-c", "for m in overlay loop veth bridge macvlan; do modprobe -q $m || :; done"]);
+  }
+  const reasons = missingRequirements(thisMachine());
+  if (reasons.length === 1) throw new UserError(`the lab cannot run on this machine: ${reasons[0]}`);
+  if (reasons.length > 1) throw new UserError("the lab cannot run on this machine:", reasons);
+}
+
+function thisMachine(): Machine {
+  // An administrator's programs are not on every user's PATH.
+  const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  return {
+    platform: process.platform,
+    architecture: process.arch,
+    uid: process.getuid?.() ?? -1,
+    hasProgram: (name) => path.some((directory) => isExecutable(join(directory, name))),
+    hasFileSystem: (name) => new RegExp(`\\t${name}$`, "m").test(readFileSync("/proc/filesystems", "utf8")),
+  };
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
