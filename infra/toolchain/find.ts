@@ -1,0 +1,85 @@
+// Gives every hotpair command a working Pulumi. In this order: a compatible CLI on PATH; the official download through
+// the npm wrapper; where the vendor's site cannot be reached, a CLI built from its Go module with hotpair's own Node
+// host and `command` plugin. What is there is found without starting a process or asking the network; what is missing
+// is fetched or built, which takes minutes, once.
+
+import { UserError } from "../model/errors.ts";
+import { buildToolchain } from "./build.ts";
+import { pulumiEnvironment } from "./environment.ts";
+import { installOfficial, vendorReachable } from "./official.ts";
+import { compatibleOnPath } from "./path.ts";
+import {
+  type BuiltPlaces,
+  builtPlaces,
+  commandPlugin,
+  commandVersion,
+  isBuilt,
+  isExecutable,
+  officialPulumi,
+  pulumiVersion,
+} from "./places.ts";
+
+export interface Toolchain {
+  kind: "path" | "official" | "built";
+  /** Absolute path of the CLI. */
+  pulumi: string;
+  /** Without a leading v. */
+  version: string;
+  /** To merge into process.env for every call of the CLI. */
+  env: Record<string, string>;
+  /** One line for the user, when the stand-ins are used. */
+  notice?: string;
+}
+
+export interface FindOptions {
+  /** Told of every step that takes time, as a line to show. */
+  onStep?: (step: string) => void;
+  /** False: only look, and fail when nothing is there. Default true. */
+  build?: boolean;
+}
+
+/** Throws UserError when there is no toolchain and none can be had, naming what to install. */
+export async function findToolchain(options: FindOptions = {}): Promise<Toolchain> {
+  const step = options.onStep ?? (() => {});
+  const present = presentToolchain();
+  if (present) return present;
+  if (options.build === false) {
+    throw new UserError(`no Pulumi CLI ${pulumiVersion} with its command plugin is here; run: hotpair setup`);
+  }
+
+  if (await vendorReachable(step)) {
+    if (await installOfficial(step)) return officialToolchain();
+  }
+  const places = builtPlaces();
+  await buildToolchain(places, step);
+  return builtToolchain(places);
+}
+
+/** What can be used as it is, or nothing. */
+export function presentToolchain(): Toolchain | undefined {
+  const onPath = compatibleOnPath().find((candidate) => candidate.problem === undefined);
+  // Without its plugin a CLI is of use only where it can download that; presence is the simple and certain answer.
+  if (onPath && commandPlugin()) {
+    return { kind: "path", pulumi: onPath.pulumi, version: onPath.version, env: pulumiEnvironment(onPath.pulumi) };
+  }
+  if (isExecutable(officialPulumi()) && commandPlugin()) return officialToolchain();
+  const places = builtPlaces();
+  return isBuilt(places) ? builtToolchain(places) : undefined;
+}
+
+function officialToolchain(): Toolchain {
+  const pulumi = officialPulumi();
+  return { kind: "official", pulumi, version: pulumiVersion, env: pulumiEnvironment(pulumi) };
+}
+
+function builtToolchain(places: BuiltPlaces): Toolchain {
+  return {
+    kind: "built",
+    pulumi: places.pulumi,
+    version: pulumiVersion,
+    env: pulumiEnvironment(places.pulumi, places),
+    notice:
+      `Pulumi ${pulumiVersion} was built from its Go module, and hotpair's stand-ins serve as Node host and command ` +
+      `plugin ${commandVersion}: the vendor's download site could not be reached.`,
+  };
+}
