@@ -1,0 +1,191 @@
+// What can be understood of a configuration that may be wrong elsewhere, so that one mistake does not hide the next: an
+// unreadable value is left out, everything around it is still compared. Only rules.ts reads it.
+
+import { type Cidr, parseCidr, parseIpv4 } from "./ipv4.ts";
+import type { Path } from "./problem.ts";
+
+export interface DraftNetwork {
+  readonly name: string;
+  readonly path: Path;
+  readonly prefix: Cidr | undefined;
+  readonly gateway: number | undefined;
+}
+
+export interface DraftAttachment {
+  readonly network: string;
+  readonly path: Path;
+  readonly interface: string | undefined;
+  readonly address: Cidr | undefined;
+  readonly mtu: number;
+}
+
+export interface DraftNode {
+  readonly path: Path;
+  readonly name: string | undefined;
+  readonly sshHost: string | undefined;
+  readonly sshPort: number;
+  readonly jumpHost: string | undefined;
+  readonly hostKey: string | undefined;
+  readonly hasKeyFile: boolean;
+  readonly hasKey: boolean;
+  readonly attachments: readonly DraftAttachment[];
+}
+
+export interface DraftVip {
+  readonly path: Path;
+  readonly name: string | undefined;
+  readonly address: Cidr | undefined;
+  readonly preferred: string | undefined;
+  readonly routerId: number | undefined;
+}
+
+export interface DraftFrontend {
+  readonly path: Path;
+  readonly name: string | undefined;
+  /** `*` or the name of a VIP. */
+  readonly bindHost: string | undefined;
+  readonly bindPort: number | undefined;
+  readonly mode: string;
+  readonly backend: string | undefined;
+}
+
+export interface DraftBackend {
+  readonly path: Path;
+  readonly name: string | undefined;
+  readonly mode: string;
+  readonly service: string | undefined;
+  readonly servers:
+    | readonly {
+        readonly path: Path;
+        readonly name: string | undefined;
+        readonly address: number | undefined;
+        readonly port: number | undefined;
+      }[]
+    | undefined;
+  readonly checkPath: string | undefined;
+  readonly hasStatus: boolean;
+}
+
+export interface Draft {
+  readonly networks: readonly DraftNetwork[];
+  readonly nodes: readonly DraftNode[];
+  readonly vips: readonly DraftVip[];
+  readonly frontends: readonly DraftFrontend[];
+  readonly backends: readonly DraftBackend[];
+  readonly statsPort: number | undefined;
+  readonly nginxPort: number | undefined;
+  readonly external: { readonly name: string | undefined; readonly port: number | undefined } | undefined;
+  readonly tier: string;
+  readonly hasDefaultRto: boolean;
+  readonly hasDefaultRpo: boolean;
+}
+
+export const NETWORK_NAMES = ["public", "heartbeat", "storage"] as const;
+
+export function draftOf(input: unknown): Draft {
+  const pair = map(input);
+  const networks = map(pair.networks);
+  const haproxy = map(pair.haproxy);
+  const objectives = map(pair.objectives);
+  return {
+    networks: NETWORK_NAMES.filter((name) => networks[name] !== undefined).map((name) => ({
+      name,
+      path: ["networks", name],
+      prefix: cidr(map(networks[name]).prefix),
+      gateway: ipv4(map(networks[name]).gateway),
+    })),
+    nodes: items(pair.nodes).map((value, index) => draftNode(map(value), ["nodes", index])),
+    vips: items(pair.vips).map((value, index) => ({
+      path: ["vips", index],
+      name: word(map(value).name),
+      address: cidr(map(value).address),
+      preferred: word(map(value).preferred),
+      routerId: whole(map(value).routerId),
+    })),
+    frontends: items(haproxy.frontends).map((value, index) =>
+      draftFrontend(map(value), ["haproxy", "frontends", index]),
+    ),
+    backends: items(haproxy.backends).map((value, index) => draftBackend(map(value), ["haproxy", "backends", index])),
+    statsPort: pair.haproxy === undefined ? undefined : (whole(map(haproxy.stats).port) ?? 8404),
+    nginxPort: pair.nginx === undefined ? undefined : (whole(map(pair.nginx).port) ?? 8080),
+    external:
+      pair.external === undefined
+        ? undefined
+        : { name: word(map(pair.external).name), port: whole(map(pair.external).port) },
+    tier: word(objectives.tier) ?? "standard",
+    hasDefaultRto: map(objectives.rto).default !== undefined,
+    hasDefaultRpo: map(objectives.rpo).default !== undefined,
+  };
+}
+
+function draftNode(node: Record<string, unknown>, path: Path): DraftNode {
+  const ssh = map(node.ssh);
+  const networks = map(node.networks);
+  return {
+    path,
+    name: word(node.name),
+    sshHost: word(ssh.host),
+    sshPort: whole(ssh.port) ?? 22,
+    jumpHost: word(map(ssh.jump).host),
+    hostKey: word(ssh.hostKey),
+    hasKeyFile: ssh.keyFile !== undefined,
+    hasKey: ssh.key !== undefined,
+    attachments: NETWORK_NAMES.filter((name) => networks[name] !== undefined).map((name) => ({
+      network: name,
+      path: [...path, "networks", name],
+      interface: word(map(networks[name]).interface),
+      address: cidr(map(networks[name]).address),
+      mtu: whole(map(networks[name]).mtu) ?? 1500,
+    })),
+  };
+}
+
+function draftFrontend(frontend: Record<string, unknown>, path: Path): DraftFrontend {
+  const bind = word(frontend.bind) ?? "";
+  const colon = bind.lastIndexOf(":");
+  const port = Number(bind.slice(colon + 1));
+  const readable = colon > 0 && Number.isInteger(port) && port > 0;
+  return {
+    path,
+    name: word(frontend.name),
+    bindHost: readable ? bind.slice(0, colon) : undefined,
+    bindPort: readable ? port : undefined,
+    mode: word(frontend.mode) ?? "http",
+    backend: word(frontend.backend),
+  };
+}
+
+function draftBackend(backend: Record<string, unknown>, path: Path): DraftBackend {
+  const servers = backend.servers;
+  const check = map(backend.check);
+  return {
+    path,
+    name: word(backend.name),
+    mode: word(backend.mode) ?? "http",
+    service: word(backend.service),
+    servers:
+      servers === undefined
+        ? undefined
+        : items(servers).map((value, index) => ({
+            path: [...path, "servers", index],
+            name: word(map(value).name),
+            address: ipv4(map(value).address),
+            port: whole(map(value).port),
+          })),
+    checkPath: word(check.path),
+    hasStatus: check.status !== undefined,
+  };
+}
+
+const map = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+
+const items = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+
+const word = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+
+const whole = (value: unknown): number | undefined => (Number.isInteger(value) ? (value as number) : undefined);
+
+const cidr = (value: unknown): Cidr | undefined => (typeof value === "string" ? parseCidr(value) : undefined);
+
+const ipv4 = (value: unknown): number | undefined => (typeof value === "string" ? parseIpv4(value) : undefined);

@@ -1,0 +1,239 @@
+// From what somebody wrote to the Pair that everything below reads: check every field and how they fit, fill in what is
+// derived from several of them, replace secrets by references. All mistakes are reported together.
+
+import { type Duration, ms, parseDuration } from "../model/duration.ts";
+import { UserError } from "../model/errors.ts";
+import type {
+  Attachment,
+  Backend,
+  Frontend,
+  Network,
+  NetworkName,
+  Node,
+  NodeId,
+  Pair,
+  Ssh,
+  Vip,
+} from "../model/pair.ts";
+import { NODE_IDS } from "../model/pair.ts";
+import { formatProblem, type Locate, type Problem } from "./problem.ts";
+import { problemsOf } from "./rules.ts";
+import { engineSchema, fileSchema, type PairSettings, TIERS } from "./schema.ts";
+import { readStackFile, type StackFile } from "./stackfile.ts";
+
+export interface ReadOptions {
+  /** Name of the stack; the pair's name unless it has one of its own. */
+  readonly stack: string;
+  /** Given for what was read from a stack file, where secrets are `{secure: …}`; without it, they are decrypted texts. */
+  readonly locate?: Locate;
+}
+
+/** Throws UserError with all mistakes. The same Pair comes from a stack file and from the engine. */
+export function readPair(input: unknown, options: ReadOptions): Pair {
+  const checked = checkPair(input, options);
+  if (checked.pair === undefined) throw wrongConfiguration(options.stack, checked.problems);
+  return checked.pair;
+}
+
+/** Throws UserError with all mistakes, those of the file itself first. */
+export function readStack(
+  text: string,
+  file: string,
+  stack: string,
+): { readonly pair: Pair; readonly stackFile: StackFile } {
+  const stackFile = readStackFile(text, file);
+  const checked =
+    stackFile.pairInput === undefined
+      ? { pair: undefined, problems: [] }
+      : checkPair(stackFile.pairInput, { stack, locate: stackFile.locate });
+  if (checked.pair === undefined || stackFile.problems.length > 0)
+    throw wrongConfiguration(stack, [...stackFile.problems, ...checked.problems]);
+  return { pair: checked.pair, stackFile };
+}
+
+const wrongConfiguration = (stack: string, problems: readonly string[]): UserError =>
+  new UserError(
+    `the configuration of stack ${stack} has ${problems.length === 1 ? "a mistake" : `${problems.length} mistakes`}`,
+    problems,
+  );
+
+function checkPair(
+  input: unknown,
+  { stack, locate }: ReadOptions,
+): { pair: Pair | undefined; problems: readonly string[] } {
+  const result = (locate === undefined ? engineSchema : fileSchema).safeParse(input);
+  const problems: Problem[] = (result.error?.issues ?? []).flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.message.split("\n").map((message, index) => ({ path: [...issue.path, issue.keys[index] ?? ""], message }))
+      : { path: issue.path, message: issue.message },
+  );
+  problems.push(...problemsOf(input));
+  const name = result.data?.name ?? stack;
+  if (result.data !== undefined && !/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/.test(name))
+    problems.push({
+      path: ["name"],
+      message: `is missing, and the stack's name "${name}" cannot stand in for it; expected at most 32 lower-case letters, digits and inner hyphens, e.g. shop`,
+    });
+
+  if (result.data !== undefined && problems.length === 0) return { pair: pairOf(result.data, name), problems: [] };
+  const line = ({ path }: Problem) => locate?.(path)?.line ?? 0;
+  const texts = problems.toSorted((one, other) => line(one) - line(other)).map((each) => formatProblem(each, locate));
+  return { pair: undefined, problems: [...new Set(texts)] };
+}
+
+function pairOf(settings: PairSettings, name: string): Pair {
+  const advert = time(settings.vrrp.advertInterval);
+  const nodes = settings.nodes.map((node, index) => nodeOf(node, index)) as [Node, Node];
+  const { arbiter, haproxy, nginx, external, vrrp } = settings;
+  return {
+    name,
+    target: settings.target,
+    networks: {
+      public: networkOf(settings.networks.public),
+      heartbeat: networkOf(settings.networks.heartbeat),
+      ...(settings.networks.storage === undefined ? {} : { storage: networkOf(settings.networks.storage) }),
+    },
+    nodes,
+    vips: settings.vips.map(
+      (vip): Vip => ({ ...vip, preferred: nodes.find((node) => node.name === vip.preferred)?.id }),
+    ),
+    vrrp: {
+      advertInterval: advert,
+      priority: vrrp.priority,
+      garp: { repeat: vrrp.garp.repeat, delay: time(vrrp.garp.delay), refresh: time(vrrp.garp.refresh) },
+      notify: vrrp.notify,
+      email: vrrp.email,
+    },
+    arbiter: {
+      beaconInterval: timeOr(arbiter.beaconInterval, Math.min(20, advert / 5)),
+      silence: timeOr(arbiter.silence, 1.5 * advert),
+      evidence: timeOr(arbiter.evidence, Math.max(200, 2 * advert)),
+      hold: time(arbiter.hold),
+      port: arbiter.port,
+      serviceDead: time(arbiter.serviceDead),
+    },
+    haproxy: haproxy && {
+      frontends: haproxy.frontends.map(frontendOf),
+      backends: haproxy.backends.map((backend) => backendOf(backend, settings, nodes)),
+      maxconn: haproxy.maxconn,
+      timeouts: {
+        connect: time(haproxy.timeouts.connect),
+        client: time(haproxy.timeouts.client),
+        server: time(haproxy.timeouts.server),
+      },
+      stats: haproxy.stats,
+    },
+    nginx,
+    external,
+    base: settings.base,
+    objectives: objectivesOf(settings.objectives),
+    secrets: {
+      beaconKey: { secret: "beaconKey" },
+      previousBeaconKey: settings.previousBeaconKey === undefined ? undefined : { secret: "previousBeaconKey" },
+    },
+  };
+}
+
+function time(text: string): Duration {
+  const value = parseDuration(text);
+  if (value === undefined) throw new Error(`the schema let "${text}" pass as a duration`);
+  return value;
+}
+
+const timeOr = (text: string | undefined, otherwise: number): Duration =>
+  text === undefined ? ms(otherwise) : time(text);
+
+const networkOf = ({ prefix, gateway }: PairSettings["networks"]["public"]): Network => ({ prefix, gateway });
+
+function nodeOf({ name, ssh, networks }: PairSettings["nodes"][number], index: number): Node {
+  const id: NodeId = NODE_IDS[index === 0 ? 0 : 1];
+  const attachments = Object.entries(networks).filter(([, attachment]) => attachment !== undefined);
+  return {
+    id,
+    name,
+    ssh: sshOf(ssh, index),
+    networks: Object.fromEntries(attachments) as Record<NetworkName, Attachment>,
+  };
+}
+
+function sshOf(
+  { host, port, user, hostKey, keyFile, key, jump }: PairSettings["nodes"][number]["ssh"],
+  index: number,
+): Ssh {
+  const auth: Ssh["auth"] =
+    key !== undefined
+      ? { kind: "key", key: { secret: `nodes[${index}].ssh.key` } }
+      : keyFile !== undefined
+        ? { kind: "keyFile", file: keyFile }
+        : { kind: "agent" };
+  return { host, port, user, hostKey, auth, jump };
+}
+
+type HaproxySettings = NonNullable<PairSettings["haproxy"]>;
+
+function frontendOf({ name, bind, mode, certificate, backend }: HaproxySettings["frontends"][number]): Frontend {
+  const colon = bind.lastIndexOf(":");
+  return { name, bind: { vip: bind.slice(0, colon), port: Number(bind.slice(colon + 1)) }, mode, certificate, backend };
+}
+
+function backendOf(
+  { name, mode, algorithm, service, servers, check, maxconn }: HaproxySettings["backends"][number],
+  { nginx, external }: PairSettings,
+  nodes: readonly [Node, Node],
+): Backend {
+  const used = service ?? (nginx === undefined ? external?.name : "nginx");
+  const port = used === "nginx" ? nginx?.port : external?.port;
+  const managed = servers === undefined && used === "nginx" && mode === "http";
+  return {
+    name,
+    mode,
+    algorithm,
+    servers:
+      servers ??
+      nodes.map((node) => ({
+        name: node.name,
+        address: node.networks.public.address.split("/")[0] ?? "",
+        port: port ?? 0,
+      })),
+    check: {
+      path: check.path ?? (managed ? nginx?.healthPath : undefined),
+      status: check.status,
+      interval: time(check.interval),
+      fastInterval: time(check.fastInterval),
+      fall: check.fall,
+      rise: check.rise,
+      timeout: time(check.timeout),
+    },
+    maxconn,
+  };
+}
+
+function objectivesOf({ tier, rto, rpo }: PairSettings["objectives"]): Pair["objectives"] {
+  const targets = (stated: Readonly<Record<string, string | undefined>>, ofTier: Duration | undefined) => ({
+    ...(ofTier === undefined ? {} : { default: ofTier }),
+    ...Object.fromEntries(
+      Object.entries(stated).flatMap(([id, text]) => (text === undefined ? [] : [[id, time(text)]])),
+    ),
+  });
+  const defaults = tier === "custom" ? undefined : TIERS[tier];
+  return { tier, rto: targets(rto, defaults?.rto), rpo: targets(rpo, defaults?.rpo) };
+}
+
+/** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`. */
+export function secretPaths(pair: Pair): readonly string[] {
+  const keys = pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
+  const { beaconKey, previousBeaconKey } = pair.secrets;
+  return [beaconKey.secret, ...(previousBeaconKey === undefined ? [] : [previousBeaconKey.secret]), ...keys];
+}
+
+/** The secrets' values by path, from the object that the engine hands to a program. They belong into `pulumi.secret` at once. */
+export function secretsOf(input: unknown): ReadonlyMap<string, string> {
+  const pair = (typeof input === "object" && input !== null ? input : {}) as Record<string, unknown>;
+  const nodes = Array.isArray(pair.nodes) ? (pair.nodes as readonly { ssh?: { key?: unknown } }[]) : [];
+  const found: [string, unknown][] = [
+    ["beaconKey", pair.beaconKey],
+    ["previousBeaconKey", pair.previousBeaconKey],
+    ...nodes.map((node, index): [string, unknown] => [`nodes[${index}].ssh.key`, node?.ssh?.key]),
+  ];
+  return new Map(found.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+}

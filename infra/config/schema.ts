@@ -1,0 +1,465 @@
+// What may be written under `hotpair:pair`: every field with its meaning, unit, default and limits. The JSON Schema, the
+// annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
+
+import { z } from "zod";
+import { ms, seconds } from "../model/duration.ts";
+import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "../model/failure.ts";
+import {
+  absolutePath,
+  address,
+  duration,
+  flag,
+  host,
+  hostKey,
+  integer,
+  keys,
+  label,
+  list,
+  mailbox,
+  networkInterface,
+  oneOf,
+  plainAddress,
+  port,
+  text,
+  urlPath,
+} from "./formats.ts";
+
+/** VRRPv3 carries the interval as 12 bits of centiseconds (RFC 9568 §5.2.7). */
+const advertInterval = duration({
+  min: ms(10),
+  max: ms(40_950),
+  step: ms(10),
+  because: "VRRPv3 carries centiseconds in 12 bits, RFC 9568 §5.2.7",
+  example: "100ms",
+});
+
+/** keepalived's gratuitous ARP timers are whole seconds (keepalived.conf(5)). */
+const wholeSeconds = (longest: number, example: string) =>
+  duration({
+    min: seconds(1),
+    max: seconds(longest),
+    step: seconds(1),
+    because: "keepalived counts gratuitous ARP in whole seconds, keepalived.conf(5)",
+    example,
+  });
+
+/** HAProxy keeps timers as 32-bit milliseconds; a day is far below and far above anything sensible. */
+const haproxyTime = (example: string) =>
+  duration({ min: ms(1), max: seconds(86_400), step: ms(1), because: "HAProxy counts milliseconds", example });
+
+const arbiterTime = (longest: number, example: string) =>
+  duration({ min: ms(1), max: ms(longest), step: ms(1), because: "the arbiter counts milliseconds", example });
+
+const target = duration({
+  min: ms(0),
+  max: seconds(365 * 86_400),
+  step: ms(1),
+  because: "targets are kept in milliseconds",
+  example: "30s",
+});
+
+const jump = () =>
+  keys({
+    host: host("bastion.example.net").describe("Name or address of the jump host, as this machine resolves it."),
+    port: port(22).default(22).describe("Port of its SSH server."),
+    user: userName().default("root").describe("User on the jump host."),
+    hostKey: hostKey().describe("The jump host's public host key, `type base64`."),
+  });
+
+const userName = () => text({ what: "a user name", example: "root", pattern: /^[a-z_][a-z0-9_-]{0,30}$/ });
+
+const ssh = (secret: z.ZodType<unknown>) =>
+  keys({
+    host: host("198.51.100.12").describe(
+      "Name or address of the server, as this machine (or the jump host) resolves it.",
+    ),
+    port: port(22).default(22).describe("Port of its SSH server."),
+    user: userName().default("root").describe("root, or a user who may run sudo without a password prompt."),
+    hostKey: hostKey().describe(
+      "The server's public host key, `type base64`. Required: without it anybody could be the server. `hotpair scan` fetches it and shows its fingerprint for confirmation.",
+    ),
+    keyFile: text({
+      what: "a path to a private key file",
+      example: "~/.ssh/id_ed25519",
+      pattern: /^(~|\.{0,2})?\/?[^\0\n]+$/,
+      accepts: (value) => !value.includes("PRIVATE KEY"),
+    })
+      .optional()
+      .describe(
+        "Private key file on this machine; `~/` is the home directory. Without `keyFile` and `key`, the SSH agent.",
+      ),
+    key: secret
+      .optional()
+      .describe(
+        "Private key as an encrypted value, for machines without an agent. Set it with `pulumi config set --path --secret 'hotpair:pair.nodes[0].ssh.key' < id_ed25519`.",
+      ),
+    jump: jump().optional().describe("A host on the way; it is reached with the same agent or key."),
+  });
+
+const network = (prefix: string, gatewayExample: string) =>
+  keys({
+    prefix: address(prefix).describe("The network's IPv4 prefix, with all host bits zero."),
+    gateway: plainAddress(gatewayExample)
+      .optional()
+      .describe("Router on this network. On the public network a node that cannot reach it gives its VIPs up."),
+  });
+
+const attachment = (interfaceExample: string, addressExample: string) =>
+  keys({
+    interface: networkInterface(interfaceExample).describe("Network interface of this node on this network."),
+    address: address(addressExample).describe("This node's own address there, with the network's prefix length."),
+    mtu: integer(1280, 9216, 1500, "bytes")
+      .default(1500)
+      .describe("Bytes per packet; above 1500 only where every hop of the network carries jumbo frames."),
+  });
+
+const node = (secret: z.ZodType<unknown>) =>
+  keys({
+    name: label("a host name", 63, "node-a").describe(
+      "Host name. It may change later: a node is known by its position in this list.",
+    ),
+    ssh: ssh(secret).describe("How the server is reached."),
+    networks: keys({
+      public: attachment("eth0", "198.51.100.12/24").describe("Where clients are."),
+      heartbeat: attachment("eth1", "198.18.1.12/24").describe("Where VRRP speaks to the peer."),
+      storage: attachment("eth2", "198.18.2.12/24")
+        .optional()
+        .describe("Where data is replicated; a second path for beacons."),
+    }).describe("This node's interface and address on every network of the pair."),
+  });
+
+const vip = () =>
+  keys({
+    name: label("a name", 16, "web").describe("Names the VRRP instance, the gate and the report's rows."),
+    address: address("198.51.100.100/24").describe(
+      "The virtual address, inside the public network, with that network's prefix length or /32.",
+    ),
+    preferred: label("the name of a node", 63, "node-a")
+      .optional()
+      .describe("The node that gets this VIP back when both are well. Default: none, the VIP stays where it is."),
+    mode: oneOf("ip", "vmac")
+      .default("ip")
+      .describe(
+        "`ip`: the address moves and neighbours learn it by gratuitous ARP. `vmac`: VRRP's virtual MAC moves with it, on a macvlan interface.",
+      ),
+    routerId: integer(1, 255, 51, "a virtual router id").describe(
+      "VRRP virtual router id (RFC 9568 §5.2.3), used by no other router on the pair's networks.",
+    ),
+  });
+
+const vrrp = () =>
+  keys({
+    advertInterval: advertInterval
+      .default("100ms")
+      .describe(
+        "Time between VRRP advertisements. A dead node is noticed after 3 × this + skew. The default is the smallest measured safe with the fast gate.",
+      ),
+    priority: integer(1, 254, 253, "a priority")
+      .default(253)
+      .describe("Base priority of both nodes; near 254 keeps the skew small (RFC 9568 §6.1)."),
+    garp: keys({
+      repeat: integer(1, 100, 5, "a number of packets")
+        .default(5)
+        .describe(
+          "Gratuitous ARP packets sent at once by a new owner, and again after `delay` (keepalived's default).",
+        ),
+      delay: wholeSeconds(60, "1s")
+        .default("1s")
+        .describe("Time until the second burst, for switches that were slow to learn."),
+      refresh: wholeSeconds(3_600, "10s")
+        .default("10s")
+        .describe("Time between repeats while the node owns the VIP; it corrects neighbours that missed the bursts."),
+    })
+      .prefault({})
+      .describe("Gratuitous ARP: how neighbours learn of a new owner."),
+    notify: absolutePath("a program on the servers", "/usr/local/sbin/vip-changed")
+      .optional()
+      .describe("Run at each state change as `PROGRAM INSTANCE NAME STATE PRIORITY` (keepalived.conf(5), notify)."),
+    email: keys({
+      to: list(mailbox("ops@example.net"), "mail addresses", { min: 1, max: 16 }).describe(
+        "Who is told of state changes.",
+      ),
+      from: mailbox("hotpair@example.net").describe("Sender."),
+      smtpServer: host("mail.example.net").describe("SMTP server, reachable from both nodes."),
+    })
+      .optional()
+      .describe("Mail at state changes."),
+  });
+
+const arbiter = () =>
+  keys({
+    beaconInterval: arbiterTime(1_000, "20ms")
+      .optional()
+      .describe(
+        "Time between beacons on every network. Default: 20ms, or a fifth of the advert interval where that is less.",
+      ),
+    silence: arbiterTime(60_000, "150ms")
+      .optional()
+      .describe("VRRP counts as blind after this long without an advertisement. Default: 1.5 × the advert interval."),
+    evidence: arbiterTime(60_000, "200ms")
+      .optional()
+      .describe(
+        "A veto lasts no longer than this after the last evidence. Default: 200ms, or twice the advert interval where that is more.",
+      ),
+    hold: arbiterTime(600_000, "45s")
+      .default("45s")
+      .describe(
+        "At boot and after a link comes up the gate stays closed this long, or until the peer is heard (spanning tree, slow bonds).",
+      ),
+    port: port(7788).default(7788).describe("UDP port of the beacons on every network."),
+    serviceDead: arbiterTime(60_000, "2s")
+      .default("2s")
+      .describe(
+        "HAProxy counts as lastingly dead after this long without an answer; then the VIP moves if the peer's answers.",
+      ),
+  });
+
+const frontend = () =>
+  keys({
+    name: label("a name", 32, "web").describe("Name of the frontend in HAProxy's configuration and logs."),
+    bind: text({
+      what: '"VIP:PORT" with the name of a VIP, or "*:PORT"',
+      example: '"web:80"',
+      pattern: /^(\*|[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?):([1-9]\d{0,4})$/,
+      accepts: (value) => Number(value.slice(value.lastIndexOf(":") + 1)) <= 65_535,
+    }).describe("Where clients connect: the name of a VIP (or `*`, every address of the node) and a port."),
+    mode: oneOf("http", "tcp").default("http").describe("What HAProxy understands of the traffic."),
+    certificate: absolutePath("a PEM file on the servers", "/etc/ssl/private/web.pem")
+      .optional()
+      .describe("PEM file with certificate and key for TLS. hotpair does not carry it: it must be on both servers."),
+    backend: label("the name of a backend", 32, "nginx").describe("The backend that answers."),
+  });
+
+const backend = () =>
+  keys({
+    name: label("a name", 32, "nginx").describe("Name of the backend in HAProxy's configuration and logs."),
+    mode: oneOf("http", "tcp").default("http").describe("Must be its frontends' mode."),
+    algorithm: oneOf("roundrobin", "leastconn", "source")
+      .default("roundrobin")
+      .describe("How requests are spread: in turn, to the fewest connections, or by client address."),
+    service: label("the name of a service", 32, "nginx")
+      .optional()
+      .describe(
+        "`nginx`, or the name of `external`: the servers are both nodes' public addresses at its port. Default: the one that is configured; nginx if both are.",
+      ),
+    servers: list(
+      keys({
+        name: label("a name", 32, "app-1").describe("Name of the server in HAProxy's statistics."),
+        address: plainAddress("198.51.100.21").describe(
+          "IPv4 address; names are not taken, since HAProxy would not start while one does not resolve.",
+        ),
+        port: port(8080).describe("TCP port."),
+      }),
+      "servers",
+      { min: 1, max: 64 },
+    )
+      .optional()
+      .describe("Instead of `service`: any servers, named one by one."),
+    check: keys({
+      path: urlPath("/healthz")
+        .optional()
+        .describe(
+          "HTTP path asked for. Default: nginx's health path for the service nginx in http mode; otherwise a TCP connect is the check.",
+        ),
+      status: integer(100, 599, 200, "an HTTP status").default(200).describe("HTTP status that counts as healthy."),
+      interval: haproxyTime("250ms").default("250ms").describe("Time between checks of a healthy server (`inter`)."),
+      fastInterval: haproxyTime("100ms")
+        .default("100ms")
+        .describe("Time between checks once one failed or succeeded against the present state (`fastinter`)."),
+      fall: integer(1, 100, 2, "a number of checks")
+        .default(2)
+        .describe("Failed checks in a row that take a server out."),
+      rise: integer(1, 100, 2, "a number of checks")
+        .default(2)
+        .describe("Successful checks in a row that bring it back."),
+      timeout: haproxyTime("250ms").default("250ms").describe("A check without answer for this long has failed."),
+    })
+      .prefault({})
+      .describe("Health check of every server."),
+    maxconn: integer(1, 1_000_000, 5_000, "a number of connections")
+      .default(5_000)
+      .describe("Connections per server; further ones wait in HAProxy."),
+  });
+
+const haproxy = () =>
+  keys({
+    frontends: list(frontend(), "frontends", { min: 1, max: 32 }).describe("Where clients connect."),
+    backends: list(backend(), "backends", { min: 1, max: 32 }).describe("Who answers."),
+    maxconn: integer(1, 1_000_000, 20_000, "a number of connections")
+      .default(20_000)
+      .describe("Connections that one HAProxy holds at once."),
+    timeouts: keys({
+      connect: haproxyTime("250ms")
+        .default("250ms")
+        .describe(
+          "Until a server accepts; then the request goes to another one. Raise it for servers that are far away.",
+        ),
+      client: haproxyTime("30s").default("30s").describe("Silence of a client."),
+      server: haproxyTime("30s").default("30s").describe("Silence of a server."),
+    })
+      .prefault({})
+      .describe("HAProxy's timeouts."),
+    stats: keys({
+      port: port(8404).default(8404).describe("TCP port on 127.0.0.1."),
+    })
+      .prefault({})
+      .describe("Statistics page, on localhost only."),
+  });
+
+const nginx = () =>
+  keys({
+    port: port(8080).default(8080).describe("TCP port on the node's public address."),
+    healthPath: urlPath("/healthz").default("/healthz").describe("Answers 200 while nginx serves."),
+    root: absolutePath("a directory on the servers", "/srv/www")
+      .default("/var/lib/hotpair/www")
+      .describe("Document root. With the default, hotpair writes an index page with the node's name."),
+  });
+
+const external = () =>
+  keys({
+    name: label("a name", 32, "app").describe("Name, for backends and status."),
+    port: port(9000).describe("TCP port on the node's public address."),
+    units: list(
+      text({
+        what: "a systemd unit name",
+        example: "app.service",
+        pattern: /^[A-Za-z0-9:_.@-]{1,200}\.(service|socket|target|mount|timer|path)$/,
+      }),
+      "systemd units",
+      { max: 16 },
+    )
+      .default([])
+      .describe("systemd units that `hotpair status` looks at. hotpair never starts or stops them."),
+  });
+
+const base = () =>
+  keys({
+    persistentJournal: flag()
+      .default(true)
+      .describe("Keep the systemd journal on disk, so that the night can be read the morning after."),
+    installPackages: flag()
+      .default(true)
+      .describe("Install missing packages. With false their absence is an error before anything is changed."),
+  });
+
+const targets = (what: string) =>
+  keys({
+    default: target.optional().describe(`${what} for every failure class that is not named. Default: the tier's.`),
+    ...(Object.fromEntries(
+      FAILURE_CLASS_IDS.map((id) => [id, target.optional().describe(`${what} when ${FAILURE_CLASSES[id]}.`)]),
+    ) as Record<FailureClassId, ReturnType<typeof target.optional>>),
+  });
+
+export const TIERS = {
+  standard: { rto: seconds(30), rpo: seconds(5) },
+  critical: { rto: seconds(1), rpo: ms(0) },
+} as const;
+
+const objectives = () =>
+  keys({
+    tier: oneOf("standard", "critical", "custom")
+      .default("standard")
+      .describe(
+        "`standard`: RTO 30s, RPO 5s. `critical`: RTO 1s, RPO 0s. `custom`: what `rto.default` and `rpo.default` say.",
+      ),
+    rto: targets("Recovery time objective")
+      .prefault({})
+      .describe("Longest time without service that a client may see, per failure class."),
+    rpo: targets("Recovery point objective")
+      .prefault({})
+      .describe("Longest stretch of acknowledged data that may be lost, per failure class."),
+  });
+
+const networks = () =>
+  keys({
+    public: network("198.51.100.0/24", "198.51.100.1").describe("Where clients and VIPs are."),
+    heartbeat: network("198.18.1.0/24", "198.18.1.1").describe(
+      "Between the nodes, for VRRP; best a cable or VLAN of its own.",
+    ),
+    storage: network("198.18.2.0/24", "198.18.2.1")
+      .optional()
+      .describe("Between the nodes, for data; a second path for beacons."),
+  });
+
+/** `secret` is what stands where a secret belongs: `{secure: …}` in a stack file, the decrypted text in the engine. */
+const pairSchema = (secret: (what: SecretField) => z.ZodType<unknown>) =>
+  keys({
+    name: label("a name", 32, "shop")
+      .optional()
+      .describe("Name of the pair, for labels and files on the servers. Default: the stack's name."),
+    target: oneOf("onprem")
+      .default("onprem")
+      .describe("How servers come to be: `onprem` are existing ones, reached over SSH."),
+    networks: networks().describe("The networks that the nodes share. They must not overlap."),
+    nodes: list(node(secret("sshKey")), "nodes", { min: 2, max: 2 }).describe("The two servers."),
+    vips: list(vip(), "VIPs", { min: 1, max: 2 }).describe(
+      "One or two virtual addresses. Two that prefer different nodes make an active/active pair.",
+    ),
+    vrrp: vrrp().prefault({}).describe("How keepalived decides who owns a VIP."),
+    arbiter: arbiter().prefault({}).describe("Timing of hotpair-arbiter, which vetoes a second owner."),
+    haproxy: haproxy()
+      .optional()
+      .describe("Load balancer in front of the services. Leave it out to manage only the VIP."),
+    nginx: nginx().optional().describe("nginx as the backend service, on both nodes."),
+    external: external()
+      .optional()
+      .describe("A service on both nodes that hotpair does not manage and only sends traffic to."),
+    base: base().prefault({}).describe("The servers themselves."),
+    objectives: objectives()
+      .prefault({})
+      .describe("What the pair promises; `hotpair check` compares it with the estimate."),
+    beaconKey: secret("beaconKey").describe(
+      "Encrypted key that authenticates the arbiters' beacons. `hotpair init` and `hotpair secrets rotate` make it.",
+    ),
+    previousBeaconKey: secret("beaconKey")
+      .optional()
+      .describe("The key before the last rotation, accepted until `hotpair secrets rotate --finish` drops it."),
+  });
+
+export type SecretField = "beaconKey" | "sshKey";
+
+const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: RegExp; readonly how: string }> = {
+  beaconKey: {
+    what: "a beacon key",
+    // Its name, then 32 random bytes: the line that the arbiters read.
+    pattern: /^[0-9a-f]{8} [0-9a-f]{64}$/,
+    how: "make one with `hotpair secrets rotate`",
+  },
+  sshKey: {
+    what: "an SSH private key",
+    pattern: /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
+    how: "set it with `pulumi config set --path --secret`",
+  },
+};
+
+const encrypted = (field: SecretField): z.ZodType<unknown> => {
+  const { what, how } = SECRETS[field];
+  return z.strictObject(
+    { secure: z.string().min(1).describe("Ciphertext, as Pulumi writes it.") },
+    {
+      error: ({ input }) => {
+        if (input === undefined) return `is missing; expected ${what}, encrypted: ${how}`;
+        if (typeof input === "string" && input !== "")
+          return `holds a secret in plain text (not shown); treat it as published, and ${how}`;
+        return `is not an encrypted value; expected ${what} as {secure: …}: ${how}`;
+      },
+    },
+  );
+};
+
+const decrypted = (field: SecretField): z.ZodType<unknown> => {
+  const { what, pattern, how } = SECRETS[field];
+  const error = ({ input }: { readonly input?: unknown }) =>
+    input === undefined
+      ? `is missing; expected ${what}, encrypted: ${how}`
+      : `does not decrypt to ${what} (value not shown); ${how}`;
+  return z.string({ error }).regex(pattern, { error });
+};
+
+/** As a stack file says it: secrets are `{secure: …}`. */
+export const fileSchema = pairSchema(encrypted);
+/** As the Pulumi engine hands it to a program: secrets are decrypted texts. */
+export const engineSchema = pairSchema(decrypted);
+
+/** A valid configuration with the schema's own defaults; what is derived from several fields is still open. */
+export type PairSettings = z.output<typeof fileSchema>;

@@ -1,0 +1,174 @@
+// Reads a stack file, stacks/Pulumi.<stack>.yaml, as text: finds the pair's configuration in it, knows on which line every
+// value stands, and refuses what other YAML readers (Pulumi's among them) would take for something else. It touches no
+// file itself, and does not know what a pair is.
+
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isPair,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  visit,
+  type YAMLMap,
+} from "yaml";
+import { CONFIG_KEY, type Locate, looksLikePrivateKey, type Path, type Place, suggest } from "./problem.ts";
+
+export interface StackFile {
+  readonly file: string;
+  /** What stands under `hotpair:pair`, secrets as `{secure: …}`; undefined when nothing does. */
+  readonly pairInput: unknown;
+  /** Place of a path below `hotpair:pair`. */
+  readonly locate: Locate;
+  /** Keys beside `hotpair:pair`, e.g. `aws:region`. */
+  readonly otherConfigKeys: readonly string[];
+  /** Who encrypts the stack's secrets. Neither: Pulumi Cloud, or nothing is encrypted yet. */
+  readonly encryptionSalt: string | undefined;
+  readonly secretsProvider: string | undefined;
+  /** Mistakes in the file itself, complete with place. */
+  readonly problems: readonly string[];
+}
+
+/** What Pulumi writes into a stack file (ProjectStack in its sdk/go/common/workspace/project.go). */
+const TOP_KEYS = ["config", "encryptionsalt", "secretsprovider", "encryptedkey", "environment"];
+
+export function readStackFile(text: string, file: string): StackFile {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true });
+  const problems: string[] = [];
+  const place = (offset: number): Place => {
+    const { line, col } = lines.linePos(offset);
+    return { file, line, column: col };
+  };
+  const report = (message: string, offset: number) => {
+    const { line, column } = place(offset);
+    problems.push(`${message} (${file}:${line}:${column})`);
+  };
+
+  for (const { message, pos } of document.errors) report(firstLine(message), pos[0]);
+  reportUnclear(document, report);
+
+  const top = document.contents;
+  if (top !== null && !isMap(top)) report("a stack file is a map with the key config", top.range?.[0] ?? 0);
+  for (const item of pairsOf(top)) {
+    const name = keyOf(item);
+    if (TOP_KEYS.includes(name)) continue;
+    const meant = name === CONFIG_KEY || name === "pair" ? undefined : suggest(name, TOP_KEYS);
+    const hint = meant === undefined ? `; a pair stands under config, as ${CONFIG_KEY}` : `; did you mean "${meant}"?`;
+    report(`${name}: is not a key of a stack file${hint}`, offsetOf(item.key));
+  }
+
+  const config = document.get("config", true);
+  const otherConfigKeys: string[] = [];
+  for (const item of pairsOf(config)) {
+    const name = keyOf(item);
+    if (name === CONFIG_KEY) continue;
+    otherConfigKeys.push(name);
+    if (name === "pair" || name.startsWith("hotpair:")) {
+      report(`${name}: is not a key that hotpair reads; the pair stands under ${CONFIG_KEY}`, offsetOf(item.key));
+    } else if (isScalar(item.value) && holdsSecret(name, item.value.value)) {
+      const fix = `treat it as published, and set a new one with \`pulumi config set --secret ${name}\``;
+      report(`${name}: holds a secret in plain text (not shown); ${fix}`, offsetOf(item.value));
+    }
+  }
+
+  const pair = isMap(config) ? config.get(CONFIG_KEY, true) : undefined;
+  const readable = document.errors.length === 0;
+  if (readable && pair === undefined) {
+    const at = isMap(config) ? offsetOf(config) : 0;
+    report(`config has no ${CONFIG_KEY}; start a new stack file with \`hotpair init\``, at);
+  }
+
+  return {
+    file,
+    pairInput: readable && pair !== undefined ? pair.toJS(document) : undefined,
+    locate: (path) => {
+      const offset = findOffset(config, [CONFIG_KEY, ...path]);
+      return offset === undefined ? undefined : place(offset);
+    },
+    otherConfigKeys,
+    encryptionSalt: textAt(document, "encryptionsalt"),
+    secretsProvider: textAt(document, "secretsprovider"),
+    problems,
+  };
+}
+
+const firstLine = (message: string): string => message.split("\n")[0] ?? message;
+
+const pairsOf = (node: unknown): readonly Pair[] => (isMap(node) ? (node as YAMLMap).items : []);
+
+const keyOf = (pair: Pair): string => (isScalar(pair.key) ? String(pair.key.value) : "");
+
+const offsetOf = (node: unknown): number => (node as Node | null)?.range?.[0] ?? 0;
+
+function textAt(document: Document, key: string): string | undefined {
+  const value = isMap(document.contents) ? document.get(key) : undefined;
+  return typeof value === "string" ? value : undefined;
+}
+
+/** Offset of a path: of the value where it is a scalar, of its key where it is a collection, else of what is around it. */
+function findOffset(root: unknown, path: Path): number | undefined {
+  let node = root;
+  let offset: number | undefined;
+  for (const part of path) {
+    if (isMap(node)) {
+      const pair = pairsOf(node).find((candidate) => keyOf(candidate) === part);
+      if (pair === undefined) break;
+      node = pair.value;
+      offset = isScalar(node) && node.value !== null ? offsetOf(node) : offsetOf(pair.key);
+    } else if (isSeq(node) && typeof part === "number") {
+      node = node.items[part];
+      if (node === undefined) break;
+      offset = offsetOf(node);
+    } else {
+      break;
+    }
+  }
+  return offset;
+}
+
+/** Names of configuration keys whose values are secrets in the providers that a pair may need. */
+function holdsSecret(name: string, value: unknown): boolean {
+  if (typeof value !== "string" || value === "") return false;
+  return (
+    looksLikePrivateKey(value) || /(secret|password|passwd|token|private_?key)/i.test(name.split(":").at(-1) ?? "")
+  );
+}
+
+/** Anchors, tags and plain values on which YAML 1.1 and 1.2 disagree: hotpair and Pulumi would each read their own. */
+function reportUnclear(document: Document, report: (message: string, offset: number) => void): void {
+  visit(document, {
+    Node: (_, node) => {
+      if (isAlias(node) || (node as { anchor?: string }).anchor !== undefined)
+        report("anchors and aliases are not read here; write the value out", offsetOf(node));
+      else if (node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:"))
+        report(`the tag ${node.tag} is not read here; write the value without it`, offsetOf(node));
+    },
+    Pair: (_, item) => {
+      if (isPair(item) && keyOf(item) === "<<")
+        report("merge keys (<<) are not read here; write the values out", offsetOf(item.key));
+    },
+    Scalar: (_, node) => {
+      if (node.type !== "PLAIN" || node.source === undefined || !readsTwoWays(node.source, node.value)) return;
+      report(
+        `${node.source} means different things to different YAML readers; write "${node.source}" in quotes`,
+        offsetOf(node),
+      );
+    },
+  });
+}
+
+function readsTwoWays(source: string, value: unknown): boolean {
+  if (typeof value === "number" || typeof value === "bigint") return !/^-?(0|[1-9]\d{0,14})(\.\d+)?$/.test(source);
+  if (typeof value !== "string") return false;
+  // YAML 1.1 (and go-yaml v3, Pulumi's reader): dates, binary and grouped numbers, and truth values in other words.
+  return (
+    /^\d{4}-\d\d?-\d\d?([Tt ].*)?$/.test(source) ||
+    /^[-+]?(0[0-7_]*|0b[01_]+|0o[0-7_]+|\d[\d_]*(\.[\d_]*)?)$/.test(source) ||
+    /^(y|n|yes|no|on|off)$/i.test(source)
+  );
+}
