@@ -1,0 +1,195 @@
+// What a failure will cost, before it happens: per failure class the recovery time as a written-out sum of terms, and the
+// acknowledged data that can be lost, beside the target. Pure arithmetic over terms; where they come from is the
+// services' business (`infra/services/estimate.ts` gathers them).
+
+import {
+  addBounds,
+  type Bound,
+  type Duration,
+  formatBound,
+  formatDuration,
+  ms,
+  seconds,
+  UNBOUNDED,
+  within,
+} from "./duration.ts";
+import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "./failure.ts";
+import type { Objectives } from "./pair.ts";
+import type { TimingTerm } from "./timing.ts";
+
+/** The client that an estimate is made for, and that a drill brings along. */
+export interface Client {
+  /** Time between requests, which start on schedule whether or not earlier ones came back. */
+  readonly interval: Duration;
+  /** A request that is not complete after this long has failed. */
+  readonly deadline: Duration;
+  /** Longest time that a request takes while all is well. */
+  readonly answer: Duration;
+}
+
+export const CLIENT_DEADLINE: Duration = seconds(1);
+/** One new connection every 10 ms as the drills' probe makes them; p99 of an answer in the lab, docs/measurements.md#probe. */
+export const DEFAULT_CLIENT: Client = { interval: ms(10), deadline: CLIENT_DEADLINE, answer: ms(25) };
+
+/** What a named tier promises for every class that has no target of its own. */
+export const TIERS = {
+  standard: { rto: seconds(30), rpo: seconds(5) },
+  critical: { rto: seconds(1), rpo: ms(0) },
+} as const;
+
+export interface Target {
+  readonly value: Duration;
+  /** Where it is stated, e.g. `hotpair:pair.objectives.rto.default`. */
+  readonly path: string;
+  /** Stated for this class by name, not for all or by a tier. */
+  readonly named: boolean;
+}
+
+/** `beyond`: no configuration of two nodes bounds it, and no target was stated for this class by name. */
+export type Verdict = "within" | "missed" | "beyond" | "no target";
+
+export interface Estimate {
+  readonly failure: FailureClassId;
+  readonly description: string;
+  readonly rto: {
+    readonly lower: Duration;
+    readonly upper: Bound;
+    /** `detect … → decide … → recover … → client … = 191.17ms..361.17ms`. */
+    readonly formula: string;
+    readonly target: Target | undefined;
+    readonly verdict: Verdict;
+  };
+  readonly rpo: {
+    readonly upper: Bound;
+    readonly formula: string;
+    readonly target: Target | undefined;
+    readonly verdict: Verdict;
+  };
+  readonly terms: readonly TimingTerm[];
+  /** Why the class has no upper bound; undefined when it has one. */
+  readonly beyond: string | undefined;
+}
+
+/**
+ * Classes whose length two nodes cannot bound by any setting, and why. They are declared, shown with what can be said,
+ * and compared with a target only when one is stated for the class by name.
+ */
+export const BEYOND: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "both-power-cut":
+    "lasts as long as the power is gone and the machines boot; counted from the start of keepalived, the terms below hold",
+  "full-partition":
+    "undecidable without a witness: a node that hears nothing cannot tell a dead peer from cut networks, so both own the VIP until a network is back",
+  "vip-conflict":
+    "a third host answers for the VIP as long as it likes; gratuitous ARP wins neighbours back, but cannot keep them",
+};
+
+/** Estimates of all failure classes, in the catalogue's order. */
+export const estimateAll = (
+  terms: readonly TimingTerm[],
+  objectives: Objectives,
+  client: Client = DEFAULT_CLIENT,
+): readonly Estimate[] =>
+  FAILURE_CLASS_IDS.map((failure) =>
+    estimateClass(
+      failure,
+      terms.filter((term) => term.failure === failure),
+      objectives,
+      client,
+    ),
+  );
+
+/** Estimate of one class from the terms that belong to it. */
+export function estimateClass(
+  failure: FailureClassId,
+  terms: readonly TimingTerm[],
+  objectives: Objectives,
+  client: Client = DEFAULT_CLIENT,
+): Estimate {
+  const beyond = BEYOND[failure];
+  const own = beyond === undefined ? terms : [...terms, beyondTerm(failure, beyond)];
+  const interrupts = own.some((term) => term.upper === UNBOUNDED || term.upper > 0);
+  const all = inOrder(interrupts ? [...own, clientTerm(failure, client)] : own);
+  const fromFault = all.reduce((sum, term) => sum + term.lower, 0);
+  const lower = ms(Math.max(0, fromFault - client.interval));
+  const upper = addBounds(all.map((term) => term.upper));
+  const rtoTarget = targetOf(objectives, "rto", failure);
+  const rpoTarget = targetOf(objectives, "rpo", failure);
+  return {
+    failure,
+    description: FAILURE_CLASSES[failure],
+    rto: {
+      lower,
+      upper,
+      formula: formulaOf(all, lower, upper),
+      target: rtoTarget,
+      verdict: verdictOf(upper, rtoTarget, beyond !== undefined),
+    },
+    rpo: {
+      upper: ms(0),
+      formula: "0: the pair keeps no state, so nothing acknowledged is stored that could be lost",
+      target: rpoTarget,
+      verdict: verdictOf(ms(0), rpoTarget, false),
+    },
+    terms: all,
+    beyond,
+  };
+}
+
+/** The target that holds for a class: its own, else the one for all, else the tier's. */
+export function targetOf(objectives: Objectives, kind: "rto" | "rpo", failure: FailureClassId): Target | undefined {
+  const at = `hotpair:pair.objectives.${kind}`;
+  const own = objectives[kind][failure];
+  if (own !== undefined) return { value: own, path: `${at}.${failure}`, named: true };
+  const all = objectives[kind].default;
+  if (all !== undefined) return { value: all, path: `${at}.default`, named: false };
+  if (objectives.tier === undefined || objectives.tier === "custom") return undefined;
+  return { value: TIERS[objectives.tier][kind], path: "hotpair:pair.objectives.tier", named: false };
+}
+
+function verdictOf(upper: Bound, target: Target | undefined, beyond: boolean): Verdict {
+  if (beyond && target?.named !== true) return "beyond";
+  if (target === undefined) return "no target";
+  return within(upper, target.value) ? "within" : "missed";
+}
+
+/** The client's own share: one request under way at the fault, the wait for the next one on schedule, and its answer. */
+const clientTerm = (failure: FailureClassId, client: Client): TimingTerm => ({
+  service: "client",
+  failure,
+  step: "client",
+  name: "request under way, next request, its answer",
+  lower: ms(0),
+  upper: ms(client.interval + 2 * client.answer),
+  formula: `${formatDuration(client.interval)} + 2 × ${formatDuration(client.answer)}`,
+  source: "docs/measurements.md#probe",
+});
+
+const beyondTerm = (failure: FailureClassId, reason: string): TimingTerm => ({
+  service: "model",
+  failure,
+  step: "decide",
+  name: reason,
+  lower: ms(0),
+  upper: UNBOUNDED,
+  formula: UNBOUNDED,
+  source: `docs/failures/${failure}.md`,
+});
+
+const STEPS = ["detect", "decide", "recover", "client"] as const;
+
+const inOrder = (terms: readonly TimingTerm[]): readonly TimingTerm[] =>
+  STEPS.flatMap((step) => terms.filter((term) => term.step === step));
+
+/** Terms that add nothing are left out of the line (they stay in `terms`), unless there is nothing else to say. */
+function formulaOf(terms: readonly TimingTerm[], lower: Duration, upper: Bound): string {
+  const adding = terms.filter((term) => term.upper === UNBOUNDED || term.upper > 0);
+  if (adding.length === 0) return ["0: nothing interrupts", ...terms.map((term) => term.name)].join("; ");
+  const parts = STEPS.flatMap((step) => {
+    const own = adding.filter((term) => term.step === step);
+    return own.length === 0 ? [] : [`${step} ${own.map((term) => `${term.name} ${term.formula}`).join(" + ")}`];
+  });
+  return `${parts.join(" → ")} = ${formatBound(rounded(lower))}..${formatBound(upper === UNBOUNDED ? upper : rounded(upper))}`;
+}
+
+/** To a hundredth of a millisecond: more digits than any clock here means. */
+const rounded = (value: Duration): Duration => ms(Math.round(value * 100) / 100);

@@ -1,0 +1,56 @@
+// Asks every service what each node must look like and makes of the answers two plans: ordered, free of contradictions,
+// pure data. How a plan travels belongs to bundle.ts; how it is applied, to `infra/node`.
+
+import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
+import type { Contribution, NodePlan, PlannedFile, PlannedUnit } from "../model/plan.ts";
+import { vipInterface } from "../model/vrrp.ts";
+import { services } from "../services/index.ts";
+
+/** Plans of both nodes, `a` first. */
+export function planPair(pair: Pair): readonly [NodePlan, NodePlan] {
+  const [a, b] = NODE_IDS;
+  return [planNode(pair, a), planNode(pair, b)];
+}
+
+export function planNode(pair: Pair, id: NodeId): NodePlan {
+  const node = pair.nodes[id === "a" ? 0 : 1];
+  const parts = services
+    .map((service) => service.plan(pair, id))
+    .filter((part): part is Contribution => part !== undefined);
+  return {
+    node: id,
+    name: node.name,
+    vips: addresses(pair, node),
+    installPackages: pair.base.installPackages,
+    packages: [...new Set(parts.flatMap((part) => part.packages))].sort(),
+    files: sortedFiles(parts.flatMap((part) => part.files)),
+    units: mergedUnits(parts.flatMap((part) => part.units)),
+    validators: parts.flatMap((part) => part.validators),
+    health: parts.flatMap((part) => part.health),
+  };
+}
+
+const addresses = (pair: Pair, node: Node): NodePlan["vips"] =>
+  pair.vips.map((vip) => ({ name: vip.name, address: vip.address, interface: vipInterface(node, vip) }));
+
+/** Sorted by path, so that equal configurations give equal plans; two services that claim one path are a defect. */
+function sortedFiles(files: readonly PlannedFile[]): readonly PlannedFile[] {
+  const sorted = [...files].sort((one, other) => (one.path < other.path ? -1 : one.path > other.path ? 1 : 0));
+  const twice = sorted.find((file, index) => file.path === sorted[index + 1]?.path);
+  if (twice !== undefined) throw new Error(`two services plan ${twice.path}`);
+  return sorted;
+}
+
+/** One entry per unit in the order of the services; what one service needs of a shared unit, the node needs. */
+function mergedUnits(units: readonly PlannedUnit[]): readonly PlannedUnit[] {
+  const merged = new Map<string, PlannedUnit>();
+  for (const unit of units) {
+    const before = merged.get(unit.name);
+    merged.set(unit.name, {
+      name: unit.name,
+      running: unit.running || before?.running === true,
+      holdsRole: unit.holdsRole || before?.holdsRole === true,
+    });
+  }
+  return [...merged.values()];
+}

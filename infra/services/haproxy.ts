@@ -1,0 +1,290 @@
+// All that hotpair knows of HAProxy: its configuration on both nodes, how systemd keeps it alive, how long it takes to
+// leave out a dead server, and which settings are unsafe. When the VIP moves is decided by keepalived and the arbiter.
+
+import { type Duration, formatDuration, ms } from "../model/duration.ts";
+import { CLIENT_DEADLINE } from "../model/estimate.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import type { Finding } from "../model/finding.ts";
+import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
+import type { Contribution, Service } from "../model/plan.ts";
+import type { TimingTerm } from "../model/timing.ts";
+import { render } from "./template.ts";
+
+export const haproxy: Service = { name: "haproxy", plan, timing, findings };
+
+/** Wait of systemd before it starts a dead HAProxy again: its own default (systemd.service(5), RestartSec). */
+const RESTART_DELAY = ms(100);
+/** From systemd's start to the first accepted connection; measured 0.11 to 0.32 s (docs/measurements.md#daemon-restarts). */
+const START_BOUND = ms(1_000);
+export const ADMIN_SOCKET = "/run/haproxy/admin.sock";
+
+function plan(pair: Pair, id: NodeId): Contribution | undefined {
+  const { haproxy: settings } = pair;
+  if (settings === undefined) return undefined;
+  const node = pair.nodes[id === "a" ? 0 : 1].name;
+  const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  return {
+    packages: ["haproxy", "python3"],
+    files: [
+      {
+        ...root,
+        path: "/etc/haproxy/haproxy.cfg",
+        content: render("haproxy/haproxy.cfg.hbs", configuration(pair, settings, node)),
+        onChange: { action: "reload", unit: "haproxy.service" },
+      },
+      {
+        ...root,
+        path: "/etc/systemd/system/haproxy.service.d/60-hotpair.conf",
+        content: render("haproxy/service.conf.hbs", { node, restartMs: RESTART_DELAY }),
+        // Read again with the units; a running HAProxy does not need to know.
+        onChange: { action: "none" },
+      },
+    ],
+    units: [{ name: "haproxy.service", running: true, holdsRole: false }],
+    validators: [
+      {
+        name: "haproxy -c",
+        covers: ["/etc/haproxy/haproxy.cfg"],
+        command: "haproxy -c -q -f /etc/haproxy/haproxy.cfg",
+      },
+      {
+        name: "systemd-analyze verify haproxy.service",
+        covers: ["/etc/systemd/system/haproxy.service.d/"],
+        command: verifyUnit("haproxy.service"),
+      },
+    ],
+    health: [
+      { name: "HAProxy runs", command: "systemctl is-active --quiet haproxy.service", deadlineSeconds: 10 },
+      {
+        name: "HAProxy answers on its socket",
+        command:
+          `python3 -c 'import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(2); ` +
+          `s.connect("${ADMIN_SOCKET}"); s.sendall(b"show info\\n"); assert b"HAProxy" in s.recv(4096)'`,
+        deadlineSeconds: 10,
+      },
+    ],
+  };
+}
+
+/** systemd's own parser; it also prints what it thinks of other units, so only its verdict on this one counts. */
+const verifyUnit = (unit: string): string => `systemd-analyze verify --man=no --recursive-errors=no ${unit}`;
+
+function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Record<string, unknown>> {
+  const { connect, client, server } = settings.timeouts;
+  return {
+    pair: pair.name,
+    node,
+    maxconn: settings.maxconn,
+    timeouts: {
+      connect: formatDuration(connect),
+      client: formatDuration(client),
+      server: formatDuration(server),
+    },
+    frontends: settings.frontends.map((frontend) => ({
+      name: frontend.name,
+      mode: frontend.mode,
+      http: frontend.mode === "http",
+      backend: frontend.backend,
+      binds: [bindLine(pair, frontend)],
+      comment:
+        frontend.bind.vip === "*"
+          ? "On every address of this node."
+          : `On VIP "${frontend.bind.vip}", also while the other node holds it (net.ipv4.ip_nonlocal_bind).`,
+    })),
+    backends: settings.backends.map((backend) => ({
+      name: backend.name,
+      mode: backend.mode,
+      http: backend.mode === "http",
+      algorithm: backend.algorithm,
+      source: backend.algorithm === "source",
+      servers: backend.servers,
+      maxconn: backend.maxconn,
+      checkPath: backend.check.path,
+      checkStatus: backend.check.status,
+      checkTimeout: formatDuration(backend.check.timeout),
+      interval: formatDuration(backend.check.interval),
+      fastInterval: formatDuration(backend.check.fastInterval),
+      fall: backend.check.fall,
+      rise: backend.check.rise,
+      detection: formatDuration(checkDetection(backend, connect)),
+    })),
+    statsPort: settings.stats.port,
+  };
+}
+
+function bindLine(pair: Pair, frontend: Frontend): string {
+  const { vip: name, port } = frontend.bind;
+  const address = name === "*" ? "*" : addressOf(pair, name);
+  if (frontend.certificate === undefined) return `${address}:${port}`;
+  const alpn = frontend.mode === "http" ? " alpn h2,http/1.1" : "";
+  return `${address}:${port} ssl crt ${frontend.certificate}${alpn}`;
+}
+
+function addressOf(pair: Pair, vipName: string): string {
+  const address = pair.vips.find((vip) => vip.name === vipName)?.address.split("/")[0];
+  if (address === undefined) throw new Error(`frontend binds VIP "${vipName}", which the pair does not have`);
+  return address;
+}
+
+/** Longest time that one check of a dead server takes: the connection, or the answer (HAProxy manual, `timeout check`). */
+const failedCheck = ({ check }: Backend, connect: Duration): number =>
+  Math.max(check.timeout, Math.min(connect, check.interval));
+
+/**
+ * Upper bound from the death of a server to its state DOWN: it dies just after a good check, the next one and `fall − 1`
+ * fast ones fail as slowly as they can (HAProxy manual, `inter`, `fastinter`, `fall`).
+ */
+export const checkDetection = (backend: Backend, connect: Duration): Duration =>
+  ms(
+    backend.check.interval +
+      backend.check.fall * failedCheck(backend, connect) +
+      (backend.check.fall - 1) * backend.check.fastInterval,
+  );
+
+function detectionFormula(backend: Backend, connect: Duration): string {
+  const { interval, fastInterval, fall } = backend.check;
+  const failed = formatDuration(ms(failedCheck(backend, connect)));
+  return `${formatDuration(interval)} + ${fall} × ${failed} + ${fall - 1} × ${formatDuration(fastInterval)}`;
+}
+
+/** Faults after which the HAProxy that holds the VIP has a server that no longer answers at all, not even with a reset. */
+const SILENT_SERVER: readonly FailureClassId[] = [
+  "node-power-cut",
+  "standby-power-cut",
+  "clean-reboot",
+  "arbiter-loss-then-power-cut",
+  "public-link-loss",
+];
+
+function timing(pair: Pair): readonly TimingTerm[] {
+  if (pair.haproxy === undefined) return [];
+  const { connect } = pair.haproxy.timeouts;
+  const own = { service: "haproxy", lower: ms(0) } as const;
+  const slowest = slowestBackend(pair.haproxy);
+  const retried = connect < CLIENT_DEADLINE;
+  const silent: Omit<TimingTerm, "failure"> = retried
+    ? {
+        ...own,
+        step: "recover",
+        name: "a connection to the silent server is given to the other",
+        upper: connect,
+        formula: `timeout connect ${formatDuration(connect)}, redispatch`,
+        source: "HAProxy manual, option redispatch",
+      }
+    : {
+        ...own,
+        step: "recover",
+        name: "the silent server is taken out (a retry would come after the client's deadline)",
+        upper: slowest === undefined ? ms(0) : checkDetection(slowest, connect),
+        formula: slowest === undefined ? "0" : detectionFormula(slowest, connect),
+        source: "HAProxy manual, inter, fastinter, fall",
+      };
+  return [
+    ...SILENT_SERVER.map((failure) => ({ ...silent, failure })),
+    {
+      ...own,
+      failure: "haproxy-kill",
+      step: "recover",
+      name: "systemd starts HAProxy again",
+      upper: ms(RESTART_DELAY + START_BOUND),
+      formula: `RestartSec ${formatDuration(RESTART_DELAY)} + start ≤ ${formatDuration(START_BOUND)}`,
+      source: "systemd.service(5); docs/measurements.md#daemon-restarts",
+    },
+    {
+      ...own,
+      failure: "backend-kill",
+      step: "recover",
+      name: "requests that nobody has answered are given to the other server",
+      upper: ms(0),
+      formula: "0 (connection refused or closed, redispatch at once)",
+      source: "HAProxy manual, retry-on, option redispatch",
+    },
+    {
+      ...own,
+      failure: "bad-configuration",
+      step: "recover",
+      name: "a reload that its parser refuses leaves the old worker running",
+      upper: ms(0),
+      formula: "0",
+      source: "HAProxy management guide, master-worker mode",
+    },
+  ];
+}
+
+const slowestBackend = (settings: Haproxy): Backend | undefined =>
+  [...settings.backends].sort(
+    (one, other) => checkDetection(other, settings.timeouts.connect) - checkDetection(one, settings.timeouts.connect),
+  )[0];
+
+function findings(pair: Pair): readonly Finding[] {
+  if (pair.haproxy === undefined) return [];
+  return [...checkTimers(pair, pair.haproxy), ...publicStatistics(pair, pair.haproxy)];
+}
+
+/** Checks that are slower than the takeover, or than what a client waits, make a takeover look like an outage. */
+function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
+  const { connect } = settings.timeouts;
+  const at = "hotpair:pair.haproxy";
+  const found: Finding[] = [];
+  const state = (level: Finding["level"], path: string, message: string, fix: string) =>
+    found.push({ rule: "haproxy-check-timers", level, path: `${at}.${path}`, message, fix });
+  if (connect >= CLIENT_DEADLINE)
+    state(
+      "advisory",
+      "timeouts.connect",
+      `a request to a server that died waits ${formatDuration(connect)} before the other one gets it; ` +
+        `a client that gives up after ${formatDuration(CLIENT_DEADLINE)} sees an error until the checks have noticed`,
+      `set ${at}.timeouts.connect to 250ms`,
+    );
+  for (const [index, backend] of settings.backends.entries()) {
+    const { interval, fastInterval, fall } = backend.check;
+    const path = `backends[${index}].check`;
+    if (fastInterval > interval)
+      state(
+        "mandatory",
+        `${path}.fastInterval`,
+        `checks after a first failure come every ${formatDuration(fastInterval)}, slower than the ordinary ${formatDuration(interval)}`,
+        `set ${at}.${path}.fastInterval to ${formatDuration(interval)} or less`,
+      );
+    if (fall === 1)
+      state(
+        "mandatory",
+        `${path}.fall`,
+        `one lost check takes a server of backend "${backend.name}" out; a takeover of the VIP loses one by itself`,
+        `set ${at}.${path}.fall to 2`,
+      );
+    const detection = checkDetection(backend, connect);
+    if (pair.arbiter.serviceDead > 0 && detection > MAX_DETECTION)
+      state(
+        "advisory",
+        `${path}.interval`,
+        `a dead server of backend "${backend.name}" gets requests for up to ` +
+          `${detectionFormula(backend, connect)} = ${formatDuration(detection)}, far longer than a takeover of the VIP takes`,
+        `set ${at}.${path}.interval to 250ms, fastInterval to 100ms, timeout to 250ms and fall to 2`,
+      );
+  }
+  return found;
+}
+
+/** The tier `standard` promises 30 s; a tenth of it for noticing leaves room for everything else. */
+const MAX_DETECTION = ms(3_000);
+
+/** The page binds 127.0.0.1 by construction; what can still publish it is a server that points at it. */
+function publicStatistics(_pair: Pair, settings: Haproxy): readonly Finding[] {
+  return settings.backends.flatMap((backend, index) =>
+    backend.servers.flatMap((server, position) => {
+      const local = server.address === "localhost" || server.address.startsWith("127.");
+      if (!local || server.port !== settings.stats.port) return [];
+      const path = `hotpair:pair.haproxy.backends[${index}].servers[${position}]`;
+      return [
+        {
+          rule: "statistics-not-public",
+          level: "mandatory",
+          path,
+          message: `server "${server.name}" is HAProxy's own statistics page (127.0.0.1:${settings.stats.port}): every client of backend "${backend.name}" would see it`,
+          fix: `remove ${path}; read the page through ssh -L ${settings.stats.port}:127.0.0.1:${settings.stats.port}`,
+        } as const,
+      ];
+    }),
+  );
+}

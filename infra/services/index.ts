@@ -1,0 +1,12 @@
+// The services that a pair can consist of, in the order in which a node gets them. A new service is one file, its
+// templates, and one line here.
+
+import type { Service } from "../model/plan.ts";
+import { arbiter } from "./arbiter.ts";
+import { base } from "./base.ts";
+import { external } from "./external.ts";
+import { haproxy } from "./haproxy.ts";
+import { keepalived } from "./keepalived.ts";
+import { nginx } from "./nginx.ts";
+
+export const services: readonly Service[] = [base, keepalived, arbiter, haproxy, nginx, external];

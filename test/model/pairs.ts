@@ -1,0 +1,189 @@
+// Pairs to test with: the lab's, written out as the configuration room would hand it over, and variations of it. The one
+// place where tests below the configuration get a Pair from.
+
+import { ms, seconds } from "../../infra/model/duration.ts";
+import type { Pair } from "../../infra/model/pair.ts";
+
+const hostKey = (letter: string): string => `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${letter.repeat(43)}`;
+
+/** One VIP, HAProxy before nginx on both nodes, three networks. */
+export const labPair: Pair = {
+  name: "lab",
+  target: "onprem",
+  networks: {
+    public: { prefix: "198.18.0.0/24", gateway: undefined },
+    heartbeat: { prefix: "198.18.1.0/24", gateway: undefined },
+    storage: { prefix: "198.18.2.0/24", gateway: undefined },
+  },
+  nodes: [
+    {
+      id: "a",
+      name: "node-a",
+      ssh: {
+        host: "198.18.0.11",
+        port: 22,
+        user: "root",
+        hostKey: hostKey("A"),
+        auth: { kind: "keyFile", file: "~/.cache/hotpair/lab/default/id_ed25519" },
+        jump: undefined,
+      },
+      networks: {
+        public: { interface: "a-pub", address: "198.18.0.11/24", mtu: 1500 },
+        heartbeat: { interface: "a-hb", address: "198.18.1.11/24", mtu: 1500 },
+        storage: { interface: "a-st", address: "198.18.2.11/24", mtu: 1500 },
+      },
+    },
+    {
+      id: "b",
+      name: "node-b",
+      ssh: {
+        host: "198.18.0.12",
+        port: 22,
+        user: "root",
+        hostKey: hostKey("B"),
+        auth: { kind: "keyFile", file: "~/.cache/hotpair/lab/default/id_ed25519" },
+        jump: undefined,
+      },
+      networks: {
+        public: { interface: "b-pub", address: "198.18.0.12/24", mtu: 1500 },
+        heartbeat: { interface: "b-hb", address: "198.18.1.12/24", mtu: 1500 },
+        storage: { interface: "b-st", address: "198.18.2.12/24", mtu: 1500 },
+      },
+    },
+  ],
+  vips: [{ name: "web", address: "198.18.0.100/24", preferred: undefined, mode: "ip", routerId: 51 }],
+  vrrp: {
+    advertInterval: ms(100),
+    priority: 253,
+    garp: { repeat: 5, delay: seconds(1), refresh: seconds(10) },
+    notify: undefined,
+    email: undefined,
+  },
+  arbiter: {
+    beaconInterval: ms(20),
+    silence: ms(150),
+    evidence: ms(200),
+    hold: seconds(45),
+    port: 7788,
+    serviceDead: seconds(2),
+  },
+  haproxy: {
+    frontends: [
+      { name: "web", bind: { vip: "web", port: 80 }, mode: "http", certificate: undefined, backend: "nginx" },
+    ],
+    backends: [
+      {
+        name: "nginx",
+        mode: "http",
+        algorithm: "roundrobin",
+        servers: [
+          { name: "node-a", address: "198.18.0.11", port: 8080 },
+          { name: "node-b", address: "198.18.0.12", port: 8080 },
+        ],
+        check: {
+          path: "/healthz",
+          status: 200,
+          interval: ms(250),
+          fastInterval: ms(100),
+          fall: 2,
+          rise: 2,
+          timeout: ms(250),
+        },
+        maxconn: 5_000,
+      },
+    ],
+    maxconn: 20_000,
+    timeouts: { connect: ms(250), client: seconds(30), server: seconds(30) },
+    stats: { port: 8404 },
+  },
+  nginx: { port: 8080, healthPath: "/healthz", root: "/var/lib/hotpair/www" },
+  external: undefined,
+  base: { persistentJournal: true, installPackages: true },
+  objectives: { tier: "standard", rto: {}, rpo: {} },
+  secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
+};
+
+/** Two VIPs with crossed preferences: active/active. */
+export const twoVips: Pair = {
+  ...labPair,
+  name: "crossed",
+  vips: [
+    { name: "web", address: "198.18.0.100/24", preferred: "a", mode: "ip", routerId: 51 },
+    { name: "api", address: "198.18.0.101/24", preferred: "b", mode: "ip", routerId: 52 },
+  ],
+  haproxy: labPair.haproxy && {
+    ...labPair.haproxy,
+    frontends: [
+      { name: "web", bind: { vip: "web", port: 80 }, mode: "http", certificate: undefined, backend: "nginx" },
+      { name: "api", bind: { vip: "api", port: 80 }, mode: "http", certificate: undefined, backend: "nginx" },
+    ],
+  },
+};
+
+/** The VIP moves with the VRRP virtual MAC. */
+export const virtualMac: Pair = {
+  ...labPair,
+  name: "vmac",
+  vips: [{ name: "web", address: "198.18.0.100/24", preferred: undefined, mode: "vmac", routerId: 51 }],
+};
+
+/** TLS at HAProxy, clients pinned to a server by their address, a TCP service beside it. */
+export const tls: Pair = {
+  ...labPair,
+  name: "shop",
+  haproxy: labPair.haproxy && {
+    ...labPair.haproxy,
+    frontends: [
+      {
+        name: "web",
+        bind: { vip: "web", port: 443 },
+        mode: "http",
+        certificate: "/etc/haproxy/certs/shop.pem",
+        backend: "nginx",
+      },
+      { name: "mail", bind: { vip: "*", port: 25 }, mode: "tcp", certificate: undefined, backend: "mail" },
+    ],
+    backends: [
+      ...labPair.haproxy.backends.map((backend) => ({ ...backend, algorithm: "source" as const })),
+      {
+        name: "mail",
+        mode: "tcp",
+        algorithm: "leastconn",
+        servers: [
+          { name: "node-a", address: "198.18.0.11", port: 2525 },
+          { name: "node-b", address: "198.18.0.12", port: 2525 },
+        ],
+        check: {
+          path: undefined,
+          status: 200,
+          interval: seconds(1),
+          fastInterval: ms(200),
+          fall: 3,
+          rise: 2,
+          timeout: ms(500),
+        },
+        maxconn: 200,
+      },
+    ],
+  },
+};
+
+/** A service of the owner's own behind HAProxy, two networks, jumbo frames on the heartbeat. */
+export const externalService: Pair = {
+  ...labPair,
+  name: "extern",
+  networks: { public: labPair.networks.public, heartbeat: labPair.networks.heartbeat },
+  nodes: [withoutStorage(labPair.nodes[0]), withoutStorage(labPair.nodes[1])],
+  nginx: undefined,
+  external: { name: "shop", port: 8080, units: ["shop.service"] },
+  haproxy: labPair.haproxy && {
+    ...labPair.haproxy,
+    backends: labPair.haproxy.backends.map((backend) => ({ ...backend, name: "shop" })),
+    frontends: labPair.haproxy.frontends.map((frontend) => ({ ...frontend, backend: "shop" })),
+  },
+};
+
+function withoutStorage(node: Pair["nodes"][number]): Pair["nodes"][number] {
+  const { public: open, heartbeat } = node.networks;
+  return { ...node, networks: { public: open, heartbeat: { ...heartbeat, mtu: 9000 } } };
+}
