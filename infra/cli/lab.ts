@@ -17,6 +17,7 @@ import {
 import { hostNames, networks } from "../lab/layout.ts";
 import { requireLabMachine } from "../lab/requirements.ts";
 import { UserError } from "../model/errors.ts";
+import { sshArguments } from "../ssh/run.ts";
 
 interface Named {
   name: string;
@@ -76,20 +77,8 @@ export function register(program: Command): void {
     .addOption(nameOption())
     .passThroughOptions()
     .action(async (node: HostName, words: string[], options: Named) => {
-      const { keyFile, hosts } = requireLab(options.name);
-      const { ssh } = hosts[node];
-      // The key is derived from published words, so there is nothing to pin it with but itself: see infra/lab/keys.ts.
-      const known = `${ssh.host} ${ssh.hostKey}`;
-      await become([
-        "ssh",
-        "-i",
-        keyFile,
-        ...["IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "GlobalKnownHostsFile=/dev/null"].flatMap(asOption),
-        ...["UserKnownHostsFile=/dev/null", `KnownHostsCommand=/bin/echo ${known}`, "LogLevel=ERROR"].flatMap(asOption),
-        ...asOption(`HostKeyAlias=${ssh.host}`),
-        `${ssh.user}@${ssh.host}`,
-        ...words,
-      ]);
+      const { ssh } = requireLab(options.name).hosts[node];
+      await become(["ssh", ...sshArguments(ssh, words.length === 0), ...withoutDashes(words)]);
     });
 
   lab
@@ -101,9 +90,7 @@ export function register(program: Command): void {
     .addOption(nameOption())
     .passThroughOptions()
     .action(async (node: HostName, words: string[], options: Named) => {
-      // Commander leaves a "--" behind the first word in place.
-      const argv = words[0] === "--" ? words.slice(1) : words;
-      await become([...consolePrefix(requireLab(options.name), node), ...argv]);
+      await become([...consolePrefix(requireLab(options.name), node), ...withoutDashes(words)]);
     });
 
   lab
@@ -145,8 +132,9 @@ function asHost(word: string): HostName {
   return host;
 }
 
-function asOption(setting: string): string[] {
-  return ["-o", setting];
+// Commander leaves a "--" that follows the first argument in place.
+function withoutDashes(words: string[]): string[] {
+  return words[0] === "--" ? words.slice(1) : words;
 }
 
 function requireLab(name: string): Lab {

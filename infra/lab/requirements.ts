@@ -57,6 +57,17 @@ export function missingRequirements(machine: Machine): string[] {
   return reasons;
 }
 
+/** Why the lab cannot run on this machine, in one line; undefined when it can. For tests, which skip with it. */
+export async function labMachineProblem(): Promise<string | undefined> {
+  try {
+    await requireLabMachine();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return [error.message, ...error.details].join(" ");
+  }
+}
+
 /** Throws one UserError that names all of it, or returns. */
 export async function requireLabMachine(): Promise<void> {
   if (process.platform === "linux" && process.getuid?.() === 0) {

@@ -1,6 +1,7 @@
-// What is needed to reach a server: pure data, shared by everything that connects. How the connection is made is in run.ts.
+// What is needed to reach a server: pure data, shared by everything that connects. How the connection is made is in
+// run.ts.
 
-/** How the user proves who he is: the running agent, or a private key file that this user may read. */
+/** How the user proves who he is: the running agent, or a private key file (without passphrase) that he may read. */
 export type SshAuth = { kind: "agent" } | { kind: "key"; file: string };
 
 /** A host on the way. It is reached with the same agent or key as the target behind it. */
@@ -9,7 +10,7 @@ export interface SshJump {
   host: string;
   port: number;
   user: string;
-  /** The public host key that must answer: "ssh-ed25519 AAAA…" (type and base64, no comment needed). */
+  /** The public host key that must answer: "ssh-ed25519 AAAA…" (type and base64; a comment is ignored). */
   hostKey: string;
 }
 
