@@ -115,7 +115,7 @@ function arbiterSilence(pair: Pair): readonly Finding[] {
           `${formatDuration(GATE_REACTION)} = ${formatDuration(closes)} after the last advert, but VRRP takes over after ` +
           `${masterDownFormula(advert, priority)} = ${formatDuration(ends)}: two owners`,
         room > advert
-          ? `set hotpair:pair.arbiter.silence to ${formatDuration(ms(1.5 * advert < room ? 1.5 * advert : room))}`
+          ? `set hotpair:pair.arbiter.silence to ${formatDuration(ms(Math.min(1.5 * advert, room)))}`
           : `set hotpair:pair.arbiter.beaconInterval to ${formatDuration(ms(advert / 5))} and hotpair:pair.arbiter.silence to ${formatDuration(ms(1.5 * advert))}`,
       ),
     );

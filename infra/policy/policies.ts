@@ -1,0 +1,38 @@
+// The list of all policies, in the order in which they are shown. A new rule is one file and one line here.
+
+import type { ResourceValidationPolicy } from "@pulumi/policy";
+import { advertInterval } from "./advert-interval.ts";
+import { arbiterSilence } from "./arbiter-silence.ts";
+import { externalReached } from "./external-reached.ts";
+import { gratuitousArp } from "./gratuitous-arp.ts";
+import { haproxyCheckTimers } from "./haproxy-check-timers.ts";
+import { heartbeatOwnNetwork } from "./heartbeat-own-network.ts";
+import { heartbeatSecondPath } from "./heartbeat-second-path.ts";
+import { hostKeysPinned } from "./host-keys-pinned.ts";
+import { journalKept } from "./journal-kept.ts";
+import { listenersDistinct } from "./listeners-distinct.ts";
+import { noPlainSecrets } from "./no-plain-secrets.ts";
+import { rpoWithinTarget } from "./rpo-within-target.ts";
+import { rtoWithinTarget } from "./rto-within-target.ts";
+import { statisticsNotPublic } from "./statistics-not-public.ts";
+import { vipOwnershipSafe } from "./vip-ownership-safe.ts";
+import { vrrpSkew } from "./vrrp-skew.ts";
+
+export const policies: readonly ResourceValidationPolicy[] = [
+  ...rtoWithinTarget,
+  ...rpoWithinTarget,
+  ...advertInterval,
+  ...vrrpSkew,
+  ...gratuitousArp,
+  ...arbiterSilence,
+  ...haproxyCheckTimers,
+  ...heartbeatOwnNetwork,
+  ...heartbeatSecondPath,
+  ...hostKeysPinned,
+  ...noPlainSecrets,
+  ...vipOwnershipSafe,
+  ...statisticsNotPublic,
+  ...listenersDistinct,
+  ...externalReached,
+  ...journalKept,
+];
