@@ -110,7 +110,8 @@ func (h *host) Run(ctx context.Context, req *pulumirpc.RunRequest) (*pulumirpc.R
 	if program == "" {
 		program = req.Program
 	}
-	if !filepath.IsAbs(program) {
+	// "." asks the runner for the entry that package.json names; a directory's path would not.
+	if program != "." && !filepath.IsAbs(program) {
 		program = filepath.Join(directory, program)
 	}
 	args = append(append(args, program), req.Args...)
