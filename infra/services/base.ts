@@ -5,8 +5,9 @@ import type { Duration } from "../model/duration.ts";
 import { ms } from "../model/duration.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Attachment, NetworkName, Node, NodeId, Pair } from "../model/pair.ts";
-import type { Contribution, HealthCheck, Service } from "../model/plan.ts";
+import type { Contribution, HealthCheck, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { verifyUnits } from "./systemd.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const base: Service = { name: "base", plan, timing, findings };
@@ -59,8 +60,17 @@ function plan(pair: Pair, id: NodeId): Contribution {
         content: nodeFile("hotpair-apply"),
         onChange: { action: "none" },
       },
+      // Its undo, at boot and by a deadline; hotpair-apply starts the timer before it changes anything.
+      ...["hotpair-undo.service", "hotpair-undo.timer"].map(
+        (unit): PlannedFile => ({
+          ...root,
+          path: `/etc/systemd/system/${unit}`,
+          content: nodeFile(unit),
+          onChange: { action: "none" },
+        }),
+      ),
     ],
-    units: [],
+    units: [{ name: "hotpair-undo.service", running: false, holdsRole: false }],
     validators: [
       {
         name: "systemd-sysctl",
@@ -74,6 +84,11 @@ function plan(pair: Pair, id: NodeId): Contribution {
         name: "sh -n",
         covers: ["/usr/lib/hotpair/hotpair-apply"],
         command: "sh -n /usr/lib/hotpair/hotpair-apply",
+      },
+      {
+        name: "systemd-analyze verify of hotpair's own units",
+        covers: ["/etc/systemd/system/hotpair-directories.service", "/etc/systemd/system/hotpair-undo."],
+        command: verifyUnits("hotpair-directories.service", "hotpair-undo.service", "hotpair-undo.timer"),
       },
       {
         name: "systemd-tmpfiles --dry-run",

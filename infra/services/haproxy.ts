@@ -8,6 +8,7 @@ import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { verifyUnits } from "./systemd.ts";
 import { render } from "./template.ts";
 
 export const haproxy: Service = { name: "haproxy", plan, timing, findings };
@@ -50,7 +51,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       {
         name: "systemd-analyze verify haproxy.service",
         covers: ["/etc/systemd/system/haproxy.service.d/"],
-        command: verifyUnit("haproxy.service"),
+        command: verifyUnits("haproxy.service"),
       },
     ],
     health: [
@@ -65,9 +66,6 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     ],
   };
 }
-
-/** systemd's own parser; it also prints what it thinks of other units, so only its verdict on this one counts. */
-const verifyUnit = (unit: string): string => `systemd-analyze verify --man=no --recursive-errors=no ${unit}`;
 
 function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Record<string, unknown>> {
   const { connect, client, server } = settings.timeouts;

@@ -6,6 +6,7 @@ import type { Finding } from "../model/finding.ts";
 import type { NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { verifyUnits } from "./systemd.ts";
 import { render } from "./template.ts";
 
 export const nginx: Service = { name: "nginx", plan, timing, findings };
@@ -59,7 +60,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       {
         name: "systemd-analyze verify nginx.service",
         covers: ["/etc/systemd/system/nginx.service.d/"],
-        command: "systemd-analyze verify --man=no --recursive-errors=no nginx.service",
+        command: verifyUnits("nginx.service"),
       },
     ],
     health: [
