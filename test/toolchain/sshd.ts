@@ -2,9 +2,9 @@
 // kernel gives. It runs in a mount namespace with a password file of its own, so that a password can be tested without
 // touching the machine's accounts.
 
-import { execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, connect } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -78,12 +78,15 @@ export async function startSshd(): Promise<Sshd> {
   writeFileSync(authorizedKeys, [authorized.line, encrypted.line, rsaPem.line, ""].join("\n"), { mode: 0o600 });
   const hash = execFileSync("openssl", ["passwd", "-6", password], { encoding: "utf8" }).trim();
   writeFileSync(join(directory, "shadow"), `root:${hash}:19000:0:99999:7:::\n`, { mode: 0o600 });
-  writeFileSync(join(directory, "passwd"), "root:x:0:0:root:/root:/bin/bash\n" + systemUsers(), { mode: 0o644 });
+  // An empty home: the start-up files of whoever runs the tests must not print into them.
+  const home = join(directory, "home");
+  mkdirSync(home);
+  writeFileSync(join(directory, "passwd"), `root:x:0:0:root:${home}:/bin/bash\n${systemUsers()}`, { mode: 0o644 });
   mkdirSync(join(directory, "scratch"));
   // sshd wants its privilege separation directory even where it was never started as a service.
   mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
 
-  const servers = [];
+  const servers: ChildProcess[] = [];
   const ports: number[] = [];
   for (const accept of ["AcceptEnv *", "# accepts no variable"]) {
     const port = await freePort();
@@ -111,9 +114,13 @@ export async function startSshd(): Promise<Sshd> {
     const script =
       'mount --bind "$1/passwd" /etc/passwd && mount --bind "$1/shadow" /etc/shadow && ' +
       'exec /usr/sbin/sshd -D -e -f "$2"';
-    const child = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, "sh", directory, config], {
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const child = spawn(
+      "unshare",
+      ["--mount", "--propagation", "private", "sh", "-c", script, "sh", directory, config],
+      {
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
     let printed = "";
     child.stderr.on("data", (data: Buffer) => {
       printed += data.toString();

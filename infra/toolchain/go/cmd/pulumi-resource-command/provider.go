@@ -34,6 +34,8 @@ type provider struct {
 
 	mutex  sync.Mutex
 	engine pulumirpc.EngineClient
+	// acceptsBytes: the engine takes output that is not UTF-8.
+	acceptsBytes bool
 	// running is cancelled by Cancel, which ends the calls in flight; calls after it get a new one.
 	running context.Context
 	cancel  context.CancelFunc
@@ -64,6 +66,9 @@ func (p *provider) Handshake(
 	_ context.Context, req *pulumirpc.ProviderHandshakeRequest,
 ) (*pulumirpc.ProviderHandshakeResponse, error) {
 	p.connect(req.EngineAddress)
+	p.mutex.Lock()
+	p.acceptsBytes = req.AcceptsByteString
+	p.mutex.Unlock()
 	return &pulumirpc.ProviderHandshakeResponse{
 		AcceptSecrets: true, AcceptResources: true, AcceptOutputs: true, AcceptsByteString: true,
 	}, nil
@@ -194,10 +199,29 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 		if err != nil {
 			return nil, err
 		}
+		if err := p.acceptable(result); err != nil {
+			return nil, err
+		}
 		state["stdout"], state["stderr"] = result.stdout, result.stderr
 	}
 	wire, err := structpb.NewStruct(state)
 	return &pulumirpc.CreateResponse{Id: id, Properties: wire}, err
+}
+
+// acceptable refuses output that this engine could not store.
+func (p *provider) acceptable(r *result) error {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	for _, property := range []struct {
+		name  string
+		value any
+	}{{"stdout", r.stdout}, {"stderr", r.stderr}} {
+		if _, isText := property.value.(string); !isText && !p.acceptsBytes {
+			return status.Errorf(codes.Unknown, "the value of property %q is a string that contains non-UTF8 bytes, "+
+				"which the receiver does not support", property.name)
+		}
+	}
+	return nil
 }
 
 // newID is the resource's name and 8 hexadecimal digits, without anything between.
@@ -232,6 +256,9 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 		defer cancel()
 		result, err := run(ctx, command, state, previous, log)
 		if err != nil {
+			return nil, err
+		}
+		if err := p.acceptable(result); err != nil {
 			return nil, err
 		}
 		stdout, stderr = result.stdout, result.stderr
