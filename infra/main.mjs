@@ -6,4 +6,4 @@ if (major < 24) {
   );
   process.exit(2);
 }
-await import("./index.ts");
+export default (await import("./index.ts")).default;

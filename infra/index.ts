@@ -1,0 +1,74 @@
+// The Pulumi program: what the stack file says becomes two servers. It reads from top to bottom; what each line does is
+// in the room that it calls. What must not be applied is refused before the first resource is registered.
+
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
+import { HotPair } from "./components/pair.ts";
+import { readPair, readStack, secretsOf } from "./config/index.ts";
+import { UserError } from "./model/errors.ts";
+import type { NodeId, Pair, SecretRef } from "./model/pair.ts";
+import { planPair } from "./plan/plan.ts";
+import { refuseMandatory } from "./plan/refuse.ts";
+import { collectFindings } from "./services/findings.ts";
+import { privateKeyOf, sshTargetAt, sshTargetOf } from "./ssh/reach.ts";
+import { connectionOf } from "./targets/onprem.ts";
+
+export default async function program(): Promise<Record<string, unknown>> {
+  try {
+    return await deploy();
+  } catch (error) {
+    // The engine prints a RunError as it is, and everything else with a stack trace.
+    if (error instanceof UserError) throw new pulumi.RunError([error.message, ...error.details].join("\n  - "));
+    throw error;
+  }
+}
+
+async function deploy(): Promise<Record<string, unknown>> {
+  const stack = pulumi.getStack();
+  refuseWrongFile(stack);
+  const input = new pulumi.Config("hotpair").requireObject<unknown>("pair");
+  const pair = readPair(input, { stack });
+  refuseMandatory(stack, collectFindings(pair));
+  const secrets = lookUp(secretsOf(input));
+  const [a, b] = pair.nodes;
+  const deployed = new HotPair("pair", {
+    pair,
+    plans: planPair(pair),
+    connections: {
+      a: connectionOf(a, privateKeyOf(a, secrets)),
+      b: connectionOf(b, privateKeyOf(b, secrets)),
+    },
+    secrets,
+    first: await firstToChange(pair, secrets),
+    beforeUpdate: [refuseMovedServer(ownerAt, (process.env.HOTPAIR_REPLACED ?? "").split(" "))],
+    rotateKey: process.env.HOTPAIR_ROTATE_KEY === "yes",
+  });
+  return { pair: pair.name, vips: deployed.vips };
+}
+
+/** The engine hands over decrypted values: that a secret stands in plain text, and where, only the file itself tells. */
+function refuseWrongFile(stack: string): void {
+  const file = `stacks/Pulumi.${stack}.yaml`;
+  const path = join(import.meta.dirname, "..", file);
+  if (existsSync(path)) readStack(readFileSync(path, "utf8"), file, stack);
+}
+
+/** In an update the standby goes first. Nobody is asked in a preview, nor when one node is left out because it is dead. */
+async function firstToChange(pair: Pair, secrets: (ref: SecretRef) => string): Promise<NodeId | undefined> {
+  if (pulumi.runtime.isDryRun() || process.env.HOTPAIR_ONLY) return undefined;
+  const { firstToChange, rolesOf } = await import("./ssh/survey.ts");
+  const [a, b] = pair.nodes;
+  return firstToChange(await rolesOf({ a: sshTargetOf(a, secrets), b: sshTargetOf(b, secrets) }));
+}
+
+const ownerAt: AskOwner = async (connection) => (await import("./ssh/survey.ts")).ownerOf(sshTargetAt(connection));
+
+function lookUp(values: ReadonlyMap<string, string>): (ref: SecretRef) => string {
+  return ({ secret }) => {
+    const value = values.get(secret);
+    if (value === undefined) throw new Error(`the configuration has no secret ${secret}`);
+    return value;
+  };
+}
