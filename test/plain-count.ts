@@ -1,8 +1,7 @@
 // Ends a test run with one line that any tool can read: `N passed, N failed, N skipped`. A file that could not be
 // loaded counts as a failure, since its tests did not run.
 
-import type { TestModule } from "vitest/node";
-import type { Reporter } from "vitest/reporters";
+import type { Reporter, TestModule } from "vitest/node";
 
 export default class PlainCount implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
