@@ -1,0 +1,54 @@
+// The commands that run on a server for a node's resource, as data. They are fixed text: what changes comes in on
+// standard input, so nothing secret is in a command, in the state's copy of it or in the error that quotes it.
+
+import { APPLY_PATH } from "./bundle.ts";
+
+/**
+ * Reads a bundle from standard input, refuses it unless its digest is right (a truncated one never gets further),
+ * unpacks it under a directory that only root can read and hands over to the `hotpair-apply` that it carries. Written
+ * without single quotes, since it stands between them.
+ */
+const BOOTSTRAP = [
+  "set -eu; umask 077; export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+  'd=$(mktemp -d /run/hotpair-bundle.XXXXXX); trap "rm -rf $d" EXIT',
+  "read -r magic version digest size || :",
+  "base64 -d >$d/tar 2>/dev/null || :",
+  'echo "$digest  $d/tar" | sha256sum --check --status 2>/dev/null || {',
+  '  echo "hotpair-apply: FAILED on $(uname -n): the bundle arrived damaged or cut off ($(wc -c <$d/tar) of $size bytes); nothing was changed, run it again" >&2; exit 1; }',
+  "tar -xmf $d/tar -C $d; rm $d/tar",
+];
+
+/** As root: directly, or through sudo without a password prompt. Found out on the server: the SSH user may change while the command stays. */
+const asRoot = (script: string): string => `s=; [ "$(id -u)" = 0 ] || s="sudo -n"; $s sh -c '${script}'`;
+
+/**
+ * `create` and `update` of a node's resource; the bundle is its standard input. `resource` is the owner token that the
+ * server's manifest will name; without one (a repair outside the engine) the server keeps its owner.
+ */
+export const applyCommand = (resource?: string): string =>
+  asRoot(
+    [...BOOTSTRAP, `sh $d/files${APPLY_PATH} start $d${resource === undefined ? "" : ` ${token(resource)}`}`].join(
+      "\n",
+    ),
+  );
+
+export interface RemoveOptions {
+  /** Also purge the packages that hotpair installed. */
+  readonly purgePackages?: boolean;
+  /** The whole pair goes: an active node stops without handing over. */
+  readonly last?: boolean;
+}
+
+/** `delete` of a node's resource: gives the server back as it was if its manifest names `resource`, else does nothing. */
+export function removeCommand(resource: string, { purgePackages = false, last = false }: RemoveOptions = {}): string {
+  const flags = `${purgePackages ? " --purge-packages" : ""}${last ? " --last" : ""}`;
+  return asRoot(
+    `[ -x ${APPLY_PATH} ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; ` +
+      `exec ${APPLY_PATH} remove --resource ${token(resource)}${flags}`,
+  );
+}
+
+function token(resource: string): string {
+  if (!/^[A-Za-z0-9._-]+$/.test(resource)) throw new Error(`owner token "${resource}" is not one plain word`);
+  return resource;
+}
