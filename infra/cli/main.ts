@@ -3,9 +3,10 @@
 
 import { Command, CommanderError } from "commander";
 import { UserError } from "../model/errors.ts";
+import { register as configure } from "./configure.ts";
 import { register as lab } from "./lab.ts";
 
-const groups = [lab];
+const groups = [configure, lab];
 
 const program = new Command("hotpair")
   .description("Turns two Linux servers into a hot-standby pair and keeps proving that they are one.")

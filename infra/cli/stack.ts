@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { readStack, type StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
+import type { Finding } from "../model/finding.ts";
 import type { Pair } from "../model/pair.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
@@ -73,3 +74,53 @@ export const stackNames = (directory = STACKS): readonly string[] =>
   readdirSync(directory)
     .flatMap((entry) => /^Pulumi\.(.+)\.yaml$/.exec(entry)?.[1] ?? [])
     .toSorted();
+
+/** Other stacks here that use the same virtual router id or address on a network of the same prefix. */
+export function stackClashes(stack: string, pair: Pair, directory = STACKS): readonly Finding[] {
+  return stackNames(directory)
+    .filter((name) => name !== stack)
+    .flatMap((name) => {
+      const other = readable(name, directory);
+      return other === undefined ? [] : clashesWith(name, other, pair);
+    });
+}
+
+/** A stack with mistakes is not the business of the one that is looked at. */
+function readable(name: string, directory: string): Pair | undefined {
+  try {
+    return loadStack(name, directory).pair;
+  } catch (error) {
+    if (error instanceof UserError) return undefined;
+    throw error;
+  }
+}
+
+function clashesWith(name: string, other: Pair, pair: Pair): readonly Finding[] {
+  if (other.networks.public.prefix !== pair.networks.public.prefix) return [];
+  return pair.vips.flatMap((vip, index): readonly Finding[] => {
+    const found: Finding[] = [];
+    const state = (field: string, message: string, fix: string) =>
+      found.push({
+        rule: "stacks-apart",
+        level: "advisory",
+        path: `hotpair:pair.vips[${index}].${field}`,
+        message,
+        fix,
+      });
+    for (const theirs of other.vips) {
+      if (theirs.routerId === vip.routerId)
+        state(
+          "routerId",
+          `${vip.routerId} is also the virtual router id of VIP "${theirs.name}" in stack ${name}, on the same public network ${pair.networks.public.prefix}`,
+          "choose another one, unless the two networks only share their numbers",
+        );
+      if (theirs.address.split("/")[0] === vip.address.split("/")[0])
+        state(
+          "address",
+          `${vip.address} is also VIP "${theirs.name}" of stack ${name}`,
+          "choose another one, unless the two networks only share their numbers",
+        );
+    }
+    return found;
+  });
+}

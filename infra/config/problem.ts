@@ -34,6 +34,10 @@ export function formatPath(path: Path): string {
     .join("");
 }
 
+/** The other way round, for paths without quoted names: `nodes[0].ssh.key`. */
+export const parsePath = (text: string): Path =>
+  text.split(/[.[\]]+/).flatMap((part) => (part === "" ? [] : [/^\d+$/.test(part) ? Number(part) : part]));
+
 export const configPath = (path: Path): string => {
   const below = formatPath(path);
   return below === "" || below.startsWith("[") ? `${CONFIG_KEY}${below}` : `${CONFIG_KEY}.${below}`;

@@ -16,9 +16,10 @@ import type {
   Vip,
 } from "../model/pair.ts";
 import { NODE_IDS } from "../model/pair.ts";
+import { isHostKey } from "./formats.ts";
 import { formatProblem, type Locate, type Problem } from "./problem.ts";
 import { problemsOf } from "./rules.ts";
-import { engineSchema, fileSchema, type PairSettings, TIERS } from "./schema.ts";
+import { engineSchema, fileSchema, type PairSettings } from "./schema.ts";
 import { readStackFile, type StackFile } from "./stackfile.ts";
 
 export interface ReadOptions {
@@ -208,15 +209,11 @@ function backendOf(
   };
 }
 
+/** Only what is stated; what a tier promises for the rest is the estimate's to know. */
 function objectivesOf({ tier, rto, rpo }: PairSettings["objectives"]): Pair["objectives"] {
-  const targets = (stated: Readonly<Record<string, string | undefined>>, ofTier: Duration | undefined) => ({
-    ...(ofTier === undefined ? {} : { default: ofTier }),
-    ...Object.fromEntries(
-      Object.entries(stated).flatMap(([id, text]) => (text === undefined ? [] : [[id, time(text)]])),
-    ),
-  });
-  const defaults = tier === "custom" ? undefined : TIERS[tier];
-  return { tier, rto: targets(rto, defaults?.rto), rpo: targets(rpo, defaults?.rpo) };
+  const stated = (targets: Readonly<Record<string, string | undefined>>) =>
+    Object.fromEntries(Object.entries(targets).flatMap(([id, text]) => (text === undefined ? [] : [[id, time(text)]])));
+  return { tier, rto: stated(rto), rpo: stated(rpo) };
 }
 
 /** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`. */
@@ -226,14 +223,59 @@ export function secretPaths(pair: Pair): readonly string[] {
   return [beaconKey.secret, ...(previousBeaconKey === undefined ? [] : [previousBeaconKey.secret]), ...keys];
 }
 
-/** The secrets' values by path, from the object that the engine hands to a program. They belong into `pulumi.secret` at once. */
-export function secretsOf(input: unknown): ReadonlyMap<string, string> {
+/** What stands at each place of a secret in an input that may be wrong; values only where they are readable. */
+function secretFields(input: unknown): readonly (readonly [path: string, value: unknown])[] {
   const pair = (typeof input === "object" && input !== null ? input : {}) as Record<string, unknown>;
-  const nodes = Array.isArray(pair.nodes) ? (pair.nodes as readonly { ssh?: { key?: unknown } }[]) : [];
-  const found: [string, unknown][] = [
+  const nodes = Array.isArray(pair.nodes) ? (pair.nodes as readonly ({ ssh?: { key?: unknown } } | null)[]) : [];
+  return [
     ["beaconKey", pair.beaconKey],
     ["previousBeaconKey", pair.previousBeaconKey],
-    ...nodes.map((node, index): [string, unknown] => [`nodes[${index}].ssh.key`, node?.ssh?.key]),
+    ...nodes.map((node, index) => [`nodes[${index}].ssh.key`, node?.ssh?.key] as const),
   ];
-  return new Map(found.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
 }
+
+/** The secrets' values by path, from the object that the engine hands to a program. They belong into `pulumi.secret` at once. */
+export const secretsOf = (input: unknown): ReadonlyMap<string, string> =>
+  new Map(secretFields(input).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+
+/** How the secrets of a stack file stand in it, also when it has mistakes. */
+export function secretStates(
+  input: unknown,
+): readonly { path: string; state: "encrypted" | "plain text" | "missing" }[] {
+  return secretFields(input)
+    .filter(([path, value]) => value !== undefined || path === "beaconKey")
+    .map(([path, value]) => {
+      if (value === undefined) return { path, state: "missing" };
+      const secure = (value as { secure?: unknown } | null)?.secure;
+      return { path, state: typeof secure === "string" ? "encrypted" : "plain text" };
+    });
+}
+
+/**
+ * A stack file's input as it will be once `hotpair scan` has pinned the host keys: places without a valid key get one that
+ * no server has, so that everything else can be checked before.
+ */
+export function withPlaceholders(input: unknown): unknown {
+  let made = 0;
+  const pinned = (ssh: unknown): unknown => {
+    if (typeof ssh !== "object" || ssh === null) return ssh;
+    const { hostKey, jump } = ssh as { hostKey?: unknown; jump?: unknown };
+    return {
+      ...ssh,
+      hostKey: typeof hostKey === "string" && isHostKey(hostKey) ? hostKey : placeholderKey(made++),
+      ...(jump === undefined ? {} : { jump: pinned(jump) }),
+    };
+  };
+  const { nodes } = (input ?? {}) as { nodes?: unknown };
+  if (!Array.isArray(nodes)) return input;
+  const filled = nodes.map((node: unknown) =>
+    typeof node === "object" && node !== null && "ssh" in node ? { ...node, ssh: pinned(node.ssh) } : node,
+  );
+  return { ...(input as object), nodes: filled };
+}
+
+const placeholderKey = (index: number): string => {
+  const type = "ssh-ed25519";
+  const blob = `\0\0\0${String.fromCharCode(type.length)}${type}\0\0\0 ${String.fromCharCode(index).repeat(32)}`;
+  return `${type} ${btoa(blob)}`;
+};

@@ -86,7 +86,7 @@ const ssh = (secret: z.ZodType<unknown>) =>
     })
       .optional()
       .describe(
-        "Private key file on this machine; `~/` is the home directory. Without `keyFile` and `key`, the SSH agent.",
+        "Private key file on this machine; `~/` is the home directory; a relative path starts at the project. Without `keyFile` and `key`, the SSH agent.",
       ),
     key: secret
       .optional()
@@ -349,11 +349,6 @@ const targets = (what: string) =>
       FAILURE_CLASS_IDS.map((id) => [id, target.optional().describe(`${what} when ${FAILURE_CLASSES[id]}.`)]),
     ) as Record<FailureClassId, ReturnType<typeof target.optional>>),
   });
-
-export const TIERS = {
-  standard: { rto: seconds(30), rpo: seconds(5) },
-  critical: { rto: seconds(1), rpo: ms(0) },
-} as const;
 
 const objectives = () =>
   keys({
