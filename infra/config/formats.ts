@@ -183,8 +183,12 @@ export function isHostKey(value: string): boolean {
 }
 
 export const hostKey = () =>
-  text({
-    what: `an SSH host key, "type base64" with one of the types ${KEY_TYPES.join(", ")}`,
-    example: "the line that `hotpair scan` shows",
-    accepts: isHostKey,
-  });
+  z
+    .string({
+      error: ({ input }) => (input === undefined ? "is missing; fetch it with `hotpair scan`" : noHostKey(input)),
+    })
+    .refine(isHostKey, { error: ({ input }) => noHostKey(input) })
+    .meta({ examples: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…"] });
+
+const noHostKey = (input: unknown): string =>
+  `${show(input)} is not a whole SSH host key; expected "type base64" (${KEY_TYPES.join(", ")}); fetch it with \`hotpair scan\``;
