@@ -1,8 +1,7 @@
-// What a command says to the person at the keyboard, and asks: progress and questions on standard error, so that standard
-// output carries the result alone. How a command ends is in main.ts.
+// What a command says to the person at the keyboard: progress on standard error, so that standard output carries the
+// result alone; questions only where there is somebody to answer. How a command ends is in main.ts.
 
 import { createInterface } from "node:readline/promises";
-import { Writable } from "node:stream";
 import { UserError } from "../model/errors.ts";
 
 /** One line of progress. */
@@ -10,51 +9,17 @@ export const announce = (line: string): void => {
   process.stderr.write(`${line}\n`);
 };
 
-/** Whether there is somebody to answer. */
-export const isTerminal = (): boolean => process.stdin.isTTY === true && process.stderr.isTTY === true;
-
-/** Asks until there is an answer; an empty one takes the proposal, when there is one (which may be empty itself). */
-export async function ask(question: string, proposal?: string): Promise<string> {
-  for (;;) {
-    const answer = (await line(`${question}${proposal ? ` [${proposal}]` : ""}: `)).trim();
-    if (answer !== "") return answer;
-    if (proposal !== undefined) return proposal;
-  }
-}
-
-/** As typed, and not shown while it is. */
-export async function askHidden(question: string): Promise<string> {
-  process.stderr.write(`${question}: `);
-  const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
-  try {
-    return await line("", nowhere);
-  } finally {
-    process.stderr.write("\n");
-  }
-}
-
-/** Yes or no; an empty answer is no. */
-export const confirm = async (question: string): Promise<boolean> =>
-  /^y(es)?$/i.test((await line(`${question} [y/N] `)).trim());
-
 /**
- * Consent to what a command is about to do; `given` is an option that answers without asking, such as --yes.
- * @throws UserError where nobody can answer, naming the option.
+ * Asks for consent. `assumed` (an option like --yes) answers without asking.
+ * @throws UserError where nobody can answer, naming the option that would.
  */
-export async function consent(question: string, given: boolean, option = "--yes"): Promise<boolean> {
-  if (given) return true;
-  if (!isTerminal()) throw new UserError(question, [`nobody can answer here: run it at a terminal, or give ${option}`]);
-  return confirm(question);
-}
-
-async function line(prompt: string, output: NodeJS.WritableStream = process.stderr): Promise<string> {
-  const terminal = createInterface({ input: process.stdin, output, terminal: isTerminal() });
-  // The end of the input is no answer: waiting on would end the process without a word.
-  const ended = new Promise<never>((_, reject) => {
-    terminal.once("close", () => reject(new UserError("there was no answer to a question; nothing was changed")));
-  });
+export async function confirm(question: string, assumed: boolean, option = "--yes"): Promise<boolean> {
+  if (assumed) return true;
+  if (!process.stdin.isTTY) throw new UserError(`${question} Nobody can answer here: give ${option}`);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    return await Promise.race([terminal.question(prompt), ended]);
+    const answer = await terminal.question(`${question} [y/N] `);
+    return /^y(es)?$/i.test(answer.trim());
   } finally {
     terminal.close();
   }
