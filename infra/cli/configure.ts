@@ -29,9 +29,10 @@ import { collectFindings } from "../services/findings.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
 import { scanHostKeys } from "../ssh/run.ts";
 import { newSalt } from "./passphrase.ts";
+import { ask, isTerminal } from "./questions.ts";
 import { passphrase, secretStore } from "./secrets.ts";
 import { loadStack, readStackText, shownPath, stackClashes, stackPath } from "./stack.ts";
-import { ask, confirm, isTerminal } from "./terminal.ts";
+import { confirm } from "./terminal.ts";
 
 interface Named {
   readonly stack?: string;
@@ -139,7 +140,8 @@ async function init(options: InitOptions): Promise<void> {
   writeFileSync(file, text, { flag: "wx" });
   console.log(`wrote ${shownPath(file)}`);
   console.log("its secrets need the passphrase in PULUMI_CONFIG_PASSPHRASE; keep it where you keep passwords");
-  if (questions && (await confirm("Ask the servers for their host keys now?"))) await scan({ stack, accept: [] });
+  if (questions && (await confirm("Ask the servers for their host keys now?", false)))
+    await scan({ stack, accept: [] });
   else console.log(`next: hotpair scan -s ${stack}, then hotpair check -s ${stack}`);
 }
 
@@ -232,7 +234,7 @@ async function askForStack(options: InitOptions): Promise<Answers> {
     };
     const second =
       nodes[0] === undefined
-        ? await confirm("Is there a storage network, a second path between the nodes?")
+        ? await confirm("Is there a storage network, a second path between the nodes?", false)
         : nodes[0].networks.storage !== undefined;
     const storage = second
       ? { storage: await network("storage", nodes[0]?.networks.storage?.interface ?? "eth2") }
@@ -240,7 +242,7 @@ async function askForStack(options: InitOptions): Promise<Answers> {
     nodes.push({ name, ...ssh, keyFile: keyFile || undefined, networks: { ...networks, ...storage } });
   }
   const vips = [{ name: await ask("Name of the VIP", "web"), address: await ask("Address of the VIP") }];
-  if (await confirm("A second VIP, so that both nodes are active?"))
+  if (await confirm("A second VIP, so that both nodes are active?", false))
     vips.push({ name: await ask("Name of the second VIP", "api"), address: await ask("Its address") });
   const routerId = await ask("VRRP virtual router id, unused on these networks", options.routerId);
   const service = await ask("Service: nginx, NAME:PORT of one that you run, or none", options.service);
@@ -339,7 +341,7 @@ async function choose(
     return undefined;
   }
   console.log("  on the server: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub");
-  return (await confirm(`  Is ${preferred.fingerprint} its own?`)) ? preferred.hostKey : undefined;
+  return (await confirm(`  Is ${preferred.fingerprint} its own?`, false)) ? preferred.hostKey : undefined;
 }
 
 // secrets

@@ -10,7 +10,7 @@ import { CONFIG_KEY, readStackFile, type StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { openSalt } from "./passphrase.ts";
-import { askHidden, isTerminal } from "./terminal.ts";
+import { askHidden, isTerminal } from "./questions.ts";
 
 export interface SecretStore {
   /** Ciphertext to stand under `secure`. */
