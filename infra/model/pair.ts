@@ -32,7 +32,11 @@ export interface Pair {
   readonly external: External | undefined;
   readonly base: Base;
   readonly objectives: Objectives;
-  /** Previous beacon key while a rotation is under way; the arbiters accept both and agree on the newest. */
+  /**
+   * A beacon key's value is the line that /etc/hotpair/beacon.key holds: its name, 8 hexadecimal digits, a space, and 64
+   * hexadecimal digits of key. The previous one is there while a rotation is under way; the arbiters accept both and agree
+   * on the newest.
+   */
   readonly secrets: { readonly beaconKey: SecretRef; readonly previousBeaconKey: SecretRef | undefined };
 }
 
