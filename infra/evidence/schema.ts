@@ -24,8 +24,15 @@ export interface Evidence {
   readonly versions: Readonly<Record<string, string>>;
   /** Where it ran: `lab` faults come from outside, too. */
   readonly place: "lab" | "servers";
-  readonly estimate: { readonly rtoLowerMs: number; readonly rtoUpperMs: number | "unbounded"; readonly rtoTarget: number | null; readonly formula: string };
+  readonly estimate: {
+    readonly rtoLowerMs: number;
+    readonly rtoUpperMs: number | "unbounded";
+    readonly rtoTarget: number | null;
+    readonly formula: string;
+  };
   readonly runs: readonly Run[];
+  /** How long service had to hold to count as back, when not the 10 s of the definition (quick tests only). */
+  readonly quietMs?: number;
   /** Command that repeats it, e.g. `hotpair drill -s lab --scenario node-power-cut --runs 3`. */
   readonly reproduce: string;
 }
@@ -35,6 +42,8 @@ export interface Run {
   readonly verdict: "passed" | "failed";
   /** Why, one line per violated expectation; empty when passed. */
   readonly reasons: readonly string[];
+  /** The stated RTO was missed; the command's exit code tells it from other failures. */
+  readonly missedTarget?: boolean;
   /** Unix milliseconds of the fault. */
   readonly faultAt: number;
   /** What each client saw. `direct` is the one that the RTO is measured with. */
@@ -56,6 +65,11 @@ export interface ClientResult {
   readonly samples: readonly Sample[];
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Connections that a persistent client had to make anew. */
+  readonly reconnects?: number;
+  /** How far the client itself was behind its schedule: what a busy observer adds, not what the pair did. */
+  readonly lateP99Ms?: number;
+  readonly lateMaxMs?: number;
 }
 
 /** [atMs, tookMs, ok (1/0), answering node or ""] — a tuple, since a run has thousands. */
@@ -63,7 +77,12 @@ export type Sample = readonly [number, number, 0 | 1, string];
 
 export interface Ownership {
   /** Per VIP, who held it when; `untilMs` null: to the end of the observation. */
-  readonly spans: readonly { readonly vip: string; readonly node: NodeId; readonly fromMs: number; readonly untilMs: number | null }[];
+  readonly spans: readonly {
+    readonly vip: string;
+    readonly node: NodeId;
+    readonly fromMs: number;
+    readonly untilMs: number | null;
+  }[];
   /** Time during the observation with two owners, and with none, per VIP. */
   readonly twoOwnersMs: Readonly<Record<string, number>>;
   readonly noOwnerMs: Readonly<Record<string, number>>;

@@ -1,0 +1,220 @@
+// `hotpair drill`: break the pair on purpose and measure what clients see. Thin: which scenarios there are, how one runs
+// and what it proves is in infra/drill.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { placeOf } from "../drill/host.ts";
+import { type DrillSettings, drill, preflight, versionsOf } from "../drill/runner.ts";
+import type { Scenario } from "../drill/scenario.ts";
+import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
+import { configDigest } from "../evidence/digest.ts";
+import type { Evidence } from "../evidence/schema.ts";
+import { evidencePath } from "../evidence/store.ts";
+import { summarize } from "../evidence/summary.ts";
+import { type Duration, formatDuration, ms, parseDuration } from "../model/duration.ts";
+import { UserError } from "../model/errors.ts";
+import { DEFAULT_CLIENT } from "../model/estimate.ts";
+import type { Pair } from "../model/pair.ts";
+import { estimate } from "../services/estimate.ts";
+import { loadStack } from "./stack.ts";
+
+const PROJECT = join(import.meta.dirname, "../..");
+
+interface Options {
+  readonly stack?: string;
+  readonly scenario?: string[];
+  readonly list: boolean;
+  readonly runs: number;
+  readonly rate: Duration;
+  readonly evidence: string;
+  readonly yes: boolean;
+  readonly json: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("drill")
+    .description("break the pair on purpose and measure what clients see")
+    .option("-s, --stack <name>", "the stack whose pair is drilled")
+    .option("--scenario <names...>", "only these; default: all that apply to the pair and its place")
+    .option("--list", "show the scenarios and end", false)
+    .option("--runs <n>", "how often each scenario is run", wholeNumber, 1)
+    .option(
+      "--rate <interval>",
+      "time between two requests of the client, e.g. 10ms",
+      interval,
+      DEFAULT_CLIENT.interval,
+    )
+    .option("--evidence <directory>", "where the evidence is kept", join(PROJECT, "evidence"))
+    .option("--yes", "do not ask before real servers are broken", false)
+    .option("--json", "print what was measured as JSON", false)
+    .action(run);
+}
+
+async function run(options: Options): Promise<void> {
+  if (options.list && options.stack === undefined && process.env.PULUMI_STACK === undefined) return list(options);
+  const { stack, pair } = loadStack(options.stack);
+  if (options.list) return list(options, pair);
+  const place = await placeOf(pair);
+  const { chosen, skipped } = choose(options.scenario, pair, place.lab !== undefined);
+  if (place.lab === undefined) await confirm(pair, chosen, options.yes);
+
+  const started = Date.now();
+  const say = (text: string) => console.error(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
+  const breakOff = new AbortController();
+  const interrupted = () => breakOff.abort(new UserError("the drill was broken off, and its fault undone"));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupted);
+
+  await preflight(place, undefined, breakOff.signal);
+  const settings: DrillSettings = {
+    stack,
+    place,
+    estimates: estimate(pair, { ...DEFAULT_CLIENT, interval: options.rate }),
+    configDigest: configDigest(pair),
+    versions: { hotpair: ownVersion(), ...(await versionsOf(place)) },
+    directory: options.evidence,
+    intervalMs: options.rate,
+    deadlineMs: DEFAULT_CLIENT.deadline,
+    onProgress: say,
+    signal: breakOff.signal,
+  };
+  const all: Evidence[] = [];
+  for (const scenario of chosen) all.push(await drill(scenario, options.runs, settings));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupted);
+
+  if (options.json)
+    console.log(
+      JSON.stringify(
+        all.map((one) => brief(one, options.evidence)),
+        undefined,
+        2,
+      ),
+    );
+  else {
+    console.log(table(all));
+    for (const { scenario, why } of skipped) console.log(`not run: ${scenario.name} (${why})`);
+    console.log(`evidence: ${join(options.evidence, stack)}`);
+  }
+  process.exitCode = exitCode(all);
+}
+
+/** 3 when nothing but a target was missed, 1 when a promise was broken, 0 otherwise. */
+export function exitCode(all: readonly Evidence[]): number {
+  const failed = all.flatMap((one) => one.runs.filter((each) => each.verdict === "failed"));
+  if (failed.length === 0) return 0;
+  return failed.every((each) => each.missedTarget === true && each.reasons.length === 1) ? 3 : 1;
+}
+
+/** The scenarios to run in the order asked for, and those of the whole list that say nothing here. */
+function choose(
+  names: readonly string[] | undefined,
+  pair: Pair,
+  inLab: boolean,
+): { chosen: readonly Scenario[]; skipped: readonly { scenario: Scenario; why: string }[] } {
+  const why = (scenario: Scenario): string | undefined =>
+    scenario.inapplicable?.(pair) ?? (scenario.place === "lab" && !inLab ? "it runs in the lab only" : undefined);
+  if (names === undefined) {
+    const skipped = SCENARIOS.flatMap((scenario) => {
+      const reason = why(scenario);
+      return reason === undefined ? [] : [{ scenario, why: reason }];
+    });
+    return { chosen: SCENARIOS.filter((scenario) => why(scenario) === undefined), skipped };
+  }
+  const unknown = names.filter((name) => scenarioNamed(name) === undefined);
+  if (unknown.length > 0)
+    throw new UserError(`there is no scenario ${unknown.join(", ")}`, [
+      `scenarios: ${SCENARIOS.map((scenario) => scenario.name).join(", ")}`,
+    ]);
+  const chosen = names.flatMap((name) => scenarioNamed(name) ?? []);
+  const impossible = chosen.flatMap((scenario) => {
+    const reason = why(scenario);
+    return reason === undefined ? [] : [`${scenario.name}: ${reason}`];
+  });
+  if (impossible.length > 0) throw new UserError("not every scenario can run here", impossible);
+  return { chosen, skipped: [] };
+}
+
+async function confirm(pair: Pair, chosen: readonly Scenario[], yes: boolean): Promise<void> {
+  if (yes) return;
+  const what = `${chosen.length} drills will break ${pair.nodes.map((node) => `${node.name} (${node.ssh.host})`).join(" and ")}, which are no lab`;
+  if (!process.stdin.isTTY)
+    throw new UserError(what, ["run it at a terminal to be asked, or say that you mean it with --yes"]);
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await terminal.question(`${what}:\n  ${chosen.map((one) => one.name).join(", ")}\nGo on? [y/N] `);
+  terminal.close();
+  if (!/^y(es)?$/i.test(answer.trim())) throw new UserError("nothing was done");
+}
+
+function list(options: Options, pair?: Pair): void {
+  if (options.json) {
+    const plain = SCENARIOS.map(({ name, failure, place, fault, expectation, undo }) => ({
+      name,
+      failure,
+      place,
+      fault,
+      expectation,
+      undo,
+    }));
+    console.log(JSON.stringify(plain, undefined, 2));
+    return;
+  }
+  const width = Math.max(...SCENARIOS.map((scenario) => scenario.name.length));
+  for (const scenario of SCENARIOS) {
+    const why = pair && scenario.inapplicable?.(pair);
+    const note = why ?? (scenario.place === "lab" ? "lab only" : "");
+    console.log(`${scenario.name.padEnd(width)}  ${scenario.fault}${note ? ` (${note})` : ""}`);
+    console.log(`${" ".repeat(width)}  ${scenario.expectation}`);
+  }
+}
+
+const brief = (one: Evidence, directory: string) => ({
+  scenario: one.scenario,
+  failure: one.failure,
+  ...summarize(one),
+  estimate: one.estimate,
+  reasons: one.runs.flatMap((each) => each.reasons),
+  file: evidencePath(directory, one),
+});
+
+function table(all: readonly Evidence[]): string {
+  const rows = all.map((one) => {
+    const sum = summarize(one);
+    const upper = one.estimate.rtoUpperMs;
+    return [
+      one.scenario,
+      sum.passed ? "passed" : "FAILED",
+      sum.rtoMaxMs === null ? "not back" : time(sum.rtoMaxMs),
+      upper === "unbounded" ? "unbounded" : `${time(one.estimate.rtoLowerMs)} to ${time(upper)}`,
+      one.estimate.rtoTarget === null ? "none" : time(one.estimate.rtoTarget),
+      time(sum.twoOwnersMs),
+      `${sum.failedRequests}/${sum.requests}`,
+    ];
+  });
+  const head = ["scenario", "verdict", "out for", "promised", "target", "two owners", "failed requests"];
+  const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const lines = [head, ...rows].map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "));
+  const reasons = all.flatMap((one) =>
+    one.runs.flatMap((each) => each.reasons.map((reason) => `${one.scenario}, run ${each.number}: ${reason}`)),
+  );
+  return [...lines.map((line) => line.trimEnd()), ...reasons].join("\n");
+}
+
+const time = (value: number): string => (value === 0 ? "0" : formatDuration(ms(Math.round(value))));
+
+function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("Expected a whole number, 1 or more.");
+  return value;
+}
+
+function interval(text: string): Duration {
+  const value = parseDuration(text);
+  if (value === undefined || value < 1 || value > 1_000)
+    throw new InvalidArgumentError("Expected a time from 1ms to 1s, e.g. 10ms.");
+  return value;
+}
+
+const ownVersion = (): string =>
+  (JSON.parse(readFileSync(join(PROJECT, "package.json"), "utf8")) as { version: string }).version;

@@ -1,0 +1,216 @@
+// Carries out the actions of a scenario, on the lab's hosts from outside where that is possible, else on the servers
+// themselves. Every fault that ends by itself is given its end before it begins. What the actions are is scenario.ts.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../lab/faults.ts";
+import { type HostName, type Lab, runIn } from "../lab/lab.ts";
+import { type NodeId, peerOf } from "../model/pair.ts";
+import { disconnect } from "../ssh/run.ts";
+import { type Place, shell, tryShell } from "./host.ts";
+import { dropFromInside, type InsideFault, linkDownInside, powerCutInside } from "./inside.ts";
+import type { PowerCut } from "./ownership.ts";
+import type { Action, Role, Scenario, Stage } from "./scenario.ts";
+import { armCommand } from "./undo.ts";
+
+/** What was done, on the drill's clock in Unix milliseconds. */
+export interface Done {
+  readonly at: number;
+  readonly cuts: readonly PowerCut[];
+}
+
+export interface Execution {
+  readonly place: Place;
+  readonly stage: Stage;
+  readonly scenario: Scenario;
+  /** Milliseconds by which a node's clock is ahead of this machine's. */
+  readonly clockOffset: (node: NodeId) => number;
+}
+
+const idOf = (stage: Stage, role: Role): NodeId => (role === "active" ? stage.active.id : stage.standby.id);
+const nodeOf = (stage: Stage, role: Role) => (role === "active" ? stage.active : stage.standby);
+
+/** The fault of one action on the server itself; undefined when the lab does it, or when it is a plain command. */
+function insideFault(place: Place, stage: Stage, action: Action): InsideFault | undefined {
+  if (place.lab !== undefined) return undefined;
+  if (action.kind === "power-cut") return powerCutInside;
+  if (action.kind === "link-down") return linkDownInside(nodeOf(stage, action.node), action.networks);
+  if (action.kind === "drop-from") return dropFromInside(nodeOf(stage, action.node), action.networks);
+  return undefined;
+}
+
+const everyAction = (scenario: Scenario): readonly Action[] => [...(scenario.setUp ?? []), ...scenario.actions];
+
+/** Programs that the scenario needs on the servers, per role. */
+export function neededPrograms(place: Place, stage: Stage, scenario: Scenario): Record<Role, string[]> {
+  const needs: Record<Role, string[]> = { active: [], standby: [] };
+  for (const action of everyAction(scenario)) {
+    const fault = insideFault(place, stage, action);
+    if (fault !== undefined && "node" in action) needs[action.node].push(...fault.needs);
+  }
+  return needs;
+}
+
+/** Shell that must be armed on each server before anything is done; a role without an undo of its own is absent. */
+export function serverUndos(place: Place, stage: Stage, scenario: Scenario): Partial<Record<Role, string>> {
+  const undos: Partial<Record<Role, string>> = {};
+  for (const role of ["active", "standby"] as const) {
+    const own = scenario.undoOnServer?.[role]?.(stage);
+    const faults = everyAction(scenario).flatMap((action) =>
+      "node" in action && action.node === role ? (insideFault(place, stage, action)?.undo ?? "") : "",
+    );
+    const text = [own ?? "", ...faults].filter((part) => part !== "").join("\n");
+    if (text !== "") undos[role] = text;
+  }
+  return undos;
+}
+
+/** Arms the undo on every server that needs one, and returns the nodes where it did. */
+export async function arm(execution: Execution, id: string, afterMs: number): Promise<NodeId[]> {
+  const { place, stage, scenario } = execution;
+  const undos = serverUndos(place, stage, scenario);
+  const armed: NodeId[] = [];
+  for (const role of ["active", "standby"] as const) {
+    const command = undos[role];
+    if (command === undefined) continue;
+    const node = idOf(stage, role);
+    await shell(place.hosts[node], armCommand({ id, description: scenario.name, command, afterMs }));
+    armed.push(node);
+  }
+  return armed;
+}
+
+/** Does the actions in their order; neighbours that come from outside (power, cables) happen together. */
+export async function perform(execution: Execution, actions: readonly Action[]): Promise<Done> {
+  const cuts: PowerCut[] = [];
+  let first: number | undefined;
+  const together = (action: Action) => action.kind === "power-cut" || action.kind === "drop-from";
+  for (let i = 0; i < actions.length; ) {
+    const group: Action[] = [];
+    for (let next = actions[i]; next !== undefined; next = actions[++i]) {
+      if (group.length > 0 && !(together(next) && group.every(together))) break;
+      group.push(next);
+    }
+    const done = await Promise.all(group.map((action) => performOne(execution, action)));
+    for (const one of done) {
+      cuts.push(...one.cuts);
+      if (one.at !== undefined) first = Math.min(first ?? one.at, one.at);
+    }
+  }
+  return { at: first ?? Date.now(), cuts };
+}
+
+interface One {
+  readonly at: number | undefined;
+  readonly cuts: readonly PowerCut[];
+}
+
+async function performOne(execution: Execution, action: Action): Promise<One> {
+  const { place, stage } = execution;
+  if (action.kind === "wait") {
+    await sleep(action.ms);
+    return { at: undefined, cuts: [] };
+  }
+  const inside = insideFault(place, stage, action);
+  if (inside !== undefined && "node" in action) {
+    const at = (await onServer(execution, action.node, inside.command, false)) + inside.delayMs;
+    if (action.kind === "power-cut") disconnect(place.hosts[idOf(stage, action.node)].target);
+    return { at, cuts: action.kind === "power-cut" ? [{ node: idOf(stage, action.node), at }] : [] };
+  }
+  if (action.kind === "run")
+    return { at: await onServer(execution, action.node, action.command(stage), action.mayFail ?? false), cuts: [] };
+  if (place.lab === undefined) throw new Error(`${action.kind} is possible in the lab only`);
+  return fromOutside(execution, place.lab, action);
+}
+
+/** Runs shell on a server and returns when it began, on this machine's clock: its own clock read right before, corrected. */
+async function onServer(execution: Execution, role: Role, command: string, mayFail: boolean): Promise<number> {
+  const { place, stage } = execution;
+  const id = idOf(stage, role);
+  const host = place.hosts[id];
+  const script = `date +%s%N\nset -e\n${command}\n`;
+  const stdout = mayFail ? (await tryShell(host, script)).stdout : await shell(host, script);
+  const stamp = /^\d{19}/.exec(stdout)?.[0];
+  if (stamp === undefined)
+    throw new Error(`${host.node.name} did not say when the fault began: ${stdout.slice(0, 200)}`);
+  return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
+}
+
+type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" }>;
+
+async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
+  const { stage, scenario, place } = execution;
+  const name = (role: Role): HostName => place.hosts[idOf(stage, role)].labName ?? "node-a";
+  switch (action.kind) {
+    case "power-cut": {
+      const host = name(action.node);
+      const late = action.networkLateMs;
+      // With late cables the drill powers the host on itself; what was armed is for the case that it dies.
+      const undoAfterMs = late === undefined ? action.backAfterMs : action.backAfterMs + 30_000;
+      const cut = await powerCut(lab, host, { undoAfterMs });
+      // The shared connection has nobody at its other end any more, and would wait for him.
+      disconnect(place.hosts[idOf(stage, action.node)].target);
+      // Its clock is this process's monotonic one since the start; clients and observers read the wall clock.
+      const drift = Date.now() - (performance.timeOrigin + performance.now());
+      const correction = Math.abs(drift) > 2 ? drift : 0;
+      if (late !== undefined)
+        setTimeout(() => void powerOn(lab, host, { delayNetworkMs: late }).catch(() => undefined), action.backAfterMs);
+      return { at: cut.at + correction, cuts: [{ node: idOf(stage, action.node), at: cut.latest + correction }] };
+    }
+    case "link-down": {
+      const at = Date.now();
+      await Promise.all(
+        action.networks.map((network) =>
+          setLink(lab, name(action.node), network, false, { undoAfterMs: scenario.holdMs }),
+        ),
+      );
+      return { at, cuts: [] };
+    }
+    case "drop-from": {
+      const at = Date.now();
+      const other = place.hosts[peerOf(idOf(stage, action.node))].labName ?? "node-b";
+      for (const network of action.networks)
+        await dropTraffic(lab, name(action.node), other, network, { undoAfterMs: scenario.holdMs });
+      return { at, cuts: [] };
+    }
+    case "claim-vip": {
+      const at = Date.now();
+      await claim(
+        lab,
+        stage.vips.map((vip) => vip.address.split("/")[0] ?? ""),
+        scenario.holdMs,
+      );
+      return { at, cuts: [] };
+    }
+  }
+}
+
+/**
+ * The third host takes the addresses and, when its link comes up, says so to everybody (arp_notify, ip-sysctl.rst). It
+ * lets go by itself, in a process that does not end with this one.
+ */
+async function claim(lab: Lab, addresses: readonly string[], holdMs: number): Promise<void> {
+  const script = `exec >/dev/null 2>&1
+sysctl -q -w net.ipv4.conf.intruder.arp_notify=1
+${addresses.map((address) => `ip addr add ${address}/32 dev intruder`).join("\n")}
+ip link set intruder down
+ip link set intruder up
+sleep ${holdMs / 1000}
+${addresses.map((address) => `ip addr del ${address}/32 dev intruder`).join("\n")}`;
+  const child = runIn(lab.namespaces.intruder, ["setsid", "sh", "-c", script], { stdio: "ignore", detached: true });
+  child.unref();
+  await new Promise<void>((resolve, reject) => {
+    child.once("spawn", () => resolve());
+    child.once("error", reject);
+  });
+}
+
+/** Ends at once whatever the scenario does from outside; for a drill that is broken off. */
+export async function undoOutside(place: Place): Promise<void> {
+  const { lab } = place;
+  if (lab === undefined) return;
+  await clearDrops(lab);
+  for (const host of ["node-a", "node-b"] as const) {
+    for (const network of ["public", "heartbeat", "storage"] as const) await setLink(lab, host, network, true);
+    await powerOn(lab, host);
+  }
+}

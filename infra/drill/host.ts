@@ -1,0 +1,90 @@
+// A server as a drill reaches it: commands over SSH as everywhere, and in the lab also its power, cables and console. The
+// one place in this room that knows whether the pair stands in the lab.
+
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { homedir } from "node:os";
+import { consolePrefix, findLab, type HostName, type Lab, labNames } from "../lab/lab.ts";
+import { UserError } from "../model/errors.ts";
+import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
+import { type RunResult, run, runOrThrow, type SshTarget, spawnStream } from "../ssh/run.ts";
+
+export interface Host {
+  readonly node: Node;
+  readonly target: SshTarget;
+  /** Name in the lab; undefined on real servers. */
+  readonly labName: HostName | undefined;
+}
+
+export interface Place {
+  readonly pair: Pair;
+  readonly lab: Lab | undefined;
+  readonly hosts: Readonly<Record<NodeId, Host>>;
+}
+
+const LAB_NAMES: Readonly<Record<NodeId, HostName>> = { a: "node-a", b: "node-b" };
+
+/** Finds out where the pair stands: a lab on this machine whose hosts have the addresses and host keys of the stack, or servers. */
+export async function placeOf(pair: Pair): Promise<Place> {
+  const labs = (await labNames()).map((name) => findLab(name)).filter((lab) => lab !== undefined);
+  const lab = labs.find((candidate) =>
+    pair.nodes.every((node) => {
+      const host = candidate.hosts[LAB_NAMES[node.id]];
+      return host.address.public === node.ssh.host && sameKey(host.hostKey, node.ssh.hostKey);
+    }),
+  );
+  const hosts = Object.fromEntries(
+    pair.nodes.map((node) => [
+      node.id,
+      { node, target: sshTargetOf(node), labName: lab ? LAB_NAMES[node.id] : undefined },
+    ]),
+  ) as Record<NodeId, Host>;
+  return { pair, lab, hosts };
+}
+
+const sameKey = (one: string, other: string): boolean =>
+  one.trim().split(/\s+/).slice(0, 2).join(" ") === other.trim().split(/\s+/).slice(0, 2).join(" ");
+
+function sshTargetOf(node: Node): SshTarget {
+  const { host, port, user, hostKey, auth, jump } = node.ssh;
+  if (auth.kind === "key")
+    throw new UserError(`${node.name}: its SSH key is a secret of the stack, which a drill does not open`, [
+      "load the key into an agent (ssh-add) and leave `key` out, or name it with `keyFile`",
+    ]);
+  return {
+    host,
+    port,
+    user,
+    hostKey,
+    auth: auth.kind === "agent" ? { kind: "agent" } : { kind: "key", file: auth.file.replace(/^~(?=\/)/, homedir()) },
+    ...(jump ? { jump } : {}),
+  };
+}
+
+/** Runs POSIX shell as root; rejects when it fails or takes too long. */
+export const shell = (host: Host, script: string, timeoutMs = 20_000): Promise<string> =>
+  runOrThrow(host.target, "sh -s", { input: script, timeoutMs, becomeRoot: true });
+
+/** The same, whatever the exit code is. */
+export const tryShell = (host: Host, script: string, timeoutMs = 20_000): Promise<RunResult> =>
+  run(host.target, "sh -s", { input: script, timeoutMs, becomeRoot: true });
+
+/**
+ * Starts a program that goes on until its standard input closes. In the lab on the host's console, so that a cut network
+ * does not blind the observer; undefined while the host is off.
+ */
+export async function stream(place: Place, id: NodeId, argv: readonly string[]): Promise<ChildProcess | undefined> {
+  const host = place.hosts[id];
+  if (place.lab !== undefined && host.labName !== undefined) {
+    if (place.lab.hosts[host.labName].pid === undefined) return undefined;
+    const [program = "", ...words] = [...consolePrefix(place.lab, host.labName), ...argv];
+    return spawn(program, words, { stdio: ["pipe", "pipe", "ignore"] });
+  }
+  return spawnStream(host.target, argv.map(quote).join(" "), { becomeRoot: true });
+}
+
+const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`;
+
+/** Both nodes at once, in the order of the stack file. */
+export const onBoth = <T>(place: Place, work: (host: Host, id: NodeId) => Promise<T>): Promise<T[]> =>
+  Promise.all(NODE_IDS.map((id) => work(place.hosts[id], id)));

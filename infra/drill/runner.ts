@@ -1,0 +1,401 @@
+// One drill from beginning to end: is the pair whole, watch, arm the undo, break it, look on until clients have had their
+// quiet time and the pair is whole again, judge, keep the evidence. The edge of this room: clock, processes, servers.
+
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import { EVIDENCE_VERSION, type Evidence, type LogLine, type Run } from "../evidence/schema.ts";
+import { writeEvidence } from "../evidence/store.ts";
+import { UNBOUNDED } from "../model/duration.ts";
+import { UserError } from "../model/errors.ts";
+import type { Estimate } from "../model/estimate.ts";
+import { NODE_IDS, type NodeId } from "../model/pair.ts";
+import type { NodeStatus } from "../model/status.ts";
+import { destinationOf, type RunningClient, startClient } from "./clients.ts";
+import { arm, type Execution, neededPrograms, perform, undoOutside } from "./executor.ts";
+import { type Answer, unwell } from "./health.ts";
+import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
+import { onBoth, type Place, tryShell } from "./host.ts";
+import { collectLog } from "./log.ts";
+import { type OwnersWatch, watchOwners } from "./owners.ts";
+import { heldSpans, summariseOwnership } from "./ownership.ts";
+import { endOf, type Request } from "./request.ts";
+import type { Scenario, Stage } from "./scenario.ts";
+import { armedCommand, undoNowCommand } from "./undo.ts";
+import { type Expectation, judge, UNDECIDABLE } from "./verdict.ts";
+
+export interface DrillSettings {
+  readonly stack: string;
+  readonly place: Place;
+  readonly estimates: readonly Estimate[];
+  readonly configDigest: string;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Where evidence goes; undefined: it is returned and not kept. */
+  readonly directory: string | undefined;
+  /** The direct client: milliseconds between requests and until one has failed. The estimate must have been made for it. */
+  readonly intervalMs: number;
+  readonly deadlineMs: number;
+  /** Part of the definition of RTO. Only quick tests shorten it, and the evidence says so. */
+  readonly quietMs?: number;
+  /** One line per step, with the seconds since the drill began. */
+  readonly onProgress: (text: string) => void;
+  /** Aborted: the undo is done at once and the drill ends with an error. */
+  readonly signal?: AbortSignal;
+}
+
+/** Requests before the fault: long enough for a median, short enough to be repeated 30 times. */
+const BASELINE_MS = 1_500;
+/** A client that shares the machine with the pair need not be as dense as the one that the RTO is measured with. */
+const SIDE_INTERVAL_MS = 20;
+const HEALTHY_BEFORE_MS = 30_000;
+const STATUS = "/usr/lib/hotpair/hotpair-arbiter status --json";
+/** What an armed undo on a server is given beyond the fault's duration: set-up and fault are started in between. */
+const ARM_SLACK_MS = 4_000;
+
+/** What both nodes say of themselves. Never rejects. */
+export async function ask(place: Place, timeoutMs = 8_000): Promise<Answer[]> {
+  return onBoth(place, async (host): Promise<Answer> => {
+    try {
+      const { code, stdout, stderr } = await tryShell(host, STATUS, timeoutMs);
+      if (code !== 0 && !stdout.startsWith("{"))
+        return { error: `status failed: ${stderr.trim().split("\n").at(-1) ?? ""}` };
+      return JSON.parse(stdout) as NodeStatus;
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  });
+}
+
+/** Waits until the pair is whole; returns what both nodes said, or what is still wrong after the time. */
+export async function waitUntilWhole(
+  place: Place,
+  withinMs: number,
+  signal?: AbortSignal,
+): Promise<{ readonly answers: readonly Answer[]; readonly problems: readonly string[] }> {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
+    const answers = await ask(place);
+    const problems = unwell(place.pair, answers);
+    if (problems.length === 0 || Date.now() > deadline || signal?.aborted) return { answers, problems };
+    await sleep(400);
+  }
+}
+
+/** Who plays which part now. The active node is the one that holds the first VIP. */
+function stageOf(place: Place, answers: readonly Answer[]): Stage {
+  const { pair } = place;
+  const holds = (index: number, vip: string): boolean => {
+    const answer = answers[index];
+    return answer !== undefined && !("error" in answer) && answer.vips.some((one) => one.name === vip && one.held);
+  };
+  const first = pair.vips[0]?.name ?? "";
+  const activeIndex = holds(0, first) ? 0 : 1;
+  const [a, b] = pair.nodes;
+  return {
+    pair,
+    active: activeIndex === 0 ? a : b,
+    standby: activeIndex === 0 ? b : a,
+    vips: pair.vips.filter((vip) => holds(activeIndex, vip.name)),
+  };
+}
+
+/** Refuses with UserError unless the pair is whole and nobody else's drill is under way. */
+export async function preflight(place: Place, withinMs = HEALTHY_BEFORE_MS, signal?: AbortSignal): Promise<Stage> {
+  const { answers, problems } = await waitUntilWhole(place, withinMs, signal);
+  if (problems.length > 0)
+    throw new UserError("the pair is not whole, so a drill would hurt and prove nothing", [
+      ...problems,
+      "see it with: hotpair status",
+    ]);
+  const armed = await onBoth(place, async (host) => ({
+    name: host.node.name,
+    ids: (await tryShell(host, armedCommand)).stdout.split("\n").filter(Boolean),
+  }));
+  const others = armed.filter((one) => one.ids.length > 0);
+  if (others.length > 0)
+    throw new UserError("the undo of another drill is still armed", [
+      ...others.flatMap(({ name, ids }) =>
+        ids.map((id) => `${name}: ${id}; wait for it, or do it now with: systemctl start hotpair-drill-${id}.service`),
+      ),
+    ]);
+  return stageOf(place, answers);
+}
+
+/** Runs one scenario `runs` times and keeps the evidence after each run. */
+export async function drill(scenario: Scenario, runs: number, settings: DrillSettings): Promise<Evidence> {
+  const { place } = settings;
+  const estimate = settings.estimates.find((one) => one.failure === scenario.failure);
+  if (estimate === undefined) throw new Error(`no estimate for ${scenario.failure}`);
+  const why = scenario.inapplicable?.(place.pair);
+  if (why !== undefined) throw new UserError(`${scenario.name} does not apply: ${why}`);
+  if (scenario.place === "lab" && place.lab === undefined)
+    throw new UserError(`${scenario.name} could hurt a production pair and runs in the lab only`);
+  const quietMs = settings.quietMs ?? QUIET_MS;
+  const target = estimate.rto.verdict === "beyond" ? undefined : estimate.rto.target?.value;
+  const expectation: Expectation = {
+    movement: scenario.movement,
+    lowerMs: estimate.rto.lower,
+    upper: estimate.rto.upper,
+    targetMs: target,
+    undecidable: UNDECIDABLE.has(scenario.failure),
+  };
+  let evidence: Evidence = {
+    version: EVIDENCE_VERSION,
+    stack: settings.stack,
+    scenario: scenario.name,
+    failure: scenario.failure,
+    fault: scenario.fault,
+    expectation: scenario.expectation,
+    undo: scenario.undo,
+    startedAt: new Date().toISOString(),
+    configDigest: settings.configDigest,
+    versions: settings.versions,
+    place: place.lab === undefined ? "servers" : "lab",
+    estimate: {
+      rtoLowerMs: estimate.rto.lower,
+      rtoUpperMs: estimate.rto.upper === UNBOUNDED ? "unbounded" : estimate.rto.upper,
+      rtoTarget: target ?? null,
+      formula: estimate.rto.formula,
+    },
+    runs: [],
+    ...(quietMs === QUIET_MS ? {} : { quietMs }),
+    reproduce: `hotpair drill -s ${settings.stack} --scenario ${scenario.name}${runs > 1 ? ` --runs ${runs}` : ""}`,
+  };
+  for (let number = 1; number <= runs; number++) {
+    const run = await drillOnce(scenario, number, expectation, quietMs, settings);
+    evidence = { ...evidence, runs: [...evidence.runs, run] };
+    if (settings.directory !== undefined) writeEvidence(settings.directory, evidence);
+  }
+  return evidence;
+}
+
+async function drillOnce(
+  scenario: Scenario,
+  number: number,
+  expectation: Expectation,
+  quietMs: number,
+  settings: DrillSettings,
+): Promise<Run> {
+  const { place, signal } = settings;
+  const { pair } = place;
+  const say = settings.onProgress;
+  const stage = await preflight(place, HEALTHY_BEFORE_MS, signal);
+  const programs = neededPrograms(place, stage, scenario);
+  await requirePrograms(place, stage, programs);
+  const lifetimeMs = BASELINE_MS + scenario.holdMs + scenario.healWithinMs + 4 * quietMs + 120_000;
+  const owners = watchOwners(place, lifetimeMs);
+  const clients = startClients(settings, stage, lifetimeMs);
+  const id = `${scenario.name}-${randomBytes(3).toString("hex")}`;
+  const execution: Execution = { place, stage, scenario, clockOffset: owners.offset };
+  let armed: NodeId[] = [];
+  let broken = false;
+  try {
+    await owners.ready(15_000);
+    const watchedFrom = Date.now();
+    // What is armed fires that long after the arming, so the set-up's own waits are added.
+    const setUpMs = (scenario.setUp ?? []).reduce((sum, one) => sum + (one.kind === "wait" ? one.ms : 0), 0);
+    armed = await arm(execution, id, scenario.holdMs + setUpMs + ARM_SLACK_MS);
+    broken = true;
+    const before = await perform(execution, scenario.setUp ?? []);
+    await sleep(Math.max(0, watchedFrom + BASELINE_MS - Date.now()));
+    signal?.throwIfAborted();
+    say(`${scenario.name} run ${number}: ${scenario.fault}`);
+    const done = await perform(execution, scenario.actions);
+    const { outcome, notHealed } = await lookOn(scenario, done.at, clients.main, armed, id, quietMs, settings);
+    broken = false;
+    await owners.settle();
+    const until = Date.now();
+    await clients.stop();
+    const cuts = [...before.cuts, ...done.cuts];
+    const spans = heldSpans(owners.sightings(), cuts);
+    const window = { from: watchedFrom, until };
+    const direct = byStart(clients.main.direct);
+    const verdict = judge(expectation, {
+      vips: pair.vips,
+      active: stage.active.id,
+      faultAt: done.at,
+      window,
+      outcome,
+      failedBefore: direct.filter((request) => !request.ok && endOf(request) < done.at).length,
+      failedLater: failedLater(direct, outcome),
+      spans,
+      clockErrorMs: owners.clockErrorMs(),
+      notHealed,
+    });
+    const names = pair.vips.map((vip) => vip.name);
+    const result: Run = {
+      number,
+      ...verdict,
+      faultAt: done.at,
+      clients: {
+        direct: summarise(direct, { faultAt: done.at, quietMs }),
+        persistent:
+          clients.main.persistent.length === 0
+            ? undefined
+            : summarise(clients.main.persistent, {
+                faultAt: done.at,
+                quietMs,
+                reconnects: clients.main.reconnects(),
+              }),
+        beyondRouter:
+          clients.far === undefined ? undefined : summarise(clients.far.direct, { faultAt: done.at, quietMs }),
+      },
+      ownership: summariseOwnership(spans, names, window, done.at, owners.clockErrorMs()),
+      log: [...observerLines(owners, done.at, clients), ...(await collectLog(place, done.at, owners.offset, signal))],
+    };
+    say(progressOf(result, expectation));
+    return result;
+  } finally {
+    if (broken) {
+      say("the drill breaks off: undoing the fault now");
+      await breakOff(place, armed, id);
+    }
+    await Promise.all([clients.stop(), owners.stop()]);
+  }
+}
+
+interface Clients {
+  readonly main: RunningClient;
+  readonly far: RunningClient | undefined;
+  stop(): Promise<void>;
+}
+
+function startClients(settings: DrillSettings, stage: Stage, lifetimeMs: number): Clients {
+  const { place, intervalMs, deadlineMs } = settings;
+  const vip = stage.vips[0];
+  if (vip === undefined) throw new Error("the active node holds no VIP");
+  const common = { ...destinationOf(place.pair, vip), deadlineMs, lifetimeMs };
+  const main = startClient(
+    { ...common, intervalMs, persistentIntervalMs: SIDE_INTERVAL_MS },
+    place.lab?.namespaces.client,
+  );
+  const far =
+    place.lab === undefined
+      ? undefined
+      : startClient(
+          { ...common, intervalMs: SIDE_INTERVAL_MS, persistentIntervalMs: null },
+          place.lab.namespaces.remote,
+        );
+  let stopped: Promise<void> | undefined;
+  return {
+    main,
+    far,
+    stop() {
+      stopped ??= Promise.all([main.stop(), far?.stop()]).then(() => undefined);
+      return stopped;
+    },
+  };
+}
+
+const byStart = (requests: readonly Request[]): Request[] => requests.toSorted((a, b) => a.at - b.at);
+
+/** Watches until clients have had their quiet time and the pair is whole again, or its deadline has passed. */
+async function lookOn(
+  scenario: Scenario,
+  faultAt: number,
+  client: RunningClient,
+  armed: readonly NodeId[],
+  id: string,
+  quietMs: number,
+  settings: DrillSettings,
+): Promise<{ outcome: Recovery; notHealed: readonly string[] }> {
+  const { place, signal, deadlineMs } = settings;
+  const undoneBy = faultAt + scenario.holdMs;
+  const giveUpAt = undoneBy + scenario.healWithinMs + quietMs;
+  let problems: readonly string[] = ["the undo is not due yet"];
+  let asking: Promise<void> | undefined;
+  const look = async () => {
+    const answers = await ask(place);
+    const still = await stillArmed(place, armed, id);
+    problems = [...unwell(place.pair, answers), ...still];
+  };
+  for (;;) {
+    signal?.throwIfAborted();
+    const died = client.died();
+    if (died !== undefined) throw new Error(`the client died, so nothing was measured: ${died}`);
+    const now = Date.now();
+    // A request that is under way may still fail: the verdict waits for its deadline.
+    const settled = byStart(client.direct.filter((request) => request.at <= now - deadlineMs - 100));
+    const outcome = recovery(settled, faultAt, quietMs);
+    const decided = outcome.kind === "unharmed" || outcome.kind === "recovered";
+    if (now > undoneBy + 500 && problems.length > 0 && asking === undefined)
+      asking = look().finally(() => {
+        asking = undefined;
+      });
+    if (decided && problems.length === 0 && now > undoneBy) return { outcome, notHealed: [] };
+    if (now > giveUpAt) {
+      await asking;
+      return { outcome, notHealed: problems };
+    }
+    await sleep(100);
+  }
+}
+
+async function stillArmed(place: Place, armed: readonly NodeId[], id: string): Promise<string[]> {
+  const found = await Promise.all(
+    armed.map(async (node) => {
+      const { stdout } = await tryShell(place.hosts[node], armedCommand).catch(() => ({ stdout: id }));
+      return stdout.split("\n").includes(id) ? `${place.hosts[node].node.name}: the undo ${id} has not run` : "";
+    }),
+  );
+  return found.filter((line) => line !== "");
+}
+
+/** Everything is put back at once; what cannot be reached undoes itself at its armed deadline. */
+async function breakOff(place: Place, armed: readonly NodeId[], id: string): Promise<void> {
+  await undoOutside(place).catch(() => undefined);
+  await Promise.all(armed.map((node) => tryShell(place.hosts[node], undoNowCommand(id)).catch(() => undefined)));
+}
+
+async function requirePrograms(place: Place, stage: Stage, needs: ReturnType<typeof neededPrograms>): Promise<void> {
+  const missing: string[] = [];
+  for (const role of ["active", "standby"] as const) {
+    const node = stage[role];
+    for (const program of needs[role]) {
+      const { code } = await tryShell(place.hosts[node.id], `command -v ${program}`);
+      if (code !== 0) missing.push(`${node.name}: ${program} is not installed`);
+    }
+  }
+  if (missing.length > 0) throw new UserError("this drill needs programs that are missing on the servers", missing);
+}
+
+/** What the observers themselves may have added: said in the evidence, so that a slow machine is not taken for an outage. */
+function observerLines(owners: OwnersWatch, faultAt: number, clients: Clients): LogLine[] {
+  const lines: LogLine[] = [];
+  const note = (text: string) => lines.push({ atMs: 0, node: "observer", source: "hotpair", text });
+  const late = clients.main.direct
+    .filter((request) => endOf(request) >= faultAt)
+    .reduce((worst, request) => Math.max(worst, request.late), 0);
+  if (late > 20) note(`the client was up to ${Math.round(late)} ms behind its own schedule: this machine was busy`);
+  if (owners.lateMs() > 20) note(`an observer's look was up to ${Math.round(owners.lateMs())} ms late`);
+  return lines;
+}
+
+function progressOf(run: Run, expectation: Expectation): string {
+  const rto = run.clients.direct?.rtoMs;
+  const words = [
+    run.verdict,
+    rto === null || rto === undefined ? "service did not come back" : `out for ${Math.round(rto)} ms`,
+    expectation.upper === UNBOUNDED
+      ? ""
+      : `promised ${Math.round(expectation.lowerMs)} to ${Math.round(expectation.upper)} ms`,
+    `two owners ${Math.max(0, ...Object.values(run.ownership.twoOwnersMs))} ms`,
+    ...run.reasons,
+  ];
+  return `  ${words.filter((word) => word !== "").join("; ")}`;
+}
+
+/** hotpair's and the daemons' versions, e.g. `keepalived@node-a`. What does not answer is left out. */
+export async function versionsOf(place: Place): Promise<Record<string, string>> {
+  const script = `keepalived --version 2>&1 | sed -n '1s/^Keepalived v\\([^ ]*\\).*/keepalived \\1/p'
+haproxy -v 2>/dev/null | sed -n '1s/^HAProxy version \\([^ ]*\\).*/haproxy \\1/p'
+nginx -v 2>&1 | sed -n '1s/^nginx version: nginx.//;1s/^\\([0-9][^ ]*\\).*/nginx \\1/p'
+uname -r | sed 's/^/linux /'`;
+  const versions: Record<string, string> = {};
+  const said = await onBoth(place, async (host) => (await tryShell(host, script)).stdout);
+  for (const [index, id] of NODE_IDS.entries())
+    for (const line of (said[index] ?? "").split("\n")) {
+      const [name, version] = line.split(" ");
+      if (name && version) versions[`${name}@${place.hosts[id].node.name}`] = version;
+    }
+  return versions;
+}

@@ -1,0 +1,66 @@
+// What a drill is made of: set-up, fault, expectation, undo, as data. How an action is carried out is executor.ts; which
+// scenarios there are is scenarios.ts.
+
+import type { FailureClassId } from "../model/failure.ts";
+import type { NetworkName, Node, Pair, Vip } from "../model/pair.ts";
+import type { Movement } from "./verdict.ts";
+
+/** The nodes by the part that they play when the drill starts; they keep these names whatever the fault does. */
+export type Role = "active" | "standby";
+
+/** What a scenario's texts and commands are made from. */
+export interface Stage {
+  readonly pair: Pair;
+  readonly active: Node;
+  readonly standby: Node;
+  /** The VIPs that the active node holds; at least one. */
+  readonly vips: readonly Vip[];
+}
+
+export type Action =
+  /** POSIX shell as root on the server. `mayFail`: its exit code says nothing (a reload that must be refused, a reboot). */
+  | {
+      readonly kind: "run";
+      readonly node: Role;
+      readonly command: (stage: Stage) => string;
+      readonly mayFail?: boolean;
+    }
+  /** Power off without warning. On a server that hotpair has no plug of: an immediate reset by the kernel (sysrq b). */
+  | {
+      readonly kind: "power-cut";
+      readonly node: Role;
+      /** In the lab: when its power comes back, and how much later its cables do. A server comes back by itself. */
+      readonly backAfterMs: number;
+      readonly networkLateMs?: number;
+    }
+  /** The link of one node on these networks loses its carrier. */
+  | { readonly kind: "link-down"; readonly node: Role; readonly networks: readonly NetworkName[] }
+  /** Everything that this node sends to the other one on these networks is lost. */
+  | { readonly kind: "drop-from"; readonly node: Role; readonly networks: readonly NetworkName[] }
+  /** A third host on the public network takes the VIP's address and says so by gratuitous ARP. */
+  | { readonly kind: "claim-vip" }
+  | { readonly kind: "wait"; readonly ms: number };
+
+export interface Scenario {
+  /** [a-z0-9-]+ as on the command line. */
+  readonly name: string;
+  readonly failure: FailureClassId;
+  /** One sentence each, for people. */
+  readonly fault: string;
+  readonly expectation: string;
+  readonly undo: string;
+  /** `lab`: it could hurt a production pair and runs only in the lab. */
+  readonly place: "lab" | "anywhere";
+  /** Why the scenario says nothing about this pair; undefined: it applies. */
+  readonly inapplicable?: (pair: Pair) => string | undefined;
+  /** Brought about before the fault and not measured; must not disturb clients. */
+  readonly setUp?: readonly Action[];
+  readonly actions: readonly Action[];
+  /** Per node, POSIX shell that is armed on the server before the set-up; idempotent, also right after a boot. */
+  readonly undoOnServer?: Readonly<Partial<Record<Role, (stage: Stage) => string>>>;
+  /** How long the fault lasts. Its undo is armed with this deadline before it begins. */
+  readonly holdMs: number;
+  readonly movement: Movement;
+  /** After the undo the pair must be whole again within this time. */
+  readonly healWithinMs: number;
+}

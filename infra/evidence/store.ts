@@ -1,0 +1,144 @@
+// Evidence on disk: one JSON file per drill, `<directory>/<stack>/<time>-<scenario>.json`, in a place that can be
+// committed. Written whole or not at all; read with every mistake named. What the fields mean is schema.ts.
+
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { UserError } from "../model/errors.ts";
+import { FAILURE_CLASS_IDS } from "../model/failure.ts";
+import { EVIDENCE_VERSION, type Evidence } from "./schema.ts";
+
+const ms = z.number();
+const perVip = z.record(z.string(), ms.min(0));
+
+const client = z.object({
+  requests: z.number().int().min(0),
+  failed: z.number().int().min(0),
+  slow: z.number().int().min(0),
+  rtoMs: ms.nullable(),
+  rtoFromFaultMs: ms.nullable(),
+  samples: z.array(z.tuple([ms, ms, z.union([z.literal(0), z.literal(1)]), z.string()])),
+  p50Ms: ms,
+  p99Ms: ms,
+  reconnects: z.number().int().optional(),
+  lateP99Ms: ms.optional(),
+  lateMaxMs: ms.optional(),
+});
+
+const run = z.object({
+  number: z.number().int().min(1),
+  verdict: z.enum(["passed", "failed"]),
+  reasons: z.array(z.string()),
+  missedTarget: z.boolean().optional(),
+  faultAt: ms,
+  clients: z.object({
+    direct: client.optional(),
+    persistent: client.optional(),
+    beyondRouter: client.optional(),
+  }),
+  ownership: z.object({
+    spans: z.array(z.object({ vip: z.string(), node: z.enum(["a", "b"]), fromMs: ms, untilMs: ms.nullable() })),
+    twoOwnersMs: perVip,
+    noOwnerMs: perVip,
+    clockErrorMs: ms.min(0),
+  }),
+  log: z.array(z.object({ atMs: ms, node: z.string(), source: z.string(), text: z.string() })),
+});
+
+const evidence = z.object({
+  version: z.literal(EVIDENCE_VERSION),
+  stack: z.string(),
+  scenario: z.string(),
+  failure: z.enum(FAILURE_CLASS_IDS),
+  fault: z.string(),
+  expectation: z.string(),
+  undo: z.string(),
+  startedAt: z.iso.datetime(),
+  configDigest: z.string(),
+  versions: z.record(z.string(), z.string()),
+  place: z.enum(["lab", "servers"]),
+  estimate: z.object({
+    rtoLowerMs: ms.min(0),
+    rtoUpperMs: z.union([ms.min(0), z.literal("unbounded")]),
+    rtoTarget: ms.min(0).nullable(),
+    formula: z.string(),
+  }),
+  runs: z.array(run),
+  quietMs: ms.optional(),
+  reproduce: z.string(),
+});
+
+/** Reads the text of one file. Throws UserError naming `file` and every field that is wrong. */
+export function parseEvidence(text: string, file: string): Evidence {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new UserError(`${file} is not JSON: ${error instanceof Error ? error.message : error}`, [
+      "evidence is written whole; restore the file from where it was committed, or delete it",
+    ]);
+  }
+  const version = typeof value === "object" && value !== null && "version" in value ? value.version : undefined;
+  if (version !== EVIDENCE_VERSION)
+    throw new UserError(
+      `${file}: version is ${JSON.stringify(version) ?? "missing"}; this hotpair reads version ${EVIDENCE_VERSION}`,
+      ["drill again, or read it with the hotpair that wrote it"],
+    );
+  const read = evidence.safeParse(value);
+  if (!read.success)
+    throw new UserError(
+      `${file} is not evidence of a drill`,
+      read.error.issues.map((issue) => `${issue.path.join(".") || "(whole file)"}: ${issue.message}`),
+    );
+  return value as Evidence;
+}
+
+/** Path of a drill's file. `startedAt` as in the evidence; colons and fractions are left out for other systems' sake. */
+export function evidencePath(directory: string, which: Pick<Evidence, "stack" | "scenario" | "startedAt">): string {
+  const time = which.startedAt.replace(/\.\d+/, "").replace(/[-:]/g, "");
+  return join(directory, which.stack, `${time}-${which.scenario}.json`);
+}
+
+/** Writes a drill's evidence, replacing an earlier state of the same drill, and returns the path. */
+export function writeEvidence(directory: string, what: Evidence): string {
+  const path = evidencePath(directory, what);
+  mkdirSync(dirname(path), { recursive: true });
+  const draft = `${path}.${randomBytes(4).toString("hex")}.new`;
+  try {
+    writeFileSync(draft, `${render(what)}\n`, { flush: true });
+    renameSync(draft, path);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  return path;
+}
+
+/** Indented JSON with one sample per line: readable, and small in a diff. */
+function render(value: unknown, indent = ""): string {
+  const inner = `${indent}  `;
+  if (Array.isArray(value)) {
+    if (value.every((member) => typeof member !== "object" || member === null)) return JSON.stringify(value);
+    return `[\n${value.map((member) => inner + render(member, inner)).join(",\n")}\n${indent}]`;
+  }
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const members = Object.entries(value).filter(([, member]) => member !== undefined);
+  if (members.length === 0) return "{}";
+  return `{\n${members.map(([key, member]) => `${inner}${JSON.stringify(key)}: ${render(member, inner)}`).join(",\n")}\n${indent}}`;
+}
+
+/** All evidence of a stack, oldest first; empty when there is none. Throws UserError at the first file that cannot be read. */
+export function readStackEvidence(directory: string, stack: string): Evidence[] {
+  const folder = join(directory, stack);
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+  return names
+    .filter((name) => name.endsWith(".json"))
+    .toSorted()
+    .map((name) => parseEvidence(readFileSync(join(folder, name), "utf8"), join(folder, name)));
+}
