@@ -145,8 +145,8 @@ async function init(options: InitOptions): Promise<void> {
   else console.log(`next: hotpair scan -s ${stack}, then hotpair check -s ${stack}`);
 }
 
-/** Its name (so that logs can say which key without saying the key), then 32 random bytes. */
-const newBeaconKey = (): string => `${randomBytes(4).toString("hex")} ${randomBytes(32).toString("hex")}`;
+/** 32 random bytes: the strength of the HMAC-SHA256 that it goes into. */
+const newBeaconKey = (): string => randomBytes(32).toString("hex");
 
 type Answers = Omit<NewStack, "stack" | "beaconKey" | "encryptionSalt">;
 

@@ -416,8 +416,7 @@ export type SecretField = "beaconKey" | "sshKey";
 const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: RegExp; readonly how: string }> = {
   beaconKey: {
     what: "a beacon key",
-    // Its name, then 32 random bytes: the line that the arbiters read.
-    pattern: /^[0-9a-f]{8} [0-9a-f]{64}$/,
+    pattern: /^[0-9a-f]{64}$/,
     how: "make one with `hotpair secrets rotate`",
   },
   sshKey: {

@@ -33,9 +33,8 @@ export interface Pair {
   readonly base: Base;
   readonly objectives: Objectives;
   /**
-   * A beacon key's value is the line that /etc/hotpair/beacon.key holds: its name, 8 hexadecimal digits, a space, and 64
-   * hexadecimal digits of key. The previous one is there while a rotation is under way; the arbiters accept both and agree
-   * on the newest.
+   * A beacon key's value is 64 hexadecimal digits. The previous one is there while a rotation is under way; the arbiters
+   * accept both and agree on the newest.
    */
   readonly secrets: { readonly beaconKey: SecretRef; readonly previousBeaconKey: SecretRef | undefined };
 }
