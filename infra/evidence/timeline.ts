@@ -46,7 +46,8 @@ export function ticks({ fromMs, toMs }: Window): readonly number[] {
 
 export const axisLabel = (atMs: number): string => (Math.abs(atMs) >= 1_000 ? `${atMs / 1_000} s` : `${atMs} ms`);
 
-export function timeline(run: Run, nodeNames: Readonly<Record<NodeId, string>>, title: string): Markup {
+/** `style` goes into the picture itself, for a file that stands alone; inside a page its style sheet applies. */
+export function timeline(run: Run, nodeNames: Readonly<Record<NodeId, string>>, title: string, style?: string): Markup {
   const window = windowOf(run);
   const x = (atMs: number) =>
     LEFT +
@@ -58,8 +59,9 @@ export function timeline(run: Run, nodeNames: Readonly<Record<NodeId, string>>, 
   const axisTop = logTop + ROW + 4;
   const samples = run.clients.direct?.samples ?? [];
 
-  return markup`<svg class="timeline" viewBox="0 0 ${WIDTH} ${axisTop + 22}" role="img" aria-label="${title}">
+  return markup`<svg class="timeline" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${axisTop + 22}" role="img" aria-label="${title}">
 <title>${title}</title>
+${style === undefined ? undefined : markup`<style>${{ markup: style }}</style>`}
 ${ticks(window).map((at) => markup`<line class="grid" x1="${x(at)}" x2="${x(at)}" y1="${FAILED.top}" y2="${axisTop}"/><text class="axis" x="${x(at)}" y="${axisTop + 14}" text-anchor="middle">${axisLabel(at)}</text>`)}
 <line class="fault" x1="${x(0)}" x2="${x(0)}" y1="0" y2="${axisTop}"/><text class="fault-label" x="${x(0) + 4}" y="${FAULT_LABEL_Y}">fault</text>
 <text class="label" x="${LEFT - 10}" y="${FAILED.top + 10}" text-anchor="end">failed</text>
