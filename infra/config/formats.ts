@@ -85,7 +85,10 @@ export function duration(range: DurationRange) {
           `${show(value)} is not a multiple of ${formatDuration(step)} (${because}); expected e.g. ${example}`,
         );
     })
-    .meta({ examples: [example] });
+    .meta({
+      examples: [example],
+      limits: `${formatDuration(min)} to ${formatDuration(max)}${step > 1 ? `, multiples of ${formatDuration(step)}` : ""} (${because})`,
+    });
 }
 
 export function list<Item extends z.ZodType>(item: Item, what: string, { min = 0, max = 64 } = {}) {

@@ -81,7 +81,7 @@ const ssh = (secret: z.ZodType<unknown>) =>
     keyFile: text({
       what: "a path to a private key file",
       example: "~/.ssh/id_ed25519",
-      pattern: /^(~|\.{0,2})?\/?[^\0\n]+$/,
+      pattern: /^[^\s][^\r\n]*$/,
       accepts: (value) => !value.includes("PRIVATE KEY"),
     })
       .optional()
@@ -219,7 +219,7 @@ const frontend = () =>
     name: label("a name", 32, "web").describe("Name of the frontend in HAProxy's configuration and logs."),
     bind: text({
       what: '"VIP:PORT" with the name of a VIP, or "*:PORT"',
-      example: '"web:80"',
+      example: "web:80",
       pattern: /^(\*|[a-z0-9]([a-z0-9-]{0,14}[a-z0-9])?):([1-9]\d{0,4})$/,
       accepts: (value) => Number(value.slice(value.lastIndexOf(":") + 1)) <= 65_535,
     }).describe("Where clients connect: the name of a VIP (or `*`, every address of the node) and a port."),
