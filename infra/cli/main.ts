@@ -23,11 +23,11 @@ for (const register of groups) register(program);
 try {
   await program.parseAsync();
 } catch (error) {
-  process.exitCode = report(error);
+  process.exitCode = exitCodeFor(error);
 }
 
-/** Exit code 2 for what the person at the keyboard can fix, 1 for everything else. */
-function report(error: unknown): number {
+/** Says what went wrong; exit code 2 for what the person at the keyboard can fix, 1 for everything else. */
+function exitCodeFor(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof UserError) {
     console.error(`hotpair: ${error.message}`);
