@@ -1,0 +1,76 @@
+// The table of scenarios: complete, undone on the server before anything is broken, and valid shell.
+
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { loadStack } from "../../infra/cli/stack.ts";
+import { neededPrograms, serverUndos } from "../../infra/drill/executor.ts";
+import type { Place } from "../../infra/drill/host.ts";
+import type { Action, Stage } from "../../infra/drill/scenario.ts";
+import { SCENARIOS } from "../../infra/drill/scenarios.ts";
+import { armCommand } from "../../infra/drill/undo.ts";
+import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
+
+const { pair } = loadStack("lab");
+const [active, standby] = pair.nodes;
+const stage: Stage = { pair, active, standby, vips: pair.vips };
+const servers: Place = { pair, lab: undefined, hosts: {} as Place["hosts"] };
+const actionsOf = (scenario: (typeof SCENARIOS)[number]): Action[] => [...(scenario.setUp ?? []), ...scenario.actions];
+const each = SCENARIOS.map((scenario) => [scenario.name, scenario] as const);
+
+test("names are unique and fit a command line, a unit and a file", () => {
+  expect(new Set(SCENARIOS.map((scenario) => scenario.name)).size).toBe(SCENARIOS.length);
+  for (const { name } of SCENARIOS) expect(name).toMatch(/^[a-z0-9-]{1,48}$/);
+});
+
+test("every failure class has a scenario", () => {
+  expect(FAILURE_CLASS_IDS.filter((id) => !SCENARIOS.some((scenario) => scenario.failure === id))).toEqual([]);
+});
+
+test.each(each)("%s: whatever it does by command, a unit armed on that server undoes", (name, scenario) => {
+  const undos = serverUndos(servers, stage, scenario);
+  for (const action of actionsOf(scenario)) {
+    if (!("node" in action) || action.kind === "power-cut") continue;
+    // A reboot and a switch leave nothing to undo.
+    if (name === "clean-reboot" || name === "planned-switch") continue;
+    if (scenario.place === "lab" && action.kind === "drop-from") continue;
+    expect(undos[action.node], `${action.kind} on ${action.node}`).toBeDefined();
+  }
+});
+
+test.each(each)("%s: its shell is valid", (_, scenario) => {
+  const undos = serverUndos(servers, stage, scenario);
+  const scripts = [
+    ...actionsOf(scenario).flatMap((action) => (action.kind === "run" ? action.command(stage) : [])),
+    ...Object.values(undos),
+    ...Object.values(undos).map((command) => armCommand({ id: "x", description: "x", command, afterMs: 1_000 })),
+  ];
+  for (const script of scripts) {
+    const { status, stderr } = spawnSync("sh", ["-n"], { input: script, encoding: "utf8" });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+  }
+});
+
+test("an undo never waits for a unit that may wait for it at boot", () => {
+  for (const scenario of SCENARIOS)
+    for (const undo of Object.values(scenario.undoOnServer ?? {}))
+      for (const line of undo(stage).split("\n"))
+        if (/systemctl (start|restart|reload)/.test(line)) expect(line).toMatch(/--no-block/);
+});
+
+test("what could hurt a production pair runs in the lab only", () => {
+  for (const name of ["full-partition", "vip-conflict", "disk-full"])
+    expect(SCENARIOS.find((scenario) => scenario.name === name)?.place).toBe("lab");
+});
+
+test("on servers, lost packets need nft there", () => {
+  const oneWay = SCENARIOS.find((scenario) => scenario.name === "heartbeat-one-way-from-active");
+  expect(oneWay && neededPrograms(servers, stage, oneWay)).toEqual({ active: ["nft"], standby: [] });
+});
+
+test("the page of drills names every scenario", () => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/drills.md"), "utf8");
+  expect(SCENARIOS.filter((scenario) => !page.includes(`\`${scenario.name}\``)).map((one) => one.name)).toEqual([]);
+});
