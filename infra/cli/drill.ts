@@ -18,6 +18,7 @@ import { UserError } from "../model/errors.ts";
 import { DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
 import { estimate } from "../services/estimate.ts";
+import { openSecrets } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
@@ -55,9 +56,11 @@ export function register(program: Command): void {
 
 async function run(options: Options): Promise<void> {
   if (options.list && options.stack === undefined && process.env.PULUMI_STACK === undefined) return list(options);
-  const { stack, pair } = loadStack(options.stack);
+  const loaded = loadStack(options.stack);
+  const { stack, pair } = loaded;
   if (options.list) return list(options, pair);
-  const place = await placeOf(pair);
+  const keys = pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
+  const place = await placeOf(pair, await openSecrets(loaded, keys));
   const { chosen, skipped } = choose(options.scenario, pair, place.lab !== undefined);
   if (place.lab === undefined) await confirm(pair, chosen, options.yes);
 

@@ -3,10 +3,9 @@
 
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { homedir } from "node:os";
 import { consolePrefix, findLab, type HostName, type Lab, labNames } from "../lab/lab.ts";
-import { UserError } from "../model/errors.ts";
-import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
+import { NODE_IDS, type Node, type NodeId, type Pair, type SecretRef } from "../model/pair.ts";
+import { sshTargetOf } from "../ssh/reach.ts";
 import { type RunResult, run, runOrThrow, type SshTarget, spawnStream } from "../ssh/run.ts";
 
 export interface Host {
@@ -24,8 +23,11 @@ export interface Place {
 
 const LAB_NAMES: Readonly<Record<NodeId, HostName>> = { a: "node-a", b: "node-b" };
 
-/** Finds out where the pair stands: a lab on this machine whose hosts have the addresses and host keys of the stack, or servers. */
-export async function placeOf(pair: Pair): Promise<Place> {
+/**
+ * Finds out where the pair stands: a lab on this machine whose hosts have the addresses and host keys of the stack, or
+ * servers. `secrets` is asked only for private SSH keys that the stack keeps.
+ */
+export async function placeOf(pair: Pair, secrets: (ref: SecretRef) => string): Promise<Place> {
   const labs = (await labNames()).map((name) => findLab(name)).filter((lab) => lab !== undefined);
   const lab = labs.find((candidate) =>
     pair.nodes.every((node) => {
@@ -36,7 +38,7 @@ export async function placeOf(pair: Pair): Promise<Place> {
   const hosts = Object.fromEntries(
     pair.nodes.map((node) => [
       node.id,
-      { node, target: sshTargetOf(node), labName: lab ? LAB_NAMES[node.id] : undefined },
+      { node, target: sshTargetOf(node, secrets), labName: lab ? LAB_NAMES[node.id] : undefined },
     ]),
   ) as Record<NodeId, Host>;
   return { pair, lab, hosts };
@@ -44,22 +46,6 @@ export async function placeOf(pair: Pair): Promise<Place> {
 
 const sameKey = (one: string, other: string): boolean =>
   one.trim().split(/\s+/).slice(0, 2).join(" ") === other.trim().split(/\s+/).slice(0, 2).join(" ");
-
-function sshTargetOf(node: Node): SshTarget {
-  const { host, port, user, hostKey, auth, jump } = node.ssh;
-  if (auth.kind === "key")
-    throw new UserError(`${node.name}: its SSH key is a secret of the stack, which a drill does not open`, [
-      "load the key into an agent (ssh-add) and leave `key` out, or name it with `keyFile`",
-    ]);
-  return {
-    host,
-    port,
-    user,
-    hostKey,
-    auth: auth.kind === "agent" ? { kind: "agent" } : { kind: "key", file: auth.file.replace(/^~(?=\/)/, homedir()) },
-    ...(jump ? { jump } : {}),
-  };
-}
 
 /** Runs POSIX shell as root; rejects when it fails or takes too long. */
 export const shell = (host: Host, script: string, timeoutMs = 20_000): Promise<string> =>
