@@ -33,13 +33,11 @@ export async function powerCut(
   const init = lab.hosts[host].pid;
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
-  const at = now();
-  await command(inHosts(lab, ["nft", "-f", "-"]), { input: silence(host, portsOf(host)) });
-  const latest = now();
+  const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, portsOf(host)));
   await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
   kill(init);
   while (hostKeeper(lab, host) !== undefined) await sleep(5);
-  return { at, latest };
+  return instant;
 }
 
 /** Powers a host on and waits until it accepts SSH. `delayNetworkMs` keeps its switch ports down for that long. */
@@ -59,7 +57,10 @@ export async function setLink(
 ): Promise<void> {
   const port = interfaceOf(host, network);
   const flag = join(lab.stateDir, "pulled", port);
-  const plug = inHosts(lab, ["ip", "link", "set", port, "up"]);
+  // While the host is off its port does not exist; the flag is for its next boot.
+  const set = (state: string) =>
+    inHosts(lab, ["sh", "-c", `! ip link show ${port} > /dev/null 2>&1 || ip link set ${port} ${state}`]);
+  const plug = set("up");
   disarm(lab, `link ${port}`);
   if (up) {
     rmSync(flag, { force: true });
@@ -68,7 +69,7 @@ export async function setLink(
   }
   arm(lab, `link ${port}`, options.undoAfterMs, `rm -f ${quoteArguments([flag])}; ${quoteArguments(plug)}`);
   writeFileSync(flag, "");
-  await command(inHosts(lab, ["ip", "link", "set", port, "down"]));
+  await command(set("down"));
 }
 
 /** Loses every frame that goes from one party to another on a network, in that direction only. */
@@ -128,11 +129,38 @@ function silence(host: HostName, ports: string[]): string {
   ].join("\n");
 }
 
+/**
+ * Hands a program its input and closes it, and times just that: the program has started by then and waits to read. nft
+ * commits when its input ends.
+ */
+async function atOneInstant(argv: string[], input: string): Promise<{ at: number; latest: number }> {
+  const [program = "", ...args] = argv;
+  const child = spawn(program, args, { stdio: ["pipe", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("exit", resolve);
+  });
+  child.stdin.on("error", () => undefined);
+  child.stdin.write(input);
+  // Several times what it takes to start here (5 ms); when it takes longer, `latest` says so.
+  await sleep(30);
+  const at = now();
+  child.stdin.end();
+  const code = await ended;
+  const latest = now();
+  if (code !== 0) throw new CommandError(argv, code, stderr);
+  return { at, latest };
+}
+
 /** Shuts the file system down without writing anything more, as a power cut does: FS_IOC_SHUTDOWN, no log flush. */
 async function dropUnsynced(mountPoint: string): Promise<void> {
   // _IOR('X', 125, __u32) with EXT4_GOING_FLAGS_NOLOGFLUSH = 2 (Linux, fs/ext4/ext4.h). Node has no ioctl.
   const program =
-    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!\\n"; ioctl($d, 0x8004587d, pack("L", 2)) or die "$!\\n"';
+    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!\\n"; my $flags = pack "L", 2; ioctl($d, 0x8004587d, $flags) or die "$!\\n"';
   try {
     await command(["perl", "-e", program, mountPoint]);
   } catch (error) {
@@ -145,9 +173,11 @@ async function dropUnsynced(mountPoint: string): Promise<void> {
 function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string): void {
   if (afterMs === undefined) return;
   const log = openSync(join(lab.stateDir, "undo.log"), "a", 0o600);
-  const script = `sleep "$3"; ${undo}`;
-  const words = [processMarker(lab.stateDir), undoWord(lab, fault), String(afterMs / 1000)];
-  const child = spawn("sh", ["-c", script, "undo", ...words], {
+  // One process without children, so that its arguments tell whose it is for as long as it lives.
+  const wait =
+    'my ($seconds, $undo) = splice @ARGV, 0, 2; select undef, undef, undef, $seconds; exec "sh", "-c", $undo, @ARGV';
+  const words = [processMarker(lab.stateDir), undoWord(lab, fault)];
+  const child = spawn("perl", ["-e", wait, String(afterMs / 1000), undo, ...words], {
     detached: true,
     cwd: "/",
     stdio: ["ignore", log, log],

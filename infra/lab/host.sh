@@ -21,13 +21,20 @@ if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 group=/sys/fs/cgroup/hotpair-lab/$INDEX/$node
-mkdir -p "$group"
-echo $$ > "$group/cgroup.procs"
+mkdir -p "$group/keeper"
+echo $$ > "$group/keeper/cgroup.procs"
 
 # nspawn leaves directories and lock files there; a tmpfs takes them along.
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs tmpfs /run/systemd/nspawn
 
+# After a power cut the kernel may take a moment to let go of the disk; one file must never be mounted twice.
+tries=0
+while [ -n "$(losetup --associated "$dir/disk.img")" ]; do
+  tries=$((tries + 1))
+  [ "$tries" -lt 100 ] || { echo "host.sh: $dir/disk.img is still attached to a loop device" >&2; exit 1; }
+  sleep 0.1
+done
 mkdir -p "$dir/disk" "$dir/root"
 mount -t ext4 -o loop,discard "$dir/disk.img" "$dir/disk"
 mkdir -p "$dir/disk/upper" "$dir/disk/work"
@@ -38,6 +45,7 @@ mount -t overlay -o "lowerdir=$dir/seed:$IMAGE,upperdir=$dir/disk/upper,workdir=
 # shellcheck disable=SC2016
 boot='
 set -eu
+echo $$ > "$boot_group/cgroup.procs"
 hosts() { nsenter --net="/run/netns/$HOSTS_NETNS" "$@"; }
 hosts nft delete table bridge "cut-$node" 2> /dev/null || :
 for port in $PORTS; do
@@ -46,7 +54,6 @@ for port in $PORTS; do
   hosts ip link delete "$interface" 2> /dev/null || :
   ip link add "$interface" address "$mac" type veth peer name "$interface" netns "$HOSTS_NETNS"
   hosts ip link set "$interface" master "$bridge"
-  hosts bridge link set dev "$interface" learning on flood on
 done
 plug() {
   for port in $PORTS; do
@@ -54,7 +61,7 @@ plug() {
     [ -e "$state/pulled/${port%%:*}" ] || hosts ip link set "${port%%:*}" up
   done
 }
-if [ "$delay" = 0 ]; then plug; else (sleep "$delay"; plug) > /dev/null 2>&1 & fi
+if [ "$delay" = 0 ]; then plug; else (sleep "$delay"; plug) > /dev/null & fi
 # With a namespace by path nspawn would leave /proc/sys/net read-only; a server sets its own network sysctls.
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
 exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$dir/root" \
@@ -62,11 +69,18 @@ exec systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$dir/r
   --capability=CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_SYS_NICE --drop-capability=CAP_SYS_TIME \
   --resolv-conf=off --timezone=off --link-journal=no --kill-signal=SIGRTMIN+3
 '
-export state node dir delay INDEX HOSTS_NETNS PORTS
-
+number=0
 while :; do
+  # Each boot gets a control group of its own: in one that was killed, Linux 6.18 also kills what systemd starts later.
+  number=$((number + 1))
+  boot_group=$group/boot-$$-$number
+  mkdir "$boot_group"
+  export state node dir boot_group delay INDEX HOSTS_NETNS PORTS
   code=0
   unshare --net sh -c "$boot" || code=$?
+  # What is left of this boot must not meddle with the next one, or hold the disk. (Before Linux 5.14 there is no such file.)
+  [ ! -e "$boot_group/cgroup.kill" ] || echo 1 > "$boot_group/cgroup.kill"
+  find "$boot_group" -depth -type d -exec rmdir {} + 2> /dev/null || :
   delay=0
   # systemd-nspawn(1): 133 says that the host wants to boot again.
   [ "$code" = 133 ] || break

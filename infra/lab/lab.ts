@@ -13,7 +13,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, rmdir, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -109,6 +109,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   const image = options.image ?? "bare";
   const say = options.onStep ?? (() => undefined);
   await requireLabMachine();
+  requirePlainPath();
   const lower = await ensureImage(image, { onStep: say });
 
   return withLock(`lab ${stateDirectoryOf(name)}`, 120_000, async () => {
@@ -161,9 +162,11 @@ export async function labDown(name = "default"): Promise<void> {
 
 /** The lab of this name if it is up, else undefined. */
 export function findLab(name = "default"): Lab | undefined {
-  const record = readRecord(stateDirectoryOf(checkedName(name)));
-  // After a reboot of this machine the state directory is still there, and nothing else is.
-  return record?.complete && networkExists(record.index) ? describe(record) : undefined;
+  const stateDir = stateDirectoryOf(checkedName(name));
+  const record = readRecord(stateDir);
+  // After a reboot of this machine the state directory is still there, and nothing else is, not even the claim.
+  const claimed = claims().some((claim) => claim.stateDir === stateDir && claim.index === record?.index);
+  return record?.complete && claimed ? describe(record) : undefined;
 }
 
 /** Names of all labs that have left anything in the state directory, complete or not. */
@@ -320,17 +323,20 @@ async function removeLab(name: string): Promise<void> {
   const claimed = claims()
     .filter((claim) => claim.stateDir === stateDir)
     .map((claim) => claim.index);
-  const recorded = readRecord(stateDir)?.index;
+  const record = readRecord(stateDir);
+  // Should this removal be interrupted, the rest of the lab is not taken for a lab.
+  if (record?.complete) await writeRecord(stateDir, { ...record, complete: false });
   // A record without a claim is older than the last reboot of this machine, and its index may be another lab's by now.
   for (const index of claimed) {
     await killLabProcesses({ index, stateDir });
     await removeNetwork(index);
     await removeControlGroup(index);
   }
-  if (recorded === undefined && claimed.length === 0 && !existsSync(stateDir)) return;
+  if (claimed.length === 0 && !existsSync(stateDir)) return;
   await releaseMounts(stateDir);
   await rm(stateDir, { recursive: true, force: true });
   for (const index of claimed) unlinkSync(join(claimsDirectory, String(index)));
+  await rmdir(claimsDirectory).catch(() => undefined);
 }
 
 /** Mounts and loop devices go with the hosts' mount namespaces; this waits for the kernel and catches the exceptions. */
@@ -382,6 +388,15 @@ function checkedName(name: string): string {
   if (/^[a-z0-9][a-z0-9-]{0,30}$/.test(name)) return name;
   throw new UserError(
     `lab name "${name}": expected lower-case letters, digits and hyphens, 31 at most, e.g. "default" or "ci-2"`,
+  );
+}
+
+/** Mount options have no way to quote a comma or a colon. */
+function requirePlainPath(): void {
+  const path = labsDirectory();
+  if (/^[\w./@+-]+$/.test(path)) return;
+  throw new UserError(
+    `the lab keeps its disks in ${path}, and mounts need a path of letters, digits and ./@+_- only: set HOTPAIR_CACHE to another directory`,
   );
 }
 
@@ -451,7 +466,7 @@ async function writeRecord(stateDir: string, record: LabRecord): Promise<void> {
 function loginsAllowed(lab: Lab, host: HostName): boolean {
   const pid = lab.hosts[host].pid;
   // systemd-user-sessions(8) removes the file when users may log in; root may earlier.
-  return pid !== undefined && existsSync(`/proc/${pid}/root/run/dbus`) && !existsSync(`/proc/${pid}/root/run/nologin`);
+  return pid !== undefined && !existsSync(`/proc/${pid}/root/run/nologin`);
 }
 
 function greets(address: string): Promise<boolean> {

@@ -1,0 +1,266 @@
+// Promises about what the lab can do to its hosts: each fault is what it is called, and ends when it was said to end.
+
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../../infra/lab/faults.ts";
+import {
+  consoleRun,
+  type HostName,
+  hostReady,
+  type Lab,
+  labDown,
+  labUp,
+  type Network,
+  runIn,
+} from "../../infra/lab/lab.ts";
+import { disconnectAll, run, runOrThrow } from "../../infra/ssh/run.ts";
+import { leftovers } from "./leftovers.ts";
+import { describeWithLab } from "./skip.ts";
+
+const name = "t-lab-faults";
+const timeoutMs = 60_000;
+
+describeWithLab("faults from outside", () => {
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await labUp({ name, diskBytes: 1024 ** 3 });
+  });
+
+  afterAll(async () => {
+    disconnectAll();
+    const index = lab?.index ?? -1;
+    await labDown(name);
+    expect(leftovers(name, [index])).toEqual([]);
+  });
+
+  const shell = (host: HostName, script: string) => consoleRun(lab, host, ["sh", "-c", script]);
+  const carrier = (host: HostName, network: Network) =>
+    shell(host, `cat /sys/class/net/${lab.hosts[host].interface[network]}/carrier`).then((text) => text.trim());
+
+  /** Whether a ping from one host reaches the other and its answer comes back. */
+  const reaches = (from: HostName, to: HostName, network: Network) =>
+    shell(from, `ping -q -c 1 -W 1 ${lab.hosts[to].address[network]} > /dev/null && echo yes || echo no`).then((text) =>
+      text.trim(),
+    );
+
+  async function eventually(what: () => Promise<boolean> | boolean, withinMs: number): Promise<void> {
+    const deadline = Date.now() + withinMs;
+    while (!(await what())) {
+      if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`);
+      await sleep(20);
+    }
+  }
+
+  /** What a client in one of the lab's namespaces hears from a port, within two seconds. */
+  async function greeting(namespace: string, address: string): Promise<string> {
+    const listen = `require("net").connect(22, "${address}").on("data", (d) => { process.stdout.write(d); process.exit(); })
+      .on("error", () => process.exit(1)).setTimeout(2000, () => process.exit(1))`;
+    const client = runIn(namespace, [process.execPath, "-e", listen], { stdio: ["ignore", "pipe", "inherit"] });
+    let heard = "";
+    client.stdout?.on("data", (data) => {
+      heard += data;
+    });
+    await new Promise((resolve) => client.on("close", resolve));
+    return heard;
+  }
+
+  test("all clients reach a host: next to it, beyond the router and from this machine", async () => {
+    const { address, ssh } = lab.hosts["node-a"];
+    expect(await greeting(lab.namespaces.client, address.public)).toContain("SSH-2.0");
+    expect(await greeting(lab.namespaces.intruder, address.public)).toContain("SSH-2.0");
+    expect(await greeting(lab.namespaces.remote, address.public)).toContain("SSH-2.0");
+    expect(await greeting(lab.namespaces.client, address.heartbeat)).toBe("");
+    const peer = await runOrThrow(ssh, 'echo "$SSH_CLIENT"', { timeoutMs });
+    expect(peer).toMatch(new RegExp(`^${lab.prefix("public")}\\.1 `));
+  });
+
+  test("a bare host installs real packages without a way out", async () => {
+    const { ssh } = lab.hosts["node-b"];
+    const install =
+      "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q -y install keepalived haproxy nginx";
+    const { code, stderr } = await run(ssh, install, { timeoutMs: 120_000 });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    const versions = await runOrThrow(ssh, "keepalived --version 2>&1; haproxy -v; nginx -v 2>&1", { timeoutMs });
+    expect(versions).toMatch(/Keepalived v2\.[\s\S]*HAProxy version 3\.[\s\S]*nginx\/1\./);
+    expect(await runOrThrow(ssh, "dpkg -s nginx-light 2>/dev/null; which nginx", { timeoutMs })).toContain(
+      "/usr/sbin/nginx",
+    );
+  });
+
+  test("a host may not set the clock, and may set its own network up as a server does", async () => {
+    const { ssh } = lab.hosts["node-a"];
+    const clock = await run(ssh, "date -s 2020-01-01", { timeoutMs });
+    expect([clock.code, clock.stderr]).toEqual([1, expect.stringContaining("Operation not permitted")]);
+    await runOrThrow(
+      ssh,
+      `set -e
+      sysctl -q -w net.ipv4.ip_nonlocal_bind=1
+      ip link add link ${lab.hosts["node-a"].interface.public} name vrrp.51 type macvlan mode private
+      ip link delete vrrp.51
+      nft add table inet probe && nft delete table inet probe
+      chrt -f 10 true`,
+      { timeoutMs },
+    );
+  });
+
+  test("a reboot inside a host is one: another boot id, a fresh network, the same disk", async () => {
+    const { ssh } = lab.hosts["node-a"];
+    await runOrThrow(ssh, "echo kept > /root/mark; ip addr add 192.0.2.1/32 dev lo", { timeoutMs });
+    const boot = await shell("node-a", "cat /proc/sys/kernel/random/boot_id");
+    await run(ssh, "systemctl reboot", { timeoutMs: 10_000 }).catch(() => undefined);
+    await eventually(
+      async () => (await shell("node-a", "cat /proc/sys/kernel/random/boot_id").catch(() => boot)) !== boot,
+      20_000,
+    );
+    await hostReady(lab, "node-a");
+    expect(await shell("node-a", "cat /root/mark; ip -o addr show to 192.0.2.1")).toBe("kept\n");
+    expect(await shell("node-a", "journalctl --list-boots -q | wc -l")).not.toBe("1\n");
+  });
+
+  test("a full disk is full for this host alone", async () => {
+    const fill = "fallocate -l 800M /fill; cat /dev/zero > /fill2; echo more > /more && sync /more";
+    const full = await run(lab.hosts["node-a"].ssh, fill, { timeoutMs });
+    expect(full.code).not.toBe(0);
+    expect(full.stderr).toContain("No space left on device");
+    expect(await shell("node-b", "echo fine > /root/fine && sync /root/fine && cat /root/fine")).toBe("fine\n");
+    await shell("node-a", "rm /fill*; echo again > /more; cat /more");
+  });
+
+  test("a pulled cable takes the carrier, of one network only, until it is plugged", async () => {
+    await setLink(lab, "node-a", "heartbeat", false);
+    expect([await carrier("node-a", "heartbeat"), await carrier("node-a", "public")]).toEqual(["0", "1"]);
+    expect(await carrier("node-b", "heartbeat")).toBe("1");
+    expect(await reaches("node-b", "node-a", "heartbeat")).toBe("no");
+    expect(await reaches("node-b", "node-a", "storage")).toBe("yes");
+    await setLink(lab, "node-a", "heartbeat", true);
+    await eventually(async () => (await reaches("node-b", "node-a", "heartbeat")) === "yes", 5_000);
+  });
+
+  test("a pulled cable stays pulled over a power cycle", async () => {
+    await setLink(lab, "node-b", "storage", false);
+    await powerCut(lab, "node-b");
+    await powerOn(lab, "node-b");
+    expect([await carrier("node-b", "storage"), await carrier("node-b", "public")]).toEqual(["0", "1"]);
+    await setLink(lab, "node-b", "storage", true);
+    expect(await carrier("node-b", "storage")).toBe("1");
+  });
+
+  test("frames are lost in one direction only, on one network only", async () => {
+    // A permanent neighbour entry, so that what is lost is the data and not the address resolution.
+    const listen = (host: HostName) => {
+      const receive = `import socket,sys
+s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("${lab.hosts[host].address.heartbeat}",9999)); s.settimeout(1.5)
+try: print(s.recv(99).decode())
+except TimeoutError: print("silence")`;
+      return consoleRun(lab, host, ["python3", "-c", receive]);
+    };
+    const send = (from: HostName, to: HostName) =>
+      shell(
+        from,
+        `sleep 0.4; python3 -c 'import socket; socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b"hello",("${lab.hosts[to].address.heartbeat}",9999))'`,
+      );
+    expect(await reaches("node-a", "node-b", "heartbeat")).toBe("yes");
+
+    await dropTraffic(lab, "node-a", "node-b", "heartbeat");
+    const [lost] = await Promise.all([listen("node-b"), send("node-a", "node-b")]);
+    const [heard] = await Promise.all([listen("node-a"), send("node-b", "node-a")]);
+    expect([lost, heard]).toEqual(["silence\n", "hello\n"]);
+    expect([await carrier("node-a", "heartbeat"), await reaches("node-a", "node-b", "storage")]).toEqual(["1", "yes"]);
+
+    await dropTraffic(lab, "node-b", "node-a", "heartbeat");
+    await clearDrops(lab);
+    expect(await reaches("node-a", "node-b", "heartbeat")).toBe("yes");
+  });
+
+  test("the public network can be cut between a client and a host", async () => {
+    await dropTraffic(lab, "client", "node-a", "public");
+    expect(await greeting(lab.namespaces.client, lab.hosts["node-a"].address.public)).toBe("");
+    expect(await greeting(lab.namespaces.client, lab.hosts["node-b"].address.public)).toContain("SSH-2.0");
+    await clearDrops(lab);
+    expect(await greeting(lab.namespaces.client, lab.hosts["node-a"].address.public)).toContain("SSH-2.0");
+  });
+
+  test("faults undo themselves at their time, even when their maker is killed", async () => {
+    const maker = `
+      const { findLab } = await import(${JSON.stringify(join(import.meta.dirname, "../../infra/lab/lab.ts"))});
+      const faults = await import(${JSON.stringify(join(import.meta.dirname, "../../infra/lab/faults.ts"))});
+      const lab = findLab("${name}");
+      await faults.setLink(lab, "node-a", "storage", false, { undoAfterMs: 1500 });
+      await faults.dropTraffic(lab, "node-a", "node-b", "heartbeat", { undoAfterMs: 1500 });
+      await faults.powerCut(lab, "node-b", { undoAfterMs: 1500 });
+      process.kill(process.pid, "SIGKILL");`;
+    const child = spawn(process.execPath, ["--input-type=module", "-e", maker], { stdio: "inherit" });
+    await new Promise((resolve) => child.on("close", resolve));
+    expect(child.signalCode).toBe("SIGKILL");
+    expect(await carrier("node-a", "storage")).toBe("0");
+    expect(lab.hosts["node-b"].pid).toBeUndefined();
+    await eventually(async () => (await carrier("node-a", "storage")) === "1", 3_000);
+    await eventually(() => lab.hosts["node-b"].pid !== undefined, 3_000);
+    await hostReady(lab, "node-b");
+    expect(await reaches("node-a", "node-b", "heartbeat")).toBe("yes");
+  });
+
+  test("an undo that is no longer needed does not come", async () => {
+    await setLink(lab, "node-a", "storage", false, { undoAfterMs: 700 });
+    await setLink(lab, "node-a", "storage", true);
+    await setLink(lab, "node-a", "storage", false);
+    await sleep(1_200);
+    expect(await carrier("node-a", "storage")).toBe("0");
+    await setLink(lab, "node-a", "storage", true);
+  });
+
+  test("a power cut is silent, sudden and loses what was not synced", async () => {
+    await shell("node-b", "echo safe > /root/synced; sync /root/synced; echo gone > /root/unsynced");
+    // A client with an open connection to the host would hear a dying process close it.
+    const listen = `const s = require("net").connect(22, "${lab.hosts["node-b"].address.public}");
+      s.on("data", () => console.log("open")).on("end", () => console.log("closed")).on("error", (e) => console.log(e.code));
+      setTimeout(() => process.exit(), 2500);`;
+    const client = runIn(lab.namespaces.client, [process.execPath, "-e", listen], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let heard = "";
+    client.stdout?.on("data", (data) => {
+      heard += data;
+    });
+    const clientGone = new Promise((resolve) => client.on("close", resolve));
+    await eventually(() => heard === "open\n", 2_000);
+    const before = Date.now();
+    const { at, latest } = await powerCut(lab, "node-b");
+    expect(at).toBeGreaterThanOrEqual(before - 1);
+    expect(latest - at).toBeLessThan(1_000);
+    console.log(
+      `the cut's instant is known to ${(latest - at).toFixed(1)} ms; host off after ${(Date.now() - at).toFixed(0)} ms`,
+    );
+    expect(lab.hosts["node-b"].pid).toBeUndefined();
+    await clientGone;
+    expect(heard).toBe("open\n");
+    await expect(powerCut(lab, "node-b")).rejects.toThrow("is off already");
+
+    await powerOn(lab, "node-b");
+    expect(await shell("node-b", "cat /root/synced; ls /root/unsynced 2>&1 || true")).toMatch(/^safe\n.*No such file/);
+    expect(await shell("node-b", "systemctl is-system-running --wait")).toBe("running\n");
+  });
+
+  test("both lose power, one comes back with a late network", async () => {
+    await Promise.all([powerCut(lab, "node-a"), powerCut(lab, "node-b")]);
+    const started = Date.now();
+    const back = powerOn(lab, "node-a", { delayNetworkMs: 2_000 });
+    await eventually(() => lab.hosts["node-a"].pid !== undefined, 5_000);
+    await eventually(async () => (await carrier("node-a", "public").catch(() => "?")) === "0", 1_500);
+    await back;
+    expect(Date.now() - started).toBeGreaterThan(1_900);
+    expect(await carrier("node-a", "heartbeat")).toBe("1");
+    await powerOn(lab, "node-b");
+    await eventually(async () => (await reaches("node-a", "node-b", "heartbeat")) === "yes", 5_000);
+  });
+
+  test("a host that switches itself off is off until it is powered on", async () => {
+    await run(lab.hosts["node-a"].ssh, "systemctl poweroff", { timeoutMs: 10_000 }).catch(() => undefined);
+    await eventually(() => lab.hosts["node-a"].pid === undefined, 20_000);
+    await expect(shell("node-a", "true")).rejects.toThrow("hotpair lab power-on node-a");
+    expect((await labUp({ name })).hosts["node-a"].pid).toBeDefined();
+  });
+});
