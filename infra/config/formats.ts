@@ -2,7 +2,7 @@
 // test it must pass. What a field means and what it defaults to is said in schema.ts.
 
 import { z } from "zod";
-import { type Duration, formatDuration, parseDuration } from "../model/duration.ts";
+import { parseDuration } from "../model/duration.ts";
 import { parseCidr, parseIpv4 } from "./ipv4.ts";
 import { show, suggest } from "./problem.ts";
 
@@ -57,18 +57,17 @@ export function oneOf<const Names extends readonly [string, ...string[]]>(...nam
 }
 
 interface DurationRange {
-  readonly min: Duration;
-  readonly max: Duration;
-  /** Every value is a multiple of this. */
-  readonly step: Duration;
+  /** As durations are written, e.g. `10ms`. Every value is a multiple of `step`. */
+  readonly min: string;
+  readonly max: string;
+  readonly step: string;
   /** Why these bounds: the daemon's or the protocol's. */
   readonly because: string;
   readonly example: string;
 }
 
 /** `100ms`, `30s`, `5m`: a number and its unit. */
-export function duration(range: DurationRange) {
-  const { min, max, step, because, example } = range;
+export function duration({ min, max, step, because, example }: DurationRange) {
   const noDuration = wrong("a duration with its unit (us, ms, s, m, h, d)", example);
   return z
     .string({ error: noDuration })
@@ -76,19 +75,19 @@ export function duration(range: DurationRange) {
     .superRefine((value, context) => {
       const parsed = parseDuration(value);
       if (parsed === undefined) return;
-      if (parsed < min || parsed > max)
-        context.addIssue(
-          `${show(value)} is outside ${formatDuration(min)} to ${formatDuration(max)} (${because}); expected e.g. ${example}`,
-        );
-      else if (Math.abs(parsed / step - Math.round(parsed / step)) > 1e-9)
-        context.addIssue(
-          `${show(value)} is not a multiple of ${formatDuration(step)} (${because}); expected e.g. ${example}`,
-        );
+      const steps = parsed / inMs(step);
+      if (parsed < inMs(min) || parsed > inMs(max))
+        context.addIssue(`${show(value)} is outside ${min} to ${max} (${because}); expected e.g. ${example}`);
+      else if (Math.abs(steps - Math.round(steps)) > 1e-9)
+        context.addIssue(`${show(value)} is not a multiple of ${step} (${because}); expected e.g. ${example}`);
     })
-    .meta({
-      examples: [example],
-      limits: `${formatDuration(min)} to ${formatDuration(max)}${step > 1 ? `, multiples of ${formatDuration(step)}` : ""} (${because})`,
-    });
+    .meta({ examples: [example], limits: `${min} to ${max}, multiples of ${step} (${because})` });
+}
+
+function inMs(text: string): number {
+  const value = parseDuration(text);
+  if (value === undefined) throw new Error(`${text} is no duration`);
+  return value;
 }
 
 export function list<Item extends z.ZodType>(item: Item, what: string, { min = 0, max = 64 } = {}) {

@@ -2,7 +2,6 @@
 // annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
 
 import { z } from "zod";
-import { ms, seconds } from "../model/duration.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "../model/failure.ts";
 import {
   absolutePath,
@@ -26,34 +25,34 @@ import {
 
 /** VRRPv3 carries the interval as 12 bits of centiseconds (RFC 9568 §5.2.7). */
 const advertInterval = duration({
-  min: ms(10),
-  max: ms(40_950),
-  step: ms(10),
+  min: "10ms",
+  max: "40.95s",
+  step: "10ms",
   because: "VRRPv3 carries centiseconds in 12 bits, RFC 9568 §5.2.7",
   example: "100ms",
 });
 
 /** keepalived's gratuitous ARP timers are whole seconds (keepalived.conf(5)). */
-const wholeSeconds = (longest: number, example: string) =>
+const wholeSeconds = (max: string, example: string) =>
   duration({
-    min: seconds(1),
-    max: seconds(longest),
-    step: seconds(1),
+    min: "1s",
+    max,
+    step: "1s",
     because: "keepalived counts gratuitous ARP in whole seconds, keepalived.conf(5)",
     example,
   });
 
 /** HAProxy keeps timers as 32-bit milliseconds; a day is far below and far above anything sensible. */
 const haproxyTime = (example: string) =>
-  duration({ min: ms(1), max: seconds(86_400), step: ms(1), because: "HAProxy counts milliseconds", example });
+  duration({ min: "1ms", max: "1d", step: "1ms", because: "HAProxy counts milliseconds", example });
 
-const arbiterTime = (longest: number, example: string) =>
-  duration({ min: ms(1), max: ms(longest), step: ms(1), because: "the arbiter counts milliseconds", example });
+const arbiterTime = (max: string, example: string) =>
+  duration({ min: "1ms", max, step: "1ms", because: "the arbiter counts milliseconds", example });
 
 const target = duration({
-  min: ms(0),
-  max: seconds(365 * 86_400),
-  step: ms(1),
+  min: "0s",
+  max: "365d",
+  step: "1ms",
   because: "targets are kept in milliseconds",
   example: "30s",
 });
@@ -163,10 +162,10 @@ const vrrp = () =>
         .describe(
           "Gratuitous ARP packets sent at once by a new owner, and again after `delay` (keepalived's default).",
         ),
-      delay: wholeSeconds(60, "1s")
+      delay: wholeSeconds("1m", "1s")
         .default("1s")
         .describe("Time until the second burst, for switches that were slow to learn."),
-      refresh: wholeSeconds(3_600, "10s")
+      refresh: wholeSeconds("1h", "10s")
         .default("10s")
         .describe("Time between repeats while the node owns the VIP; it corrects neighbours that missed the bursts."),
     })
@@ -188,26 +187,26 @@ const vrrp = () =>
 
 const arbiter = () =>
   keys({
-    beaconInterval: arbiterTime(1_000, "20ms")
+    beaconInterval: arbiterTime("1s", "20ms")
       .optional()
       .describe(
         "Time between beacons on every network. Default: 20ms, or a fifth of the advert interval where that is less.",
       ),
-    silence: arbiterTime(60_000, "150ms")
+    silence: arbiterTime("1m", "150ms")
       .optional()
       .describe("VRRP counts as blind after this long without an advertisement. Default: 1.5 × the advert interval."),
-    evidence: arbiterTime(60_000, "200ms")
+    evidence: arbiterTime("1m", "200ms")
       .optional()
       .describe(
         "A veto lasts no longer than this after the last evidence. Default: 200ms, or twice the advert interval where that is more.",
       ),
-    hold: arbiterTime(600_000, "45s")
+    hold: arbiterTime("10m", "45s")
       .default("45s")
       .describe(
         "At boot and after a link comes up the gate stays closed this long, or until the peer is heard (spanning tree, slow bonds).",
       ),
     port: port(7788).default(7788).describe("UDP port of the beacons on every network."),
-    serviceDead: arbiterTime(60_000, "2s")
+    serviceDead: arbiterTime("1m", "2s")
       .default("2s")
       .describe(
         "HAProxy counts as lastingly dead after this long without an answer; then the VIP moves if the peer's answers.",
