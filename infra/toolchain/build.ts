@@ -50,23 +50,29 @@ export async function buildStandIns(places: BuiltPlaces): Promise<void> {
 
 /** What is wrong with the machine's Go for this build, or undefined. */
 export function goProblem(go: string | undefined): string | undefined {
-  const install = "install Go 1.25 or later (https://go.dev/dl/), or 1.21 or later with GOTOOLCHAIN=auto";
+  const install =
+    "install Go 1.25 or later (https://go.dev/dl/), or 1.21 or later, which fetches a newer one by itself";
   if (go === undefined) return `Go is not installed; ${install}`;
-  const printed = spawnSync(go, ["version"], { encoding: "utf8", cwd: "/" }).stdout ?? "";
-  const version = /go(\d+)\.(\d+)/.exec(printed)?.slice(1).map(Number);
-  if (!version) return `${go} does not print its version; ${install}`;
+  const version = goVersion(go);
+  if (version === undefined) return `${go} does not print its version; ${install}`;
   if (!olderThan(version, goWanted)) return undefined;
-  const text = version.join(".");
-  if (olderThan(version, goFetchesToolchains)) return `Go ${text} at ${go} is too old; ${install}`;
-  const setting = spawnSync(go, ["env", "GOTOOLCHAIN"], { encoding: "utf8", cwd: "/" }).stdout?.trim();
+  if (olderThan(version, goFetchesToolchains)) return `Go ${version} at ${go} is too old; ${install}`;
+  const setting = process.env.GOTOOLCHAIN;
   if (setting === "local" || setting === "path") {
-    return `Go ${text} at ${go} may not fetch a newer one (GOTOOLCHAIN=${setting}); ${install}`;
+    return `Go ${version} at ${go} may not fetch a newer one (GOTOOLCHAIN=${setting}); ${install}`;
   }
   return undefined;
 }
 
-function olderThan(version: readonly number[], wanted: readonly [number, number]): boolean {
-  const [major = 0, minor = 0] = version;
+/** Like "1.26.8"; of the Go that is installed, not of one that it would fetch. */
+export function goVersion(go: string): string | undefined {
+  const environment = { ...process.env, GOTOOLCHAIN: "local" };
+  const printed = spawnSync(go, ["version"], { encoding: "utf8", cwd: "/", env: environment }).stdout ?? "";
+  return /go(\d+\.\d+(?:\.\d+)?)/.exec(printed)?.[1];
+}
+
+function olderThan(version: string, wanted: readonly [number, number]): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
   return major < wanted[0] || (major === wanted[0] && minor < wanted[1]);
 }
 
@@ -87,7 +93,9 @@ function usableGo(): string {
 async function goBuild(go: string, output: string, pkg: string): Promise<void> {
   const version = `-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v${pulumiVersion}`;
   const args = ["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", `-s -w ${version}`];
-  const env = { ...process.env, CGO_ENABLED: "0", GOWORK: "off", GO111MODULE: "on" };
+  const env: NodeJS.ProcessEnv = { ...process.env, CGO_ENABLED: "0", GOWORK: "off", GO111MODULE: "on" };
+  // Distributions switch the fetching of newer toolchains off; a user who did so has set the variable.
+  env.GOTOOLCHAIN ??= "auto";
   const child = spawn(go, [...args, "-o", output, pkg], { cwd: goModule, env, stdio: ["ignore", "ignore", "pipe"] });
   let printed = "";
   child.stderr.on("data", (data: Buffer) => {

@@ -4,9 +4,7 @@
 // is fetched or built, which takes minutes, once.
 
 import { UserError } from "../model/errors.ts";
-import { buildToolchain } from "./build.ts";
 import { pulumiEnvironment } from "./environment.ts";
-import { installOfficial, vendorReachable } from "./official.ts";
 import { compatibleOnPath } from "./path.ts";
 import {
   type BuiltPlaces,
@@ -47,9 +45,10 @@ export async function findToolchain(options: FindOptions = {}): Promise<Toolchai
     throw new UserError(`no Pulumi CLI ${pulumiVersion} with its command plugin is here; run: hotpair setup`);
   }
 
-  if (await vendorReachable(step)) {
-    if (await installOfficial(step)) return officialToolchain();
-  }
+  // Loaded only here: with everything in place a command must not pay for them.
+  const { installOfficial, vendorReachable } = await import("./official.ts");
+  if ((await vendorReachable(step)) && (await installOfficial(step))) return officialToolchain();
+  const { buildToolchain } = await import("./build.ts");
   const places = builtPlaces();
   await buildToolchain(places, step);
   return builtToolchain(places);

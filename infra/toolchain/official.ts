@@ -2,7 +2,7 @@
 // sealed network answers in seconds, and the answer is remembered for some hours.
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { arch } from "node:os";
 import { dirname, join } from "node:path";
@@ -32,12 +32,16 @@ function failureFile(): string {
   return join(buildsDirectory(), "vendor-unreachable");
 }
 
-/** When the vendor's site was found unreachable, if that is recent enough to be believed. */
-export function rememberedFailure(): Date | undefined {
-  const file = failureFile();
-  if (!existsSync(file)) return undefined;
-  const { mtime } = statSync(file);
-  return Date.now() - mtime.getTime() < failureKeptMs ? mtime : undefined;
+/** Why and when the vendor's site was found unreachable, if that is recent enough to be believed. */
+export function rememberedFailure(): string | undefined {
+  try {
+    const file = failureFile();
+    const { mtime } = statSync(file);
+    if (Date.now() - mtime.getTime() > failureKeptMs) return undefined;
+    return `unreachable at ${mtime.toISOString().slice(0, 16)}Z: ${readFileSync(file, "utf8").trim()}`;
+  } catch {
+    return undefined; // never failed
+  }
 }
 
 export function forgetFailure(): void {
