@@ -1,0 +1,226 @@
+// All that hotpair knows of keepalived: its configuration on both nodes, how systemd keeps it alive, what is left behind
+// when it ends, and how long VRRP takes. When keepalived must keep away from a VIP is the arbiter's room.
+
+import { formatDuration, ms } from "../model/duration.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import { type Node, type NodeId, type Pair, peerOf, type Vip } from "../model/pair.ts";
+import type { Contribution, Service } from "../model/plan.ts";
+import type { TimingTerm } from "../model/timing.ts";
+import { masterDownFormula, masterDownInterval, skewTime } from "../model/vrrp.ts";
+import { verifyUnits } from "./systemd.ts";
+import { nodeFile, render } from "./template.ts";
+
+export const keepalived: Service = { name: "keepalived", plan, timing, findings: () => [] };
+
+/** Wait of systemd before it starts a dead keepalived again; its VIP is gone by then, so nothing is won by haste. */
+const RESTART_DELAY = ms(200);
+/** From the end of VRRP's timer to the address set and announced; at most (docs/arbitration.md#measured). */
+export const PROMOTION = ms(50);
+/** From the loss of the carrier to the advert with priority 0; at most (docs/arbitration.md#measured). */
+const CARRIER_NOTICED = ms(50);
+/** From keepalived's death to its VIP taken off: systemd's ExecStopPost, at most (docs/arbitration.md#measured). */
+export const VIP_REMOVED = ms(300);
+
+const MEASURED = "docs/arbitration.md#measured";
+
+function plan(pair: Pair, id: NodeId): Contribution {
+  const node = nodeOf(pair, id);
+  const names = { pair: pair.name, node: node.name };
+  const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  const vips = pair.vips.map((vip) => ({ name: vip.name, address: hostOf(vip.address) }));
+  return {
+    packages: ["iproute2", "keepalived"],
+    files: [
+      {
+        ...root,
+        path: "/etc/keepalived/keepalived.conf",
+        content: render("keepalived/keepalived.conf.hbs", configuration(pair, id)),
+        onChange: { action: "reload", unit: "keepalived.service" },
+      },
+      {
+        ...root,
+        path: "/etc/systemd/system/keepalived.service.d/60-hotpair.conf",
+        content: render("keepalived/service.conf.hbs", { ...names, restartMs: RESTART_DELAY }),
+        // Read again with the units; a running keepalived does not need to know.
+        onChange: { action: "none" },
+      },
+      {
+        ...root,
+        path: "/usr/lib/hotpair/keepalived-stopped",
+        mode: "0755",
+        content: nodeFile("keepalived-stopped"),
+        onChange: { action: "none" },
+      },
+      {
+        ...root,
+        path: "/etc/hotpair/vips",
+        content: render("keepalived/vips.hbs", { ...names, vips }),
+        onChange: { action: "none" },
+      },
+    ],
+    units: [{ name: "keepalived.service", running: true, holdsRole: true }],
+    validators: [
+      {
+        name: "keepalived -t",
+        covers: ["/etc/keepalived/keepalived.conf"],
+        // In a session of its own: with `script_user`, some versions signal their whole process group at the end (2.2.7).
+        command: "setsid --wait keepalived -t -f /etc/keepalived/keepalived.conf",
+      },
+      {
+        name: "sh -n",
+        covers: ["/usr/lib/hotpair/keepalived-stopped"],
+        command: "sh -n /usr/lib/hotpair/keepalived-stopped",
+      },
+      {
+        name: "systemd-analyze verify keepalived.service",
+        covers: ["/etc/systemd/system/keepalived.service.d/"],
+        command: verifyUnits("keepalived.service"),
+      },
+    ],
+    health: [
+      {
+        name: "keepalived runs",
+        command: "[ -e /var/lib/hotpair/maintenance ] || systemctl is-active --quiet keepalived.service",
+        deadlineSeconds: 10,
+      },
+    ],
+  };
+}
+
+function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
+  const node = nodeOf(pair, id);
+  const { advertInterval, priority, garp, notify, email } = pair.vrrp;
+  return {
+    pair: pair.name,
+    node: node.name,
+    priority,
+    advertSeconds: advertInterval / 1_000,
+    masterDownFormula: masterDownFormula(advertInterval, priority),
+    masterDown: formatDuration(masterDownInterval(advertInterval, priority)),
+    garp: { repeat: garp.repeat, delay: garp.delay / 1_000, refresh: garp.refresh / 1_000 },
+    notify,
+    email,
+    publicInterface: node.networks.public.interface,
+    heartbeat: {
+      interface: node.networks.heartbeat.interface,
+      address: hostOf(node.networks.heartbeat.address),
+      peer: hostOf(nodeOf(pair, peerOf(id)).networks.heartbeat.address),
+    },
+    vips: pair.vips.map((vip) => ({
+      name: vip.name,
+      address: vip.address,
+      routerId: vip.routerId,
+      vmac: vip.mode === "vmac",
+      mac: vip.routerId.toString(16).padStart(2, "0"),
+      preference: preference(pair, vip),
+    })),
+  };
+}
+
+const preference = (pair: Pair, vip: Vip): string =>
+  vip.preferred === undefined
+    ? "No node is preferred: the VIP stays where it is."
+    : `It goes home to ${nodeOf(pair, vip.preferred).name} by agreement of the two arbiters, never by preemption.`;
+
+const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
+export const hostOf = (address: string): string => address.split("/")[0] ?? address;
+
+/** Faults that end the owner's adverts without a word, so that VRRP's timer must run down. */
+const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut"];
+/** Faults and acts in which the owner says goodbye (an advert with priority 0), so that only the skew is waited for. */
+const ANNOUNCED: readonly FailureClassId[] = [
+  "clean-reboot",
+  "keepalived-stop",
+  "public-link-loss",
+  "planned-switch",
+  "failback",
+  "haproxy-hang",
+];
+
+function timing(pair: Pair): readonly TimingTerm[] {
+  const { advertInterval: advert, priority } = pair.vrrp;
+  const down = masterDownInterval(advert, priority);
+  const skew = skewTime(advert, priority);
+  const own = { service: "keepalived" } as const;
+  const timer = {
+    ...own,
+    step: "detect",
+    name: "master down interval",
+    // The fault may come just before the next advert would have.
+    lower: ms(down - advert),
+    upper: down,
+    formula: masterDownFormula(advert, priority),
+    source: "RFC 9568 §6.1",
+  } as const;
+  const goodbye = {
+    ...own,
+    step: "detect",
+    name: "skew after the advert with priority 0",
+    lower: skew,
+    upper: skew,
+    formula: `(256 − ${priority}) × ${formatDuration(advert)} / 256`,
+    source: "RFC 9568 §6.4.2",
+  } as const;
+  const promotion = {
+    ...own,
+    step: "recover",
+    name: "the VIP is set and announced",
+    lower: ms(0),
+    upper: PROMOTION,
+    formula: `≤ ${formatDuration(PROMOTION)}`,
+    source: MEASURED,
+  } as const;
+  const still = (failure: FailureClassId, name: string): TimingTerm => ({
+    ...own,
+    failure,
+    step: "detect",
+    name,
+    lower: ms(0),
+    upper: ms(0),
+    formula: "0",
+    source: "docs/arbitration.md",
+  });
+  return [
+    ...SILENT.flatMap((failure) => [
+      { ...timer, failure },
+      { ...promotion, failure },
+    ]),
+    ...ANNOUNCED.flatMap((failure) => [
+      { ...goodbye, failure },
+      { ...promotion, failure },
+    ]),
+    {
+      ...own,
+      failure: "public-link-loss",
+      step: "detect",
+      name: "the kernel reports the carrier",
+      lower: ms(0),
+      upper: CARRIER_NOTICED,
+      formula: `≤ ${formatDuration(CARRIER_NOTICED)}`,
+      source: MEASURED,
+    },
+    // The address serves until it is removed; in the worst case the standby was vetoed by then and counts from there.
+    {
+      ...own,
+      failure: "keepalived-kill",
+      step: "detect",
+      name: "its VIP is removed (it serves until then)",
+      lower: ms(0),
+      upper: VIP_REMOVED,
+      formula: `≤ ${formatDuration(VIP_REMOVED)}`,
+      source: MEASURED,
+    },
+    { ...timer, failure: "keepalived-kill", step: "decide", lower: ms(0) },
+    { ...promotion, failure: "keepalived-kill" },
+    { ...timer, failure: "keepalived-hang", step: "decide", lower: ms(0) },
+    { ...promotion, failure: "keepalived-hang" },
+    { ...timer, failure: "both-power-cut", lower: down },
+    { ...promotion, failure: "both-power-cut" },
+    still("standby-power-cut", "the owner needs nobody's consent"),
+    still("backend-kill", "the VIP does not depend on one backend"),
+    still("cpu-overload", "real-time priority: adverts go out before ordinary load"),
+    still("bad-configuration", "a reload of a file with mistakes is refused (reload_check_config)"),
+    still("disk-full", "nothing that holds the VIP writes to the disk"),
+    still("storage-link-loss", "VRRP does not use the storage network"),
+  ];
+}
