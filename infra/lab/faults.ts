@@ -88,7 +88,7 @@ export async function dropTraffic(
   const rule = `iifname "${source}" oifname "${target}" drop`;
   const chain = `chain forward { type filter hook forward priority 0; ${rule}; }`;
   await command(inHosts(lab, ["nft", "-f", "-"]), {
-    input: `add table bridge ${table}\ndelete table bridge ${table}\ntable bridge ${table} { ${chain} }\n`,
+    input: `add table bridge ${table}\ndelete table bridge ${table}\ntable bridge ${table} {\n${chain}\n}\n`,
   });
 }
 
