@@ -314,7 +314,7 @@ function vipOwnershipSafe(pair: Pair): readonly Finding[] {
 /** Targets that the estimate misses, classes that it cannot bound, and a pair without any target. */
 export function estimateFindings(estimates: readonly Estimate[]): readonly Finding[] {
   const findings: Finding[] = [];
-  for (const { failure, description, rto, rpo, terms, beyond } of estimates) {
+  for (const { failure, description, rto, terms, beyond } of estimates) {
     if (rto.verdict === "missed" && rto.target !== undefined) {
       const largest = [...terms].sort((one, other) => weight(other.upper) - weight(one.upper))[0];
       findings.push({
@@ -331,14 +331,6 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
               `${largest?.name} (${largest?.formula})`,
       });
     }
-    if (rpo.verdict === "missed" && rpo.target !== undefined)
-      findings.push({
-        rule: "rpo-within-target",
-        level: "mandatory",
-        path: rpo.target.path,
-        message: `when ${description} (${failure}), up to ${formatBound(rpo.upper)} of acknowledged data is lost, the target is ${formatDuration(rpo.target.value)}`,
-        fix: `set ${rpo.target.path} to ${formatBound(rpo.upper)}`,
-      });
   }
   if (estimates.every(({ rto }) => rto.target === undefined))
     findings.push(

@@ -12,7 +12,6 @@ import { hostKeysPinned } from "./host-keys-pinned.ts";
 import { journalKept } from "./journal-kept.ts";
 import { listenersDistinct } from "./listeners-distinct.ts";
 import { noPlainSecrets } from "./no-plain-secrets.ts";
-import { rpoWithinTarget } from "./rpo-within-target.ts";
 import { rtoWithinTarget } from "./rto-within-target.ts";
 import { statisticsNotPublic } from "./statistics-not-public.ts";
 import { vipOwnershipSafe } from "./vip-ownership-safe.ts";
@@ -20,7 +19,6 @@ import { vrrpSkew } from "./vrrp-skew.ts";
 
 export const policies: readonly ResourceValidationPolicy[] = [
   ...rtoWithinTarget,
-  ...rpoWithinTarget,
   ...advertInterval,
   ...vrrpSkew,
   ...gratuitousArp,

@@ -1,0 +1,101 @@
+// An estimate is a sum that a person can check: bounds, the written-out line, the target it is compared with.
+
+import { describe, expect, test } from "vitest";
+import { ms, seconds, UNBOUNDED } from "../../infra/model/duration.ts";
+import { BEYOND, estimateAll, estimateClass, targetOf } from "../../infra/model/estimate.ts";
+import { FAILURE_CLASS_IDS, type FailureClassId } from "../../infra/model/failure.ts";
+import type { Objectives } from "../../infra/model/pair.ts";
+import type { TimingTerm } from "../../infra/model/timing.ts";
+
+const standard: Objectives = { tier: "standard", rto: {}, rpo: {} };
+const client = { interval: ms(10), deadline: seconds(1), answer: ms(25) };
+
+const term = (changes: Partial<TimingTerm>): TimingTerm => ({
+  service: "keepalived",
+  failure: "node-power-cut",
+  step: "detect",
+  name: "master down interval",
+  lower: ms(201),
+  upper: ms(301),
+  formula: "3 × 100ms + 1ms",
+  source: "RFC 9568 §6.1",
+  ...changes,
+});
+const arp = term({ step: "recover", name: "gratuitous ARP", lower: ms(0), upper: ms(5), formula: "≤ 5ms" });
+
+describe("a class whose terms are known", () => {
+  const estimate = estimateClass("node-power-cut", [arp, term({})], standard, client);
+
+  test("adds up their upper bounds and the client's share", () => {
+    // 301 + 5, then the wait for the next request (10) and two answers (2 × 25).
+    expect(estimate.rto.upper).toBe(366);
+  });
+
+  test("adds up their lower bounds, less the wait for the first request that can fail", () => {
+    expect(estimate.rto.lower).toBe(191);
+  });
+
+  test("writes the sum in the order of what happens", () => {
+    expect(estimate.rto.formula).toBe(
+      "detect master down interval 3 × 100ms + 1ms → recover gratuitous ARP ≤ 5ms → " +
+        "client request under way, next request, its answer 10ms + 2 × 25ms = 191ms..366ms",
+    );
+  });
+
+  test("loses nothing, and says why", () => {
+    expect(estimate.rpo).toMatchObject({ upper: 0, verdict: "within" });
+    expect(estimate.rpo.formula).toContain("keeps no state");
+  });
+});
+
+test("a class in which nothing interrupts costs the client nothing", () => {
+  const nothing = term({ failure: "arbiter-loss", name: "plain VRRP goes on", lower: ms(0), upper: ms(0) });
+  const estimate = estimateClass("arbiter-loss", [nothing], standard, client);
+  expect(estimate.rto).toMatchObject({ lower: 0, upper: 0, verdict: "within" });
+  expect(estimate.rto.formula).toBe("0: nothing interrupts; plain VRRP goes on");
+});
+
+test.each(Object.keys(BEYOND) as FailureClassId[])("%s is declared as beyond what two nodes can bound", (failure) => {
+  const declared = estimateClass(failure, [], standard, client);
+  expect(declared.rto).toMatchObject({ upper: UNBOUNDED, verdict: "beyond" });
+  expect(declared.rto.formula).toContain(BEYOND[failure]);
+
+  const named = estimateClass(failure, [], { ...standard, rto: { [failure]: seconds(60) } }, client);
+  expect(named.rto.verdict).toBe("missed");
+});
+
+describe("targets", () => {
+  const objectives: Objectives = { tier: "critical", rto: { failback: seconds(5), default: seconds(2) }, rpo: {} };
+
+  test("a class has its own before the one for all before the tier's", () => {
+    expect(targetOf(objectives, "rto", "failback")).toEqual({
+      value: 5_000,
+      path: "hotpair:pair.objectives.rto.failback",
+      named: true,
+    });
+    expect(targetOf(objectives, "rto", "clean-reboot")?.value).toBe(2_000);
+    expect(targetOf({ ...objectives, rto: {} }, "rto", "clean-reboot")).toEqual({
+      value: 1_000,
+      path: "hotpair:pair.objectives.tier",
+      named: false,
+    });
+  });
+
+  test("without any there is no verdict", () => {
+    const none: Objectives = { tier: "custom", rto: {}, rpo: {} };
+    expect(estimateClass("failback", [], none, client).rto.verdict).toBe("no target");
+  });
+
+  test("the upper bound decides", () => {
+    const held = { ...standard, rto: { default: ms(366) } };
+    const missed = { ...standard, rto: { default: ms(365.9) } };
+    expect(estimateClass("node-power-cut", [arp, term({})], held, client).rto.verdict).toBe("within");
+    expect(estimateClass("node-power-cut", [arp, term({})], missed, client).rto.verdict).toBe("missed");
+  });
+});
+
+test("every failure class has an estimate, made of its own terms only", () => {
+  const estimates = estimateAll([term({}), term({ failure: "failback" })], standard, client);
+  expect(estimates.map((estimate) => estimate.failure)).toEqual(FAILURE_CLASS_IDS);
+  for (const { failure, terms } of estimates) for (const one of terms) expect(one.failure).toBe(failure);
+});

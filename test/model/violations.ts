@@ -1,0 +1,319 @@
+// For every rule a pair that breaks it and, in the finding's own words, where and what to change; and the same pair after
+// following the advice. Read by the findings' tests, by each policy's test and by the one that runs the real engine.
+
+import { ms, seconds } from "../../infra/model/duration.ts";
+import type { Finding } from "../../infra/model/finding.ts";
+import type { Backend, Frontend, Haproxy, Pair } from "../../infra/model/pair.ts";
+import { externalService, labPair, twoVips } from "./pairs.ts";
+
+export interface Violation {
+  readonly level: Finding["level"];
+  readonly path: string;
+  readonly message: RegExp;
+  readonly fix: RegExp;
+  readonly broken: Pair;
+  /** `broken` with the fix applied as it is worded. */
+  readonly fixed: Pair;
+}
+
+const [a, b] = labPair.nodes;
+const web = required(labPair.haproxy);
+
+export const VIOLATIONS: Readonly<Record<string, Violation>> = {
+  "rto-within-target": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives.rto.haproxy-kill",
+    message: /haproxy-kill.* within 1160ms at worst, the target is 500ms: .*RestartSec 100ms/,
+    fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1200ms, or shorten/,
+    broken: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(500) }, rpo: {} } },
+    fixed: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(1_200) }, rpo: {} } },
+  },
+  "advert-interval": {
+    level: "mandatory",
+    path: "hotpair:pair.vrrp.advertInterval",
+    message: /adverts every 50ms .* 100ms is the shortest interval measured safe/,
+    fix: /set hotpair:pair\.vrrp\.advertInterval to 100ms/,
+    broken: {
+      ...labPair,
+      vrrp: { ...labPair.vrrp, advertInterval: ms(50) },
+      arbiter: { ...labPair.arbiter, beaconInterval: ms(10), silence: ms(75) },
+    },
+    fixed: labPair,
+  },
+  "vrrp-skew": {
+    level: "advisory",
+    path: "hotpair:pair.vrrp.priority",
+    message: /priority 100 .* \(256 − 100\) × 100ms \/ 256 = 60\.938ms/,
+    fix: /set hotpair:pair\.vrrp\.priority to 253/,
+    broken: { ...labPair, vrrp: { ...labPair.vrrp, priority: 100 } },
+    fixed: labPair,
+  },
+  "gratuitous-arp": {
+    level: "mandatory",
+    path: "hotpair:pair.vrrp.garp.repeat",
+    message: /no gratuitous ARP/,
+    fix: /set hotpair:pair\.vrrp\.garp\.repeat to 5/,
+    broken: { ...labPair, vrrp: { ...labPair.vrrp, garp: { ...labPair.vrrp.garp, repeat: 0 } } },
+    fixed: labPair,
+  },
+  "arbiter-silence": {
+    level: "mandatory",
+    path: "hotpair:pair.arbiter.silence",
+    message: /gate closes 280ms \+ 20ms \+ \S+ = \S+ after the last advert, but VRRP takes over after .* = 301\.172ms/,
+    fix: /set hotpair:pair\.arbiter\.silence to 150ms/,
+    broken: { ...labPair, arbiter: { ...labPair.arbiter, silence: ms(280) } },
+    fixed: labPair,
+  },
+  "haproxy-check-timers": {
+    level: "mandatory",
+    path: "hotpair:pair.haproxy.backends[0].check.fall",
+    message: /one lost check takes a server of backend "nginx" out/,
+    fix: /set hotpair:pair\.haproxy\.backends\[0\]\.check\.fall to 2/,
+    broken: withBackend((backend) => ({ ...backend, check: { ...backend.check, fall: 1 } })),
+    fixed: labPair,
+  },
+  "heartbeat-own-network": {
+    level: "mandatory",
+    path: "hotpair:pair.nodes[0].networks.heartbeat.interface",
+    message: /node-a: a-pub\.100 runs over the cable of a-pub/,
+    fix: /set hotpair:pair\.nodes\[0\]\.networks\.heartbeat\.interface to an interface with a cable of its own/,
+    broken: withInterface("heartbeat", "a-pub.100"),
+    fixed: labPair,
+  },
+  "heartbeat-second-path": {
+    level: "mandatory",
+    path: "hotpair:pair.nodes[0].networks.storage.interface",
+    message: /node-a: a-hb\.7 runs over the cable of the heartbeat network/,
+    fix: /set hotpair:pair\.nodes\[0\]\.networks\.storage\.interface/,
+    broken: withInterface("storage", "a-hb.7"),
+    fixed: labPair,
+  },
+  "host-keys-pinned": {
+    level: "mandatory",
+    path: "hotpair:pair.nodes[0].ssh.hostKey",
+    message: /the host key of 198\.18\.0\.11 is not pinned/,
+    fix: /hotpair scan.*set hotpair:pair\.nodes\[0\]\.ssh\.hostKey/,
+    broken: { ...labPair, nodes: [{ ...a, ssh: { ...a.ssh, hostKey: "" } }, b] },
+    fixed: labPair,
+  },
+  "no-plain-secrets": {
+    level: "mandatory",
+    path: "hotpair:pair.beaconKey",
+    message: /a secret stands here in plain text/,
+    fix: /pulumi config set --secret --path 'hotpair:pair\.beaconKey'/,
+    broken: { ...labPair, secrets: { ...labPair.secrets, beaconKey: "5eed".repeat(16) as never } },
+    fixed: labPair,
+  },
+  "vip-ownership-safe": {
+    level: "mandatory",
+    path: "hotpair:pair.vips[1].routerId",
+    message: /both VIPs have virtual router id 51/,
+    fix: /set hotpair:pair\.vips\[1\]\.routerId to 52/,
+    broken: { ...twoVips, vips: twoVips.vips.map((vip) => ({ ...vip, routerId: 51 })) },
+    fixed: twoVips,
+  },
+  "statistics-not-public": {
+    level: "mandatory",
+    path: "hotpair:pair.haproxy.backends[0].servers[0]",
+    message: /server "node-a" is HAProxy's own statistics page \(127\.0\.0\.1:8404\)/,
+    fix: /remove hotpair:pair\.haproxy\.backends\[0\]\.servers\[0\].*ssh -L 8404/,
+    broken: withBackend((backend) => ({
+      ...backend,
+      servers: backend.servers.map((server, index) =>
+        index === 0 ? { ...server, address: "127.0.0.1", port: 8404 } : server,
+      ),
+    })),
+    fixed: withBackend((backend) => ({ ...backend, servers: backend.servers.slice(1) })),
+  },
+  "listeners-distinct": {
+    level: "mandatory",
+    path: "hotpair:pair.haproxy.frontends[0].bind.port",
+    message: /frontend "web" would listen on port 8080 of every address, where nginx listens already/,
+    fix: /set hotpair:pair\.haproxy\.frontends\[0\]\.bind\.vip to a VIP's name/,
+    broken: withFrontend((frontend) => ({ ...frontend, bind: { vip: "*", port: 8080 } })),
+    fixed: withFrontend((frontend) => ({ ...frontend, bind: { vip: "web", port: 8080 } })),
+  },
+  "external-reached": {
+    level: "advisory",
+    path: "hotpair:pair.external.port",
+    message: /no backend of HAProxy sends traffic to shop on port 9000/,
+    fix: /add a backend with servers at port 9000, or remove hotpair:pair\.external/,
+    broken: { ...externalService, external: { name: "shop", port: 9000, units: [] } },
+    fixed: externalService,
+  },
+  "journal-kept": {
+    level: "advisory",
+    path: "hotpair:pair.base.persistentJournal",
+    message: /the journal is not kept on disk/,
+    fix: /set hotpair:pair\.base\.persistentJournal to true/,
+    broken: { ...labPair, base: { ...labPair.base, persistentJournal: false } },
+    fixed: labPair,
+  },
+};
+
+/** More ways to break a rule, by a name that says which. */
+export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; readonly name: string })[] = [
+  {
+    rule: "rto-within-target",
+    name: "a target for a class that two nodes cannot bound",
+    level: "mandatory",
+    path: "hotpair:pair.objectives.rto.full-partition",
+    message: /full-partition.*unbounded at worst/,
+    fix: /remove hotpair:pair\.objectives\.rto\.full-partition: undecidable without a witness/,
+    broken: { ...labPair, objectives: { tier: "standard", rto: { "full-partition": seconds(30) }, rpo: {} } },
+    fixed: labPair,
+  },
+  {
+    rule: "rto-within-target",
+    name: "no target at all",
+    level: "advisory",
+    path: "hotpair:pair.objectives",
+    message: /no recovery target is stated/,
+    fix: /set hotpair:pair\.objectives\.tier to standard/,
+    broken: { ...labPair, objectives: { tier: "custom", rto: {}, rpo: {} } },
+    fixed: labPair,
+  },
+  {
+    rule: "gratuitous-arp",
+    name: "never refreshed",
+    level: "advisory",
+    path: "hotpair:pair.vrrp.garp.refresh",
+    message: /never repeats its gratuitous ARP/,
+    fix: /set hotpair:pair\.vrrp\.garp\.refresh to 10s/,
+    broken: { ...labPair, vrrp: { ...labPair.vrrp, garp: { ...labPair.vrrp.garp, refresh: ms(0) } } },
+    fixed: labPair,
+  },
+  {
+    rule: "arbiter-silence",
+    name: "shorter than one advert",
+    level: "mandatory",
+    path: "hotpair:pair.arbiter.silence",
+    message: /counts as silent after 90ms, within one advert interval of 100ms/,
+    fix: /set hotpair:pair\.arbiter\.silence to 150ms/,
+    broken: { ...labPair, arbiter: { ...labPair.arbiter, silence: ms(90) } },
+    fixed: labPair,
+  },
+  {
+    rule: "haproxy-check-timers",
+    name: "fast checks slower than ordinary ones",
+    level: "mandatory",
+    path: "hotpair:pair.haproxy.backends[0].check.fastInterval",
+    message: /come every 400ms, slower than the ordinary 250ms/,
+    fix: /fastInterval to 250ms or less/,
+    broken: withBackend((backend) => ({ ...backend, check: { ...backend.check, fastInterval: ms(400) } })),
+    fixed: withBackend((backend) => ({ ...backend, check: { ...backend.check, fastInterval: ms(250) } })),
+  },
+  {
+    rule: "haproxy-check-timers",
+    name: "a retry that comes after the client has given up",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.timeouts.connect",
+    message: /waits 2s before the other one gets it; a client that gives up after 1s/,
+    fix: /set hotpair:pair\.haproxy\.timeouts\.connect to 250ms/,
+    broken: { ...labPair, haproxy: { ...web, timeouts: { ...web.timeouts, connect: seconds(2) } } },
+    fixed: labPair,
+  },
+  {
+    rule: "haproxy-check-timers",
+    name: "checks far slower than a takeover",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.backends[0].check.interval",
+    message: /up to 5s \+ 2 × 250ms \+ 1 × 100ms = 5600ms/,
+    fix: /check\.interval to 250ms/,
+    broken: withBackend((backend) => ({ ...backend, check: { ...backend.check, interval: seconds(5) } })),
+    fixed: labPair,
+  },
+  {
+    rule: "heartbeat-own-network",
+    name: "the same prefix as the clients'",
+    level: "mandatory",
+    path: "hotpair:pair.networks.heartbeat.prefix",
+    message: /heartbeat and public network are both 198\.18\.0\.0\/24/,
+    fix: /give hotpair:pair\.networks\.heartbeat a prefix of its own/,
+    broken: { ...labPair, networks: { ...labPair.networks, heartbeat: labPair.networks.public } },
+    fixed: labPair,
+  },
+  {
+    rule: "heartbeat-second-path",
+    name: "no third network",
+    level: "advisory",
+    path: "hotpair:pair.networks.storage",
+    message: /beacons have only the public network beside the heartbeat/,
+    fix: /add a third network as hotpair:pair\.networks\.storage/,
+    broken: externalService,
+    fixed: labPair,
+  },
+  {
+    rule: "host-keys-pinned",
+    name: "cloned machines",
+    level: "mandatory",
+    path: "hotpair:pair.nodes[1].ssh.hostKey",
+    message: /node-a and node-b have the same host key/,
+    fix: /on node-b: rm \/etc\/ssh\/ssh_host_\*; ssh-keygen -A/,
+    broken: { ...labPair, nodes: [a, { ...b, ssh: { ...b.ssh, hostKey: a.ssh.hostKey } }] },
+    fixed: labPair,
+  },
+  {
+    rule: "host-keys-pinned",
+    name: "an unpinned jump host",
+    level: "mandatory",
+    path: "hotpair:pair.nodes[1].ssh.jump.hostKey",
+    message: /the host key of bastion is not pinned/,
+    fix: /set hotpair:pair\.nodes\[1\]\.ssh\.jump\.hostKey/,
+    broken: {
+      ...labPair,
+      nodes: [a, { ...b, ssh: { ...b.ssh, jump: { host: "bastion", port: 22, user: "root", hostKey: "no" } } }],
+    },
+    fixed: labPair,
+  },
+  {
+    rule: "no-plain-secrets",
+    name: "a private key where a path belongs",
+    level: "mandatory",
+    path: "hotpair:pair.nodes[0].ssh.auth.file",
+    message: /a secret stands here in plain text/,
+    fix: /replace the secret itself/,
+    broken: {
+      ...labPair,
+      nodes: [
+        { ...a, ssh: { ...a.ssh, auth: { kind: "keyFile", file: "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blb" } } },
+        b,
+      ],
+    },
+    fixed: labPair,
+  },
+  {
+    rule: "vip-ownership-safe",
+    name: "a veto that one lost beacon ends",
+    level: "mandatory",
+    path: "hotpair:pair.arbiter.evidence",
+    message: /a veto ends 30ms after the last beacon, with beacons every 20ms/,
+    fix: /set hotpair:pair\.arbiter\.evidence to 200ms/,
+    broken: { ...labPair, arbiter: { ...labPair.arbiter, evidence: ms(30) } },
+    fixed: labPair,
+  },
+];
+
+/** What two nodes cannot decide is declared for every pair without state. */
+export const DECLARED = { rule: "vip-ownership-safe", path: "hotpair:pair.networks" } as const;
+
+function required(haproxy: Pair["haproxy"]): Haproxy {
+  if (haproxy === undefined) throw new Error("the lab's pair has HAProxy");
+  return haproxy;
+}
+
+function withBackend(change: (backend: Backend) => Backend): Pair {
+  return { ...labPair, haproxy: { ...web, backends: web.backends.map(change) } };
+}
+
+function withFrontend(change: (frontend: Frontend) => Frontend): Pair {
+  return { ...labPair, haproxy: { ...web, frontends: web.frontends.map(change) } };
+}
+
+function withInterface(network: "heartbeat" | "storage", name: string): Pair {
+  const before = a.networks[network] ?? a.networks.heartbeat;
+  return {
+    ...labPair,
+    nodes: [{ ...a, networks: { ...a.networks, [network]: { ...before, interface: name } } }, b],
+  };
+}

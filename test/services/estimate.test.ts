@@ -1,0 +1,33 @@
+// What the lab's pair is promised, per failure class. Every class of the catalogue is estimated from terms that say where
+// their numbers come from.
+
+import { expect, test } from "vitest";
+import { seconds, UNBOUNDED } from "../../infra/model/duration.ts";
+import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
+import { estimate } from "../../infra/services/estimate.ts";
+import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
+
+const cases = { labPair, twoVips, virtualMac, tls, externalService };
+
+test.each(Object.entries(cases))("%s: every failure class is estimated from terms with a source", (_name, pair) => {
+  const estimates = estimate(pair);
+  expect(estimates.map(({ failure }) => failure)).toEqual(FAILURE_CLASS_IDS);
+  for (const { terms, failure } of estimates) {
+    expect(terms.length, failure).toBeGreaterThan(0);
+    for (const { formula, source, name, lower, upper } of terms) {
+      expect(name).not.toBe("");
+      expect(formula).not.toBe("");
+      expect(source).toMatch(/RFC|docs\/|\(\d\)|manual|guide/);
+      expect(upper === UNBOUNDED || lower <= upper).toBe(true);
+    }
+  }
+});
+
+test("a slower retry than the client's patience makes the checks decide", () => {
+  const haproxy = labPair.haproxy && {
+    ...labPair.haproxy,
+    timeouts: { ...labPair.haproxy.timeouts, connect: seconds(2) },
+  };
+  const [standby] = estimate({ ...labPair, haproxy }).filter(({ failure }) => failure === "standby-power-cut");
+  expect(standby?.rto.formula).toContain("250ms + 2 × 250ms + 1 × 100ms");
+});

@@ -1,0 +1,66 @@
+// What the templates make of some configurations, as files that a reader can open: test/services/golden/<case>/<node>/…
+// To accept a change: UPDATE_GOLDEN=1 vitest run --project unit test/services/golden.test.ts, then read the diff.
+
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { NODE_IDS, type Pair } from "../../infra/model/pair.ts";
+import type { Service } from "../../infra/model/plan.ts";
+import { base } from "../../infra/services/base.ts";
+import { external } from "../../infra/services/external.ts";
+import { haproxy } from "../../infra/services/haproxy.ts";
+import { nginx } from "../../infra/services/nginx.ts";
+import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
+
+const GOLDEN = join(import.meta.dirname, "golden");
+const update = process.env.UPDATE_GOLDEN === "1";
+
+const rendering: readonly Service[] = [base, haproxy, nginx, external];
+const CASES: Readonly<Record<string, Pair>> = {
+  "one-vip": labPair,
+  "two-vips": twoVips,
+  vmac: virtualMac,
+  tls,
+  external: externalService,
+};
+
+/** Files made from templates, by path below the case's directory; programs are compared nowhere, they are files already. */
+function rendered(pair: Pair): ReadonlyMap<string, string> {
+  const files = new Map<string, string>();
+  for (const id of NODE_IDS)
+    for (const service of rendering)
+      for (const { path, content } of service.plan(pair, id)?.files ?? [])
+        if (typeof content === "string" && !path.includes("/hotpair-apply") && !path.includes("/hotpair-undo"))
+          files.set(join(id, path), content);
+  return files;
+}
+
+beforeAll(() => {
+  if (!update) return;
+  rmSync(GOLDEN, { recursive: true, force: true });
+  for (const [name, pair] of Object.entries(CASES))
+    for (const [path, content] of rendered(pair)) {
+      mkdirSync(dirname(join(GOLDEN, name, path)), { recursive: true });
+      writeFileSync(join(GOLDEN, name, path), content);
+    }
+});
+
+afterAll(() => {
+  expect(readdirSync(GOLDEN).sort()).toEqual(Object.keys(CASES).sort());
+});
+
+describe.each(Object.entries(CASES))("%s", (name, pair) => {
+  const directory = join(GOLDEN, name);
+  const files = rendered(pair);
+
+  test.each([...files])("%s", (path, content) => {
+    expect(content).toBe(readFileSync(join(directory, path), "utf8"));
+  });
+
+  test("no file more and none less", () => {
+    const kept = readdirSync(directory, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map((entry) => relative(directory, join(entry.parentPath, entry.name)));
+    expect(kept.sort()).toEqual([...files.keys()].sort());
+  });
+});
