@@ -83,7 +83,7 @@ export async function dropTraffic(
   const [source, target] = [portOf(from, network), portOf(to, network)];
   const table = `drop-${source}-${target}`;
   disarm(lab, table);
-  const undo = inHosts(lab, ["nft", "destroy", "table", "bridge", table]);
+  const undo = inHosts(lab, ["nft", "delete", "table", "bridge", table]);
   arm(lab, table, options.undoAfterMs, quoteArguments(undo));
   const rule = `iifname "${source}" oifname "${target}" drop`;
   const chain = `chain forward { type filter hook forward priority 0; ${rule}; }`;
@@ -97,7 +97,7 @@ export async function clearDrops(lab: Lab): Promise<void> {
   const tables = await command(inHosts(lab, ["nft", "list", "tables", "bridge"]));
   for (const [, table = ""] of tables.matchAll(/table bridge (drop-\S+)/g)) {
     disarm(lab, table);
-    await command(inHosts(lab, ["nft", "destroy", "table", "bridge", table]));
+    await command(inHosts(lab, ["nft", "delete", "table", "bridge", table]));
   }
 }
 
