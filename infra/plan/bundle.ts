@@ -7,7 +7,7 @@ import { UserError } from "../model/errors.ts";
 import type { SecretRef } from "../model/pair.ts";
 import type { Content, NodePlan, PlannedFile } from "../model/plan.ts";
 
-/** Largest bundle in bytes of text. A stack's state and history keep several copies of it (a 200 KB one makes 1.1 MB of state). */
+/** Largest archive in bytes; as text it is a third longer. A stack's state and history keep several copies of it (a 200 KB one makes 1.1 MB of state). */
 export const MAX_BUNDLE_BYTES = 256 * 1024;
 
 /** The transaction's own file: a bundle is applied by the version that it carries. */
@@ -50,7 +50,7 @@ export function makeBundle(plan: NodePlan, secretValue: (ref: SecretRef) => stri
   const archive = tar(entries);
   const digest = createHash("sha256").update(archive).digest("hex");
   const bundle = `hotpair-bundle 1 ${digest} ${archive.length}\n${archive.toString("base64")}\n`;
-  if (bundle.length > MAX_BUNDLE_BYTES) throw tooLarge(plan, contents, bundle.length);
+  if (archive.length > MAX_BUNDLE_BYTES) throw tooLarge(plan, contents, archive.length);
   return bundle;
 }
 
