@@ -2,17 +2,7 @@
 // acknowledged data that can be lost, beside the target. Pure arithmetic over terms; where they come from is the
 // services' business (`infra/services/estimate.ts` gathers them).
 
-import {
-  addBounds,
-  type Bound,
-  type Duration,
-  formatBound,
-  formatDuration,
-  ms,
-  seconds,
-  UNBOUNDED,
-  within,
-} from "./duration.ts";
+import { addBounds, type Bound, type Duration, formatDuration, ms, seconds, UNBOUNDED, within } from "./duration.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "./failure.ts";
 import type { Objectives } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
@@ -188,8 +178,14 @@ function formulaOf(terms: readonly TimingTerm[], lower: Duration, upper: Bound):
     const own = adding.filter((term) => term.step === step);
     return own.length === 0 ? [] : [`${step} ${own.map((term) => `${term.name} ${term.formula}`).join(" + ")}`];
   });
-  return `${parts.join(" → ")} = ${formatBound(rounded(lower))}..${formatBound(upper === UNBOUNDED ? upper : rounded(upper))}`;
+  return `${parts.join(" → ")} = ${shown(lower, Math.floor)}..${upper === UNBOUNDED ? upper : shown(upper, Math.ceil)}`;
 }
 
-/** To a hundredth of a millisecond: more digits than any clock here means. */
-const rounded = (value: Duration): Duration => ms(Math.round(value * 100) / 100);
+/** To a tenth of a millisecond, which is more than a probe can see, and outwards, so that the bounds still hold. */
+function shown(value: Duration, round: (value: number) => number): string {
+  const tenths = round(Math.round(value * 1e6) / 1e5) / 10;
+  return tenths >= 1_000 ? `${Math.round(tenths * 10) / 10_000}s` : `${tenths}ms`;
+}
+
+/** A bound as a person reads it, rounded outwards. */
+export const showBound = (bound: Bound): string => (bound === UNBOUNDED ? bound : shown(bound, Math.ceil));

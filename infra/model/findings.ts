@@ -1,8 +1,8 @@
 // What is unsafe in a pair as a whole, whichever service is concerned: its networks, its keys, its timers, its targets.
 // One function per rule, each pure; a rule has the name of the policy that carries it (`infra/policy/<rule>.ts`).
 
-import { type Bound, type Duration, formatBound, formatDuration, ms, UNBOUNDED } from "./duration.ts";
-import type { Estimate } from "./estimate.ts";
+import { type Bound, type Duration, formatDuration, ms, UNBOUNDED } from "./duration.ts";
+import { type Estimate, showBound } from "./estimate.ts";
 import type { Finding } from "./finding.ts";
 import type { NetworkName, Node, Pair } from "./pair.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "./vrrp.ts";
@@ -322,7 +322,7 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
         level: "mandatory",
         path: rto.target.path,
         message:
-          `when ${description} (${failure}), service is back within ${formatBound(rto.upper)} at worst, the target is ` +
+          `when ${description} (${failure}), service is back within ${showBound(rto.upper)} at worst, the target is ` +
           `${formatDuration(rto.target.value)}: ${rto.formula}`,
         fix:
           beyond !== undefined
@@ -348,4 +348,4 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
 const weight = (bound: Bound): number => (bound === UNBOUNDED ? Number.POSITIVE_INFINITY : bound);
 
 /** A target that holds the bound with nothing to spare, rounded up to a tenth of a second. */
-const upTo = (bound: Bound): string => (bound === UNBOUNDED ? bound : formatDuration(ms(Math.ceil(bound / 100) * 100)));
+const upTo = (bound: Bound): string => (bound === UNBOUNDED ? bound : showBound(ms(Math.ceil(bound / 100) * 100)));

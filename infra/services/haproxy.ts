@@ -2,7 +2,7 @@
 // leave out a dead server, and which settings are unsafe. When the VIP moves is decided by keepalived and the arbiter.
 
 import { type Duration, formatDuration, ms } from "../model/duration.ts";
-import { CLIENT_DEADLINE } from "../model/estimate.ts";
+import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
@@ -16,7 +16,7 @@ export const haproxy: Service = { name: "haproxy", plan, timing, findings };
 /** Wait of systemd before it starts a dead HAProxy again: its own default (systemd.service(5), RestartSec). */
 const RESTART_DELAY = ms(100);
 /** From systemd's start to the first accepted connection; measured 0.11 to 0.31 s (docs/measurements.md#daemon-restarts). */
-const START_BOUND = ms(1_000);
+const START_BOUND = ms(750);
 export const ADMIN_SOCKET = "/run/haproxy/admin.sock";
 
 function plan(pair: Pair, id: NodeId): Contribution | undefined {
@@ -193,9 +193,9 @@ function timing(pair: Pair): readonly TimingTerm[] {
       ...own,
       failure: "backend-kill",
       step: "recover",
-      name: "requests that nobody has answered are given to the other server",
-      upper: ms(0),
-      formula: "0 (connection refused or closed, redispatch at once)",
+      name: "a response under way is cut; requests that nobody has begun to answer are given to the other server",
+      upper: DEFAULT_CLIENT.answer,
+      formula: `≤ one answer ${formatDuration(DEFAULT_CLIENT.answer)}`,
       source: "HAProxy manual, retry-on, option redispatch",
     },
     {

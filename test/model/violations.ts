@@ -23,10 +23,10 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
   "rto-within-target": {
     level: "mandatory",
     path: "hotpair:pair.objectives.rto.haproxy-kill",
-    message: /haproxy-kill.* within 1160ms at worst, the target is 500ms: .*RestartSec 100ms/,
-    fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1200ms, or shorten/,
+    message: /haproxy-kill.* within 910ms at worst, the target is 500ms: .*RestartSec 100ms/,
+    fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1s, or shorten/,
     broken: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(500) }, rpo: {} } },
-    fixed: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(1_200) }, rpo: {} } },
+    fixed: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(1_000) }, rpo: {} } },
   },
   "advert-interval": {
     level: "mandatory",
