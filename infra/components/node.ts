@@ -7,6 +7,7 @@ import * as pulumi from "@pulumi/pulumi";
 import type { SecretRef } from "../model/pair.ts";
 import type { NodePlan } from "../model/plan.ts";
 import { makeBundle, text } from "../plan/bundle.ts";
+import { sha256 } from "../plan/changes.ts";
 import { applyCommand, removeCommand } from "../plan/commands.ts";
 import type { Connection } from "../targets/onprem.ts";
 
@@ -68,11 +69,12 @@ const keyPaths = (connection: Connection): string[] => [
   ...(connection.proxy?.privateKey === undefined ? [] : ["connection.proxy.privateKey"]),
 ];
 
-/** Path to content, for a diff that a person can read; of a secret file only that it changed. */
+/** Path to content, for a diff that a person can read; of a secret file and of hotpair's own programs only that it changed. */
 function shown({ plan, secrets, digestKey }: PairNodeArgs): Record<string, string> {
   return Object.fromEntries(
     plan.files.map((file) => {
-      if (!file.secret && typeof file.content === "string") return [file.path, file.content];
+      if (!file.secret && typeof file.content === "string")
+        return [file.path, file.path.startsWith("/usr/lib/hotpair/") ? `sha256 ${sha256(file.content)}` : file.content];
       // Under a key: the state is readable to many, and a bare digest of a short secret can be guessed.
       const digest = createHmac("sha256", digestKey).update(`${file.path}\0${text(file.content, secrets)}`);
       return [file.path, `secret, hmac-sha256 ${digest.digest("hex")}`];

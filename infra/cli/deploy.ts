@@ -1,0 +1,642 @@
+// `hotpair setup | preview | up | destroy | replace | drift | key | pulumi`: what brings a stack file and two servers
+// together. Thin: the engine runs the program (engine.ts), servers are asked and repaired over SSH (servers.ts), and the
+// difference is made in infra/plan/changes.ts. docs/decisions/pulumi.md tells why it is split between engine and SSH.
+
+import { type Command, Option } from "commander";
+import { secretPaths } from "../config/index.ts";
+import { UserError } from "../model/errors.ts";
+import { NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
+import type { NodePlan } from "../model/plan.ts";
+import { changesOf, isUnchanged, type NodeChanges, sha256 } from "../plan/changes.ts";
+import { removeCommand } from "../plan/commands.ts";
+import { planPair } from "../plan/plan.ts";
+import { refuseMandatory } from "../plan/refuse.ts";
+import { collectFindings } from "../services/findings.ts";
+import { sshTargetAt } from "../ssh/reach.ts";
+import { run, type SshTarget } from "../ssh/run.ts";
+import { firstToChange, ownerOf, readFiles, rolesOf } from "../ssh/survey.ts";
+import { findToolchain } from "../toolchain/find.ts";
+import { inspectToolchain } from "../toolchain/inspect.ts";
+import {
+  COMMAND_TYPE,
+  deadLocks,
+  type Engine,
+  NODE_TYPE,
+  nodeOf,
+  type Outcome,
+  openEngine,
+  type Step,
+  tokenIn,
+  urnsOf,
+} from "./engine.ts";
+import {
+  type Answer,
+  indented,
+  lastWord,
+  nameOf,
+  nodeNamed,
+  nodeOfPair,
+  openSecrets,
+  repair,
+  surveyPair,
+  targetsOf,
+} from "./servers.ts";
+import { diffLines, showChanges } from "./show-changes.ts";
+import { chooseStack, type LoadedStack, loadStack } from "./stack.ts";
+import { announce, confirm, paint } from "./terminal.ts";
+
+interface Named {
+  readonly stack?: string;
+}
+
+interface Applying extends Named {
+  readonly only?: string;
+  readonly policyPack: readonly string[];
+  readonly full: boolean;
+}
+
+export function register(program: Command): void {
+  program
+    .command("preview")
+    .description("which files a change would touch on which server, and how; touches nothing")
+    .addOption(stackOption())
+    .option("--only <node>", "leave the other node out")
+    .addOption(policyOption())
+    .option("--full", "show new files and hotpair's own programs whole", false)
+    .action(async (options: Applying) => {
+      const work = await compare(options);
+      showPreview(work, options.full);
+    });
+
+  program
+    .command("up")
+    .description("bring both servers into the state that the stack file describes, the standby first")
+    .addOption(stackOption())
+    .option("--only <node>", "leave the other node out, because it is dead")
+    .option("--yes", "do not ask", false)
+    .addOption(policyOption())
+    .option("--full", "show new files and hotpair's own programs whole", false)
+    .action(async (options: Applying & { yes: boolean }) => {
+      const work = await compare(options);
+      await apply(work, options);
+    });
+
+  program
+    .command("drift")
+    .description(
+      "what was changed by hand on the servers; exit code 3 when something was, 1 when a node cannot be asked",
+    )
+    .addOption(stackOption())
+    .option("--json", "print as JSON", false)
+    .action(drift);
+
+  program
+    .command("destroy")
+    .description("give both servers back as they were before hotpair")
+    .addOption(stackOption())
+    .option("--abandon <node>", "forget this node without touching it, because it is dead")
+    .option("--purge-packages", "also uninstall the packages that hotpair installed", false)
+    .option("--yes", "do not ask", false)
+    .action(destroy);
+
+  program
+    .command("replace")
+    .description("after the stack file names another server for a node: give the old one back, set the new one up")
+    .argument("<node>", "its name")
+    .addOption(stackOption())
+    .option("--old-is-off", "the old server is switched off and stays so; nobody can ask it", false)
+    .option("--yes", "do not ask", false)
+    .action(replace);
+
+  program
+    .command("key")
+    .description("the private key by which Pulumi reaches the servers")
+    .command("rotate")
+    .description("take the key that the stack file names now into the stack's state")
+    .addOption(stackOption())
+    .option("--yes", "do not ask", false)
+    .action(rotateKey);
+
+  program
+    .command("pulumi")
+    .description("the plain Pulumi CLI with hotpair's toolchain, passphrase and stack")
+    .usage("[options] -- <arguments...>")
+    .argument("<words...>", "arguments of the CLI")
+    .addOption(stackOption())
+    .passThroughOptions()
+    .action(async (words: string[], options: Named) => {
+      const engine = await openEngine(chooseStack(options.stack));
+      process.exitCode = await engine.handOver(words[0] === "--" ? words.slice(1) : words);
+    });
+
+  program
+    .command("setup")
+    .description("make a working Pulumi ready: found, downloaded or built")
+    .option("--check", "only say what is there, from where, and what is missing", false)
+    .option("--json", "print as JSON", false)
+    .action(setup);
+}
+
+const stackOption = (): Option =>
+  new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is");
+
+const policyOption = (): Option =>
+  new Option("--policy-pack <path>", "a policy pack beside hotpair's own; may be given again")
+    .argParser((path: string, all: readonly string[]) => [...all, path])
+    .default([]);
+
+// --- preview and up --------------------------------------------------------------------------------------------------
+
+/** Everything that is known before a change: what the engine would do, what stands on the servers, how they differ. */
+interface Work {
+  readonly stack: LoadedStack;
+  readonly engine: Engine;
+  readonly nodes: readonly NodeId[];
+  readonly plans: Readonly<Record<NodeId, NodePlan>>;
+  readonly targets: Readonly<Record<NodeId, SshTarget>>;
+  readonly outcome: Outcome;
+  readonly answers: ReadonlyMap<NodeId, Answer>;
+  readonly changes: ReadonlyMap<NodeId, NodeChanges>;
+  readonly before: ReadonlyMap<NodeId, ReadonlyMap<string, string>>;
+}
+
+/** Throws UserError for mistakes in the stack file and for mandatory findings; prints what the engine refused. */
+async function compare(options: Applying, env: Record<string, string> = {}): Promise<Work> {
+  const stack = loadStack(options.stack);
+  const { pair } = stack;
+  const findings = collectFindings(pair);
+  refuseMandatory(stack.stack, findings);
+  const engine = await openEngine(stack.stack);
+  const only = options.only === undefined ? undefined : nodeNamed(pair, options.only);
+  const nodes = only === undefined ? NODE_IDS : [only];
+  const targets = await targetsOfStack(stack);
+  const [a, b] = planPair(pair);
+  const plans = { a, b };
+  const chosen = nodes.map((id) => plans[id]);
+  const [outcome, answers] = await Promise.all([
+    engine.operate("preview", { policyPacks: options.policyPack, ...leavingOut(stack.stack, only, env) }),
+    surveyPair(targets, chosen),
+  ]);
+  const changes = new Map<NodeId, NodeChanges>();
+  const before = new Map<NodeId, ReadonlyMap<string, string>>();
+  for (const id of nodes) {
+    const answer = answers.get(id);
+    if (answer === undefined || !("state" in answer)) continue;
+    const found = changesOf(plans[id], answer.state, changedSecrets(plans[id], outcome));
+    changes.set(id, found);
+    const shown = found.files.filter(({ kind, secret }) => kind === "change" && !secret);
+    before.set(
+      id,
+      await readFiles(
+        targets[id],
+        shown.map(({ path }) => path),
+      ),
+    );
+  }
+  return { stack, engine, nodes, plans, targets, outcome, answers, changes, before };
+}
+
+/** Only a private key that is itself a Pulumi secret must be opened to reach the servers. */
+async function targetsOfStack(stack: LoadedStack): Promise<Readonly<Record<NodeId, SshTarget>>> {
+  const keys = secretPaths(stack.pair).filter((path) => path.endsWith("ssh.key"));
+  return targetsOf(stack.pair, await openSecrets(stack, keys));
+}
+
+function leavingOut(stack: string, only: NodeId | undefined, env: Record<string, string>) {
+  if (only === undefined) return { env, args: [] };
+  const other = only === "a" ? "b" : "a";
+  return {
+    env: { ...env, HOTPAIR_ONLY: `node-${only}` },
+    args: urnsOf(stack, other).flatMap((urn) => ["--exclude", urn]),
+  };
+}
+
+/** Secret files whose keyed digest differs between the state and the program: see infra/components/node.ts. */
+function changedSecrets(plan: NodePlan, { steps }: Outcome): ReadonlySet<string> {
+  const step = steps.find(({ type, urn }) => type === NODE_TYPE && nodeOf(urn) === plan.node);
+  const [old, wanted] = [filesIn(step?.oldInputs), filesIn(step?.newInputs)];
+  return new Set(plan.files.filter(({ path, secret }) => secret && old[path] !== wanted[path]).map(({ path }) => path));
+}
+
+const filesIn = (inputs: Step["oldInputs"] | undefined): Readonly<Record<string, unknown>> =>
+  (inputs?.files ?? {}) as Record<string, unknown>;
+
+const isUndone = (work: Work): boolean => engineSteps(work.outcome).length > 0 || repairs(work).length > 0;
+
+/** What the engine would do to a server or to the pair's resources. */
+const engineSteps = ({ steps }: Outcome): readonly Step[] =>
+  steps.filter(({ op, type }) => op !== "same" && type !== "pulumi:pulumi:Stack");
+
+/** Nodes that differ from the plan although their command would not run: changed by hand, or by a failed apply. */
+function repairs({ nodes, outcome, changes }: Work): readonly NodeId[] {
+  const touched = new Set(
+    engineSteps(outcome)
+      .filter(({ type, op }) => type === COMMAND_TYPE && op !== "delete")
+      .map(({ urn }) => nodeOf(urn)),
+  );
+  return nodes.filter((id) => {
+    const found = changes.get(id);
+    return found !== undefined && !isUnchanged(found) && !touched.has(id);
+  });
+}
+
+function showPreview(work: Work, full: boolean): void {
+  const { stack, nodes, answers, changes, before, outcome } = work;
+  reportOutcome(outcome);
+  if (!outcome.succeeded) {
+    process.exitCode = 1;
+    return;
+  }
+  for (const id of nodes) {
+    const answer = answers.get(id);
+    const found = changes.get(id);
+    if (answer === undefined) continue;
+    if (!("state" in answer)) {
+      console.log(`${paint("bold", nameOf(stack.pair, id))}: ${paint("red", "could not be asked")}`);
+      console.log(indented([answer.silent.message, ...answer.silent.details].join("\n")));
+    } else if (found !== undefined) {
+      const { role, manifest } = answer.state;
+      const state = manifest.resource === null ? "not set up yet" : role === "silent" ? "no arbiter runs" : role;
+      const shown = { name: nameOf(stack.pair, id), state, changes: found, before: before.get(id) ?? new Map() };
+      console.log(showChanges(shown, full).join("\n"));
+    }
+  }
+  const dead = nodes.filter((id) => engineTouches(outcome, id) && !changes.has(id));
+  if (dead.length > 0) process.exitCode = 1;
+  if (!isUndone(work) && nodes.every((id) => changes.has(id))) console.log("no change: both servers are as described");
+}
+
+const engineTouches = ({ steps }: Outcome, id: NodeId): boolean =>
+  steps.some(({ type, op, urn }) => type === COMMAND_TYPE && op !== "same" && nodeOf(urn) === id);
+
+/** Violations, warnings and errors of an operation. Advisory findings are policy violations too. */
+function reportOutcome({ violations, diagnostics, said, succeeded }: Outcome): void {
+  for (const { policy, level, message } of violations) {
+    // The engine puts the policy's description on a line before its message.
+    const text = message.trim().split("\n").at(-1) ?? "";
+    announce(`${level === "mandatory" ? paint("red", "policy") : paint("yellow", "advice")} ${policy}: ${text}`);
+  }
+  const shown = new Set<string>();
+  for (const { severity, message, urn } of diagnostics) {
+    const text = `${nodeOf(urn) ?? ""} ${message}`;
+    // The engine closes every failure with a line that says that there was one.
+    if (shown.has(text) || /^(update|preview|destroy) failed$/.test(message)) continue;
+    shown.add(text);
+    const node = nodeOf(urn);
+    announce(
+      `${paint(severity === "error" ? "red" : "yellow", severity)}${node ? ` node-${node}` : ""}: ${readable(message)}`,
+    );
+  }
+  if (!succeeded && said !== "") announce(said);
+}
+
+/** Without the text of the command, which the provider puts before what the command said. */
+const readable = (message: string): string =>
+  message.replace(/^(Process exited with status \d+)[^:]*: running "(?:[^"\\]|\\.)*":\n/, "");
+
+async function apply(
+  work: Work,
+  options: Applying & { readonly yes: boolean },
+  env: Record<string, string> = {},
+): Promise<void> {
+  showPreview(work, options.full);
+  if (!work.outcome.succeeded) return;
+  const { stack, engine, nodes, answers, targets } = work;
+  if (!isUndone(work)) return;
+  const silent = nodes.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id));
+  if (silent.length > 0) {
+    const [dead] = silent;
+    const living = NODE_IDS.find((id) => !silent.includes(id));
+    throw new UserError(`${silent.map((id) => nameOf(stack.pair, id)).join(" and ")} cannot be changed; nothing was`, [
+      ...(dead !== undefined && living !== undefined
+        ? [
+            `to change ${nameOf(stack.pair, living)} alone: hotpair up -s ${stack.stack} --only ${nameOf(stack.pair, living)}`,
+          ]
+        : []),
+    ]);
+  }
+  const roles = Object.fromEntries(NODE_IDS.map((id) => [id, roleIn(answers.get(id))])) as Record<
+    NodeId,
+    ReturnType<typeof roleIn>
+  >;
+  const first = firstToChange(roles);
+  const order = nodes.length === 1 ? nodes : first === "a" ? NODE_IDS : ([...NODE_IDS].reverse() as NodeId[]);
+  const names = order.map((id) => nameOf(stack.pair, id)).join(", then ");
+  if (!(await confirm(`Apply this, ${names}?`, options.yes))) {
+    announce("nothing was changed");
+    process.exitCode = 1;
+    return;
+  }
+  if (engineSteps(work.outcome).length > 0) {
+    const succeeded = await operate(engine, "up", stack.pair, options.yes, {
+      policyPacks: options.policyPack,
+      ...leavingOut(stack.stack, options.only === undefined ? undefined : nodeNamed(stack.pair, options.only), env),
+    });
+    if (!succeeded) {
+      process.exitCode = 1;
+      return;
+    }
+  }
+  const drifted = order.filter((id) => repairs(work).includes(id));
+  if (drifted.length === 0) return;
+  const secrets = await openSecrets(stack, secretPaths(stack.pair));
+  for (const id of drifted) {
+    announce(`${nameOf(stack.pair, id)}: repairing`);
+    const owner = work.outcome.steps.find(({ type, urn }) => type === COMMAND_TYPE && nodeOf(urn) === id);
+    if (!(await repair(targets[id], work.plans[id], secrets, owner && tokenIn(owner.oldInputs)))) {
+      process.exitCode = 1;
+      return;
+    }
+  }
+}
+
+const roleIn = (answer: Answer | undefined) => (answer && "state" in answer ? answer.state.role : "silent");
+
+/** Runs the engine, telling of each server; takes a dead process's lock away once, when the user agrees. */
+async function operate(
+  engine: Engine,
+  verb: "up" | "destroy",
+  pair: Pair | undefined,
+  yes: boolean,
+  options: Parameters<Engine["operate"]>[1],
+): Promise<boolean> {
+  const name = (id: NodeId) => (pair ? nameOf(pair, id) : `node-${id}`);
+  const attempt = () =>
+    engine.operate(verb, {
+      ...options,
+      onStart: ({ type, op, urn }) => {
+        const id = nodeOf(urn);
+        if (type === COMMAND_TYPE && op !== "same" && id) announce(`${name(id)}: ${WORDS[op] ?? op}`);
+      },
+      onDone: ({ type, op, urn, outputs }) => {
+        const id = nodeOf(urn);
+        if (type === COMMAND_TYPE && op !== "same" && op !== "replace" && id && outputs.stdout)
+          announce(`${name(id)}: ${lastWord(String(outputs.stdout))}`);
+      },
+    });
+  let outcome = await attempt();
+  const dead = deadLocks(outcome.said);
+  if (!outcome.succeeded && dead.length > 0) {
+    const holders = dead.map(({ pid, since }) => `process ${pid} of ${since}, which is gone`).join("; ");
+    if (await confirm(`The stack is locked by ${holders}. Take the lock away?`, yes)) {
+      await engine.ask(["cancel", "--yes", "--stack", engine.stack]);
+      outcome = await attempt();
+    }
+  }
+  // Advice was given with the preview.
+  reportOutcome({ ...outcome, violations: outcome.violations.filter(({ level }) => level === "mandatory") });
+  return outcome.succeeded;
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  create: "applying",
+  update: "applying",
+  "create-replacement": "applying as a new resource",
+  delete: "giving the server back",
+  "delete-replaced": "letting go of the old resource",
+};
+
+// --- drift -----------------------------------------------------------------------------------------------------------
+
+async function drift(options: Named & { json: boolean }): Promise<void> {
+  const stack = loadStack(options.stack);
+  const targets = await targetsOfStack(stack);
+  const plans = planPair(stack.pair);
+  const answers = await surveyPair(targets, plans);
+  const report = await Promise.all(
+    plans.map(async (plan) => {
+      const answer = answers.get(plan.node);
+      if (answer === undefined || !("state" in answer))
+        return { node: plan.name, silent: answer?.silent.message ?? "was not asked", text: indented(silence(answer)) };
+      const { drift: found, manifest } = answer.state;
+      const changed = found.files.filter(({ secret, differences }) => !secret && differences.includes("content"));
+      const present = await readFiles(
+        targets[plan.node],
+        changed.map(({ path }) => path),
+      );
+      const text = found.files.flatMap(({ path, secret, differences, expected, found: now }) => {
+        const planned = plan.files.find((file) => file.path === path)?.content;
+        // What was applied is known as a text only while the stack file still says the same.
+        const applied = typeof planned === "string" && sha256(planned) === expected.sha256 ? planned : undefined;
+        const head = `  ${paint("yellow", "~")} ${path}: ${differences.join(", ")}`;
+        const more = [
+          ...(differences.includes("mode") ? [`      mode ${now.mode}, was ${expected.mode}`] : []),
+          ...(differences.includes("owner")
+            ? [`      ${now.owner}:${now.group}, was ${expected.owner}:${expected.group}`]
+            : []),
+        ];
+        const text = present.get(path);
+        if (secret || applied === undefined || text === undefined) return [head, ...more];
+        return [head, ...more, ...diffLines(applied, text)];
+      });
+      const units = found.units.map(
+        (unit) => `  ${paint("yellow", "~")} ${unit.name}: ${unit.found}, should be ${unit.expected}`,
+      );
+      const unfinished = found.unfinished ? ["  an interrupted apply waits to be undone: hotpair up"] : [];
+      return {
+        node: plan.name,
+        setUp: manifest.resource !== null,
+        ...found,
+        text: [...text, ...units, ...unfinished].join("\n"),
+      };
+    }),
+  );
+  const silent = report.some((entry) => "silent" in entry);
+  const drifted = report.some(
+    (entry) => "files" in entry && (entry.files.length > 0 || entry.units.length > 0 || entry.unfinished),
+  );
+  if (options.json) {
+    console.log(
+      JSON.stringify(
+        report.map(({ text: _, ...facts }) => facts),
+        undefined,
+        2,
+      ),
+    );
+  } else {
+    for (const entry of report) {
+      const state =
+        "silent" in entry
+          ? "could not be asked"
+          : !entry.setUp
+            ? "not set up yet"
+            : entry.text === ""
+              ? "no drift"
+              : "changed by hand";
+      console.log(`${paint("bold", entry.node)}: ${state}${entry.text === "" ? "" : `\n${entry.text}`}`);
+    }
+    if (drifted) console.log(`hotpair up -s ${stack.stack} puts it back`);
+  }
+  process.exitCode = silent ? 1 : drifted ? 3 : 0;
+}
+
+const silence = (answer: Answer | undefined): string =>
+  answer && "silent" in answer ? [answer.silent.message, ...answer.silent.details].join("\n") : "";
+
+// --- destroy, replace, key -------------------------------------------------------------------------------------------
+
+interface StateResource {
+  readonly urn: string;
+  readonly type: string;
+  readonly inputs?: Readonly<Record<string, unknown>>;
+  readonly dependencies?: readonly string[];
+  readonly propertyDependencies?: Readonly<Record<string, readonly string[] | null>>;
+}
+
+interface StackState {
+  readonly version: number;
+  readonly deployment: {
+    readonly resources?: readonly StateResource[];
+    readonly pending_operations?: readonly { readonly resource: StateResource }[];
+  };
+}
+
+/** The stack's state; undefined when the backend does not know the stack. Secrets stay ciphertexts unless asked for. */
+async function stateOf(engine: Engine, secrets = false): Promise<StackState | undefined> {
+  try {
+    const args = ["stack", "export", "--stack", engine.stack, ...(secrets ? ["--show-secrets"] : [])];
+    return JSON.parse(await engine.ask(args)) as StackState;
+  } catch (error) {
+    if (error instanceof UserError && error.details.some((detail) => /no stack named/.test(detail))) return undefined;
+    throw error;
+  }
+}
+
+const commandsIn = (state: StackState | undefined): ReadonlyMap<NodeId, StateResource> =>
+  new Map(
+    (state?.deployment.resources ?? []).flatMap((resource) => {
+      const id = resource.type === COMMAND_TYPE ? nodeOf(resource.urn) : undefined;
+      return id === undefined ? [] : [[id, resource] as const];
+    }),
+  );
+
+async function destroy(options: Named & { abandon?: string; purgePackages: boolean; yes: boolean }): Promise<void> {
+  const stack = loadStack(options.stack);
+  const { pair } = stack;
+  const abandoned = options.abandon === undefined ? undefined : nodeNamed(pair, options.abandon);
+  const engine = await openEngine(stack.stack);
+  const state = await stateOf(engine);
+  const commands = commandsIn(state);
+  if (state === undefined || commands.size === 0) {
+    announce(`stack ${stack.stack} has nothing deployed`);
+    return;
+  }
+  const nodes = NODE_IDS.filter((id) => commands.has(id) && id !== abandoned);
+  const targets = await targetsOfStack(stack);
+  const owners = await Promise.all(nodes.map((id) => ownerOf(targets[id]).catch((error: unknown) => ({ error }))));
+  const silent = nodes.filter((_, index) => typeof owners[index] === "object");
+  if (silent.length > 0) {
+    const names = silent.map((id) => nameOf(pair, id));
+    throw new UserError(`${names.join(" and ")} cannot be reached, so nothing was changed`, [
+      ...owners.flatMap((owner) => (typeof owner === "object" ? [String((owner.error as Error).message)] : [])),
+      `if it is gone for good: hotpair destroy -s ${stack.stack} --abandon ${names[0]}`,
+    ]);
+  }
+  const roles = await rolesOf(targets);
+  const what = nodes.map((id) => `${nameOf(pair, id)} (${roles[id]})`).join(" and ");
+  const purge = options.purgePackages ? " Packages that hotpair installed are uninstalled." : "";
+  const forgotten = abandoned === undefined ? "" : ` ${nameOf(pair, abandoned)} is forgotten as it is.`;
+  const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${purge}${forgotten}`;
+  if (!(await confirm(question, options.yes))) {
+    announce("nothing was changed");
+    process.exitCode = 1;
+    return;
+  }
+  // Without this, the active server would refuse: nobody is left to hand over to.
+  for (const [index, id] of nodes.entries()) {
+    const owner = owners[index];
+    if (typeof owner !== "string" || owner !== tokenIn(commands.get(id)?.inputs ?? {})) continue;
+    const retire = `/usr/lib/hotpair/hotpair-apply retire${options.purgePackages ? " --purge-packages" : ""}`;
+    const { code, stdout, stderr } = await run(targets[id], retire, { timeoutMs: 30_000, becomeRoot: true });
+    if (code !== 0)
+      throw new UserError(`${nameOf(pair, id)} does not prepare for its removal`, [`${stdout}${stderr}`.trim()]);
+  }
+  if (abandoned !== undefined) await forget(engine, state, abandoned);
+  if (!(await operate(engine, "destroy", pair, options.yes, {}))) process.exitCode = 1;
+}
+
+/** Takes a node out of the state without running its command: its server cannot be reached. */
+async function forget(engine: Engine, state: StackState, id: NodeId): Promise<void> {
+  const gone = new Set(urnsOf(engine.stack, id));
+  const without = (resource: StateResource): StateResource => ({
+    ...resource,
+    ...(resource.dependencies ? { dependencies: resource.dependencies.filter((urn) => !gone.has(urn)) } : {}),
+  });
+  const { resources = [], pending_operations: pending = [], ...rest } = state.deployment;
+  const deployment = {
+    ...rest,
+    resources: resources.filter(({ urn }) => !gone.has(urn)).map(without),
+    pending_operations: pending.filter(({ resource }) => !gone.has(resource.urn)),
+  };
+  await engine.ask(["stack", "import", "--stack", engine.stack], JSON.stringify({ ...state, deployment }));
+}
+
+async function replace(word: string, options: Named & { oldIsOff: boolean; yes: boolean }): Promise<void> {
+  const stack = loadStack(options.stack);
+  const id = nodeNamed(stack.pair, word);
+  const { name, ssh } = nodeOfPair(stack.pair, id);
+  const engine = await openEngine(stack.stack);
+  const inputs = commandsIn(await stateOf(engine, true)).get(id)?.inputs;
+  if (inputs === undefined)
+    throw new UserError(`${name} was never set up`, [`set it up with: hotpair up -s ${stack.stack}`]);
+  const before = inputs.connection as Parameters<typeof sshTargetAt>[0];
+  const token = tokenIn(inputs) ?? "";
+  const address = `${before.host}:${before.port}`;
+  if (before.host === ssh.host && before.port === ssh.port)
+    throw new UserError(`${name} is ${address} in the stack file too: there is nothing to replace`, [
+      "write the new server's address and host key into the stack file first (hotpair scan fetches the key)",
+      `the same address after a reinstallation needs only its new host key and: hotpair up -s ${stack.stack}`,
+    ]);
+  const old = sshTargetAt(before);
+  const owner = await ownerOf(old).catch(() => "silent" as const);
+  const stays = (): void => {
+    announce("nothing was changed");
+    process.exitCode = 1;
+  };
+  if (owner === "silent") {
+    const danger = "If it is alive, it and the new server may both hold the VIP.";
+    const question = `The server at ${address} does not answer. ${danger} Is it switched off, and stays so?`;
+    if (!(await confirm(question, options.oldIsOff, "--old-is-off"))) return stays();
+  } else if (owner === token) {
+    if (!(await confirm(`Give the server at ${address} back as before hotpair?`, options.yes))) return stays();
+    const { code, stdout, stderr } = await run(old, removeCommand(token), { timeoutMs: 10 * 60_000 });
+    announce(code === 0 ? `${address}: ${lastWord(stdout)}` : `${address} failed:\n${indented(`${stdout}${stderr}`)}`);
+    if (code !== 0) {
+      process.exitCode = 1;
+      return;
+    }
+  } else {
+    announce(`${address} no longer belongs to this pair`);
+  }
+  const applying = { ...options, policyPack: [], full: false };
+  const env = { HOTPAIR_REPLACED: `node-${id}` };
+  await apply(await compare(applying, env), applying, env);
+}
+
+async function rotateKey(options: Named & { yes: boolean }): Promise<void> {
+  const { pair } = loadStack(options.stack);
+  if (pair.nodes.every(({ ssh }) => ssh.auth.kind === "agent")) {
+    announce("both servers are reached through the SSH agent: no key is in the state, there is nothing to rotate");
+    return;
+  }
+  const applying = { ...options, policyPack: [], full: false };
+  const env = { HOTPAIR_ROTATE_KEY: "yes" };
+  const work = await compare(applying, env);
+  // The new key must open both servers before the old one is forgotten.
+  for (const [id, answer] of work.answers)
+    if ("silent" in answer)
+      throw new UserError(`${nameOf(pair, id)} is not opened by the new key; nothing was changed`, [
+        answer.silent.message,
+        ...answer.silent.details,
+      ]);
+  await apply(work, applying, env);
+}
+
+// --- setup -----------------------------------------------------------------------------------------------------------
+
+async function setup(options: { check: boolean; json: boolean }): Promise<void> {
+  if (!options.check) await findToolchain({ onStep: announce });
+  const { toText, ...report } = await inspectToolchain();
+  console.log(options.json ? JSON.stringify(report, undefined, 2) : toText());
+  if (report.missing.length > 0) process.exitCode = 1;
+}
