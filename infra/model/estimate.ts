@@ -176,7 +176,7 @@ function formulaOf(terms: readonly TimingTerm[], lower: Duration, upper: Bound):
   if (adding.length === 0) return ["0: nothing interrupts", ...terms.map((term) => term.name)].join("; ");
   const parts = STEPS.flatMap((step) => {
     const own = adding.filter((term) => term.step === step);
-    return own.length === 0 ? [] : [`${step} ${own.map((term) => `${term.name} ${term.formula}`).join(" + ")}`];
+    return own.length === 0 ? [] : [`${step} ${own.map((term) => `${term.formula} (${term.name})`).join(" + ")}`];
   });
   return `${parts.join(" → ")} = ${shown(lower, Math.floor)}..${upper === UNBOUNDED ? upper : shown(upper, Math.ceil)}`;
 }

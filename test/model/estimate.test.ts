@@ -37,8 +37,8 @@ describe("a class whose terms are known", () => {
 
   test("writes the sum in the order of what happens", () => {
     expect(estimate.rto.formula).toBe(
-      "detect master down interval 3 × 100ms + 1ms → recover gratuitous ARP ≤ 5ms → " +
-        "client request under way, next request, its answer 10ms + 2 × 25ms = 191ms..366ms",
+      "detect 3 × 100ms + 1ms (master down interval) → recover ≤ 5ms (gratuitous ARP) → " +
+        "client 10ms + 2 × 25ms (request under way, next request, its answer) = 191ms..366ms",
     );
   });
 

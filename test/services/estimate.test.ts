@@ -1,8 +1,11 @@
 // What the lab's pair is promised, per failure class. Every class of the catalogue is estimated from terms that say where
 // their numbers come from.
 
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { seconds, UNBOUNDED } from "../../infra/model/duration.ts";
+import { showBound } from "../../infra/model/estimate.ts";
 import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
 import { estimate } from "../../infra/services/estimate.ts";
 import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
@@ -30,4 +33,17 @@ test("a slower retry than the client's patience makes the checks decide", () => 
   };
   const [standby] = estimate({ ...labPair, haproxy }).filter(({ failure }) => failure === "standby-power-cut");
   expect(standby?.rto.formula).toContain("250ms + 2 × 250ms + 1 × 100ms");
+});
+
+test("docs/estimate.md shows what the default timers cost", () => {
+  const page = join(import.meta.dirname, "../../docs/estimate.md");
+  const rows = estimate(labPair).map(
+    ({ failure, rto }) => `| [${failure}](failures/${failure}.md) | ${showBound(rto.upper)} | ${rto.formula} |`,
+  );
+  const table = ["| failure class | RTO at most | the sum |", "|---|---|---|", ...rows].join("\n");
+  const text = readFileSync(page, "utf8");
+  const [before, , after] = text.split(/(?<=<!-- estimates: begin .*-->\n)|(?=<!-- estimates: end -->)/);
+  const wanted = `${before}${table}\n${after}`;
+  if (process.env.UPDATE_GOLDEN === "1") writeFileSync(page, wanted);
+  else expect(text).toBe(wanted);
 });
