@@ -78,7 +78,7 @@ export function duration({ min, max, step, because, example }: DurationRange) {
       const steps = parsed / inMs(step);
       if (parsed < inMs(min) || parsed > inMs(max))
         context.addIssue(`${show(value)} is outside ${min} to ${max} (${because}); expected e.g. ${example}`);
-      else if (Math.abs(steps - Math.round(steps)) > 1e-9)
+      else if (Math.abs(steps - Math.round(steps)) > 1e-4)
         context.addIssue(`${show(value)} is not a multiple of ${step} (${because}); expected e.g. ${example}`);
     })
     .meta({ examples: [example], limits: `${min} to ${max}, multiples of ${step} (${because})` });
@@ -145,6 +145,8 @@ export const networkInterface = (example: string) =>
     what: "a network interface name (at most 15 characters)",
     example,
     pattern: /^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$/,
+    // The kernel refuses these two: /proc/sys/net/ipv4/conf has them already.
+    accepts: (value) => value !== "all" && value !== "default",
   });
 
 /** Free of everything that one of the daemons' configuration languages would read as more than a path. */

@@ -138,7 +138,8 @@ function pairOf(settings: PairSettings, name: string): Pair {
 function time(text: string): Duration {
   const value = parseDuration(text);
   if (value === undefined) throw new Error(`the schema let "${text}" pass as a duration`);
-  return value;
+  // 66766.001 s is not a whole number of milliseconds in binary; the microsecond is the finest unit that can be written.
+  return ms(Math.round(value * 1_000) / 1_000);
 }
 
 const timeOr = (text: string | undefined, otherwise: number): Duration =>

@@ -16,7 +16,16 @@ import {
   visit,
   type YAMLMap,
 } from "yaml";
-import { CONFIG_KEY, type Locate, looksLikePrivateKey, type Path, type Place, suggest } from "./problem.ts";
+import {
+  CONFIG_KEY,
+  configPath,
+  formatPath,
+  type Locate,
+  looksLikePrivateKey,
+  type Path,
+  type Place,
+  suggest,
+} from "./problem.ts";
 
 export interface StackFile {
   readonly file: string;
@@ -142,24 +151,39 @@ function holdsSecret(name: string, value: unknown): boolean {
 /** Anchors, tags and plain values on which YAML 1.1 and 1.2 disagree: hotpair and Pulumi would each read their own. */
 function reportUnclear(document: Document, report: (message: string, offset: number) => void): void {
   visit(document, {
-    Node: (_, node) => {
+    Node: (index, node, ancestors) => {
+      const at = namedBy(index, node, ancestors);
       if (isAlias(node) || (node as { anchor?: string }).anchor !== undefined)
-        report("anchors and aliases are not read here; write the value out", offsetOf(node));
+        report(`${at}: anchors and aliases are not read here; write the value out`, offsetOf(node));
       else if (node.tag !== undefined && !node.tag.startsWith("tag:yaml.org,2002:"))
-        report(`the tag ${node.tag} is not read here; write the value without it`, offsetOf(node));
+        report(`${at}: the tag ${node.tag} is not read here; write the value without it`, offsetOf(node));
+      else if (isScalar(node) && node.type === "PLAIN" && readsTwoWays(node.source ?? "", node.value))
+        report(
+          `${at}: ${node.source} means different things to different YAML readers; write "${node.source}" in quotes`,
+          offsetOf(node),
+        );
     },
-    Pair: (_, item) => {
-      if (isPair(item) && keyOf(item) === "<<")
-        report("merge keys (<<) are not read here; write the values out", offsetOf(item.key));
-    },
-    Scalar: (_, node) => {
-      if (node.type !== "PLAIN" || node.source === undefined || !readsTwoWays(node.source, node.value)) return;
-      report(
-        `${node.source} means different things to different YAML readers; write "${node.source}" in quotes`,
-        offsetOf(node),
-      );
+    Pair: (index, item, ancestors) => {
+      if (keyOf(item) === "<<")
+        report(
+          `${namedBy(index, item, ancestors)}: merge keys (<<) are not read here; write the values out`,
+          offsetOf(item.key),
+        );
     },
   });
+}
+
+/** The path of a node in the words of every other message, from the nodes around it as `visit` gives them. */
+function namedBy(index: number | "key" | "value" | null, node: unknown, ancestors: readonly unknown[]): string {
+  const chain = [...ancestors, node];
+  const path = chain.flatMap((each, depth): readonly (string | number)[] => {
+    if (isPair(each)) return [keyOf(each)];
+    const parent = chain[depth - 1];
+    if (!isSeq(parent)) return [];
+    return [depth === chain.length - 1 && typeof index === "number" ? index : parent.items.indexOf(each)];
+  });
+  const [top, key, ...below] = path;
+  return top === "config" && key === CONFIG_KEY ? configPath(below) : formatPath(path);
 }
 
 function readsTwoWays(source: string, value: unknown): boolean {
