@@ -17,8 +17,15 @@ const goFetchesToolchains = [1, 21] as const;
 /** Builds of other versions of the sources that are kept, for other checkouts: 145 MB each. */
 const otherBuildsKept = 2;
 
+/** The Go package of the CLI, which is not ours. */
+const cliPackage = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi";
+
 /** Throws UserError when Go is missing or too old, or when the build fails, with Go's own last lines. */
-export async function buildToolchain(places: BuiltPlaces, step: (line: string) => void): Promise<void> {
+export async function buildToolchain(
+  places: BuiltPlaces,
+  step: (line: string) => void,
+  cli: string = cliPackage,
+): Promise<void> {
   const go = usableGo();
   const lock = await lockBuild(places.root, step);
   try {
@@ -31,7 +38,8 @@ export async function buildToolchain(places: BuiltPlaces, step: (line: string) =
     step("building the Node host and the command plugin (downloads Go modules on first use)");
     await buildStandIns(temporary);
     step(`building the Pulumi CLI ${pulumiVersion} from its Go module (about 4 minutes on 2 cores, once)`);
-    await goBuild(go, temporary.pulumi, "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi");
+    mkdirSync(dirname(temporary.pulumi), { recursive: true });
+    await goBuild(go, temporary.pulumi, cli);
     rmSync(places.root, { recursive: true, force: true });
     renameSync(temporary.root, places.root);
     removeOldBuilds(builds, basename(places.root));

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import {
   type BuiltPlaces,
   credentialsDirectory,
+  installedCommandPlugin,
   localStateDirectory,
   nodeDirectory,
   projectRoot,
@@ -22,10 +23,13 @@ export function pulumiEnvironment(pulumi: string, built?: BuiltPlaces): Record<s
     PULUMI_SKIP_UPDATE_CHECK: "true",
   };
   if (built) {
-    environment.PULUMI_HOME = built.home;
-    environment.PULUMI_CREDENTIALS_PATH = credentialsDirectory();
     // What cannot be reached must not be asked: a missing plugin is then a clear error at once.
     environment.PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION = "true";
+  }
+  // The stand-in never takes the place of an official plugin that the user has installed.
+  if (built && !installedCommandPlugin()) {
+    environment.PULUMI_HOME = built.home;
+    environment.PULUMI_CREDENTIALS_PATH = credentialsDirectory();
     showInstalledPlugins(built);
   }
   if (!hasBackend()) {

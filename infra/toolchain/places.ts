@@ -71,9 +71,13 @@ export function officialPulumi(): string {
 
 /** The official `command` plugin as the CLI would find it: installed, or on PATH. */
 export function commandPlugin(): string | undefined {
-  const installed = join(pulumiHome(), "plugins", `resource-command-v${commandVersion}`, "pulumi-resource-command");
-  if (isExecutable(installed)) return installed;
-  return onPath("pulumi-resource-command");
+  return installedCommandPlugin() ?? onPath("pulumi-resource-command");
+}
+
+/** The one in the user's own plugin directory. */
+export function installedCommandPlugin(): string | undefined {
+  const file = join(pulumiHome(), "plugins", `resource-command-v${commandVersion}`, "pulumi-resource-command");
+  return isExecutable(file) ? file : undefined;
 }
 
 export function onPath(name: string): string | undefined {

@@ -122,7 +122,7 @@ export const differences: Record<string, Difference> = {
     logs: [["info", "status", "bash: line 1: x: command not found"]],
   },
   "create/cancel-during-run": {
-    reason: "The official plugin lets a running command go on after Cancel; ours ends it.",
+    reason: "The official plugin waits for a running command after Cancel; ours ends the call and its connection.",
     error: { code: "CANCELLED", message: /^context canceled: running "echo start; sleep 20; echo end":\nstart\n$/ },
     within: 6_000,
   },

@@ -19,7 +19,10 @@ export async function startPeers(sshd: Sshd): Promise<Peers> {
   const directory = mkdtempSync(join(tmpdir(), "hotpair-peers-"));
   const silent = await listen(() => {});
   const notSsh = await listen((socket) => socket.end("HTTP/1.0 400 Bad Request\r\n\r\n"));
-  const closes = await listen((socket) => socket.resetAndDestroy());
+  const closes = await listen((socket) => {
+    // Not before the client knows that it is connected: this is no refused connection.
+    setTimeout(() => socket.resetAndDestroy(), 30);
+  });
   const full = await listenFull();
 
   const agentSocket = join(directory, "agent.sock");

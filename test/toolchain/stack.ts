@@ -84,7 +84,7 @@ export async function makeStack(): Promise<Stack> {
   file("main.mjs", 'import "./program.ts";\n');
   file("program.ts", program);
   mkdirSync(join(directory, "policy"));
-  file("policy/PulumiPolicy.yaml", "runtime: nodejs\n");
+  file("policy/PulumiPolicy.yaml", "runtime:\n  name: nodejs\n  options:\n    typescript: false\n");
   file("policy/package.json", '{ "name": "tiny-pack", "version": "0.0.1", "type": "module", "main": "index.mjs" }');
   file("policy/index.mjs", 'import "./pack.ts";\n');
   file("policy/pack.ts", pack);

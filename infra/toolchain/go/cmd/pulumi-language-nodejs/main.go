@@ -34,6 +34,12 @@ const version = "3.259.0"
 // exitAfterLogging is the exit code of @pulumi/pulumi's runner for "the user has seen the error already" (cmd/run).
 const exitAfterLogging = 32
 
+// withoutCompiler is a module that keeps @pulumi/pulumi's policy runner from loading the TypeScript compiler for a pack
+// that says `typescript: false`. The runner has no switch for it, and loading it takes a quarter of a second each time.
+const withoutCompiler = `data:text/javascript,import m from "node:module"; const load = m._load; ` +
+	`m._load = (name, ...rest) => name === "typescript" ? { version: "6.0.0" } ` +
+	`: /(^|[/])ts-node(@|$)/.test(name) ? { VERSION: "0", register() {} } : load(name, ...rest);`
+
 type host struct {
 	pulumirpc.UnimplementedLanguageRuntimeServer
 	engine string
@@ -176,7 +182,11 @@ func (h *host) RunPlugin(req *pulumirpc.RunPluginRequest, stream pulumirpc.Langu
 	}
 
 	options := req.GetInfo().GetOptions().AsMap()
-	args := append(nodeArguments(options), runner, serve.EngineAddress(req.Args), ".")
+	args := nodeArguments(options)
+	if typescript, set := options["typescript"].(bool); set && !typescript {
+		args = append(args, "--import", withoutCompiler)
+	}
+	args = append(args, runner, serve.EngineAddress(req.Args), ".")
 	cmd := exec.CommandContext(ctx, node, args...)
 	cmd.Dir = directory
 	cmd.Stdout, cmd.Stderr = stdout, sender.err()

@@ -32,6 +32,7 @@ type endpoint struct {
 	errorLimit int           // retries after the first attempt; negative: without end
 	timeout    time.Duration // of one attempt; 0: only the handshake is bounded
 	wrongKey   *error        // set by the host key check
+	agent      net.Conn      // if one is used
 }
 
 func newEndpoint(props object) (*endpoint, error) {
@@ -51,6 +52,12 @@ func newEndpoint(props object) (*endpoint, error) {
 		return nil, err
 	}
 	return e, e.addCredentials(props)
+}
+
+func (e *endpoint) close() {
+	if e.agent != nil {
+		e.agent.Close()
+	}
 }
 
 func (e *endpoint) pinHostKey(props object) error {
@@ -126,6 +133,7 @@ func (e *endpoint) addCredentials(props object) error {
 		if err != nil {
 			return err
 		}
+		e.agent = conn
 		e.config.Auth = append(e.config.Auth, ssh.PublicKeysCallback(agent.NewClient(conn).Signers))
 	}
 	return nil
@@ -135,34 +143,50 @@ func (e *endpoint) addCredentials(props object) error {
 type reporter func(message string)
 
 // dial connects to the target of a connection, through its proxy if it has one. The result closes all of it.
-func dial(ctx context.Context, props object, report reporter) (client *ssh.Client, closeAll func(), err error) {
+func dial(ctx context.Context, props object, report reporter) (_ *ssh.Client, _ func(), err error) {
+	var open []func()
+	closeAll := func() {
+		for i := len(open) - 1; i >= 0; i-- {
+			open[i]()
+		}
+	}
+	defer func() {
+		if err != nil {
+			closeAll()
+		}
+	}()
+
 	target, err := newEndpoint(props)
 	if err != nil {
 		return nil, nil, err
 	}
+	open = append(open, target.close)
 	proxyProps, viaProxy := reveal(props["proxy"]).(object)
 	if !viaProxy {
-		client, err = target.dial(ctx, report, "Dial", nil)
+		client, err := target.dial(ctx, report, "Dial", nil)
 		if err != nil {
 			return nil, nil, err
 		}
-		return client, func() { client.Close() }, nil
+		open = append(open, func() { client.Close() })
+		return client, closeAll, nil
 	}
 
 	proxy, err := newEndpoint(proxyProps)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
+	open = append(open, proxy.close)
 	jump, err := proxy.dial(ctx, report, "Dial proxy", nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
-	client, err = target.dial(ctx, report, "Dial from proxy", jump)
+	open = append(open, func() { jump.Close() })
+	client, err := target.dial(ctx, report, "Dial from proxy", jump)
 	if err != nil {
-		jump.Close()
 		return nil, nil, fmt.Errorf("proxy: %w", err)
 	}
-	return client, func() { client.Close(); jump.Close() }, nil
+	open = append(open, func() { client.Close() })
+	return client, closeAll, nil
 }
 
 // dial tries until it has a connection, the error limit is reached or a retry cannot help.
@@ -207,13 +231,19 @@ func (e *endpoint) dial(ctx context.Context, report reporter, label string, jump
 
 // attempt connects and shakes hands once. The second result says whether it came as far as the handshake.
 func (e *endpoint) attempt(ctx context.Context, jump *ssh.Client) (*ssh.Client, bool, error) {
-	dialer := net.Dialer{Timeout: e.timeout}
+	limit := e.timeout
+	if limit == 0 {
+		limit = handshakeLimit
+	}
 	var conn net.Conn
 	var err error
 	if jump == nil {
+		dialer := net.Dialer{Timeout: e.timeout}
 		conn, err = dialer.DialContext(ctx, "tcp", e.address)
 	} else {
-		conn, err = jump.DialContext(ctx, "tcp", e.address)
+		opening, cancel := context.WithTimeout(ctx, limit)
+		conn, err = jump.DialContext(opening, "tcp", e.address)
+		cancel()
 	}
 	if err != nil {
 		return nil, false, err
@@ -221,10 +251,6 @@ func (e *endpoint) attempt(ctx context.Context, jump *ssh.Client) (*ssh.Client, 
 
 	// A channel through a jump host knows no deadline, so the connection is closed when the time is over; a cancelled
 	// call ends the same way.
-	limit := e.timeout
-	if limit == 0 {
-		limit = handshakeLimit
-	}
 	deadline, cancel := context.WithTimeoutCause(ctx, limit, handshakeTimeout{e.address})
 	defer cancel()
 	stop := context.AfterFunc(deadline, func() { conn.Close() })

@@ -10,7 +10,9 @@
 //   - an RSA host key works (rsa-sha2 instead of SHA-1 signatures);
 //   - behind a jump host each retry dials anew, so that the real cause is reported and not the dead channel's EOF;
 //   - what is secret in the inputs is masked in error texts and log lines;
-//   - Cancel also ends a command that runs.
+//   - Cancel and a custom timeout also end a call whose command runs: with SIGTERM where sshd passes it on (not to a
+//     command of root's), and always with the end of the connection;
+//   - a server that dies while a command runs is noticed after 20 seconds.
 package main
 
 import (

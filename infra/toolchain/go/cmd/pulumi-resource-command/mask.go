@@ -23,7 +23,14 @@ type mask struct{ replacer *strings.Replacer }
 func newMask(props ...object) mask {
 	found := map[string]bool{}
 	for _, p := range props {
-		collect(p, false, found)
+		for name, value := range p {
+			// The whole connection is secret, but its host, user or public host key are what an error is about.
+			if name == "connection" {
+				collectCredentials(reveal(value), found)
+			} else {
+				collect(value, false, found)
+			}
+		}
 	}
 	secrets := make([]string, 0, len(found))
 	for s := range found {
@@ -56,13 +63,8 @@ func collect(value any, inSecret bool, found map[string]bool) {
 			collect(v["value"], true, found)
 			return
 		}
-		for key, element := range v {
-			// The whole connection is secret, but its host, user or public host key are what an error is about.
-			if key == "connection" {
-				collectCredentials(reveal(element), found)
-			} else {
-				collect(element, inSecret, found)
-			}
+		for _, element := range v {
+			collect(element, inSecret, found)
 		}
 	case []any:
 		for _, element := range v {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	pulumirpc "github.com/pulumi/pulumi/sdk/v3/proto/go"
 	"google.golang.org/grpc"
@@ -111,13 +112,20 @@ func (p *provider) Cancel(context.Context, *emptypb.Empty) (*emptypb.Empty, erro
 	return &emptypb.Empty{}, nil
 }
 
-// begin gives what a call needs to run a command: its end (the engine's or Cancel's) and where to log.
-func (p *provider) begin(call context.Context, urn string) (context.Context, context.CancelFunc, *logger) {
+// begin gives what a call needs to run a command: its end (the engine's, Cancel's, or a custom timeout in seconds, 0 for
+// none) and where to log.
+func (p *provider) begin(
+	call context.Context, urn string, timeout float64,
+) (context.Context, context.CancelFunc, *logger) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	ctx, cancel := context.WithCancel(p.running)
+	limited, free := p.running, context.CancelFunc(func() {})
+	if timeout > 0 {
+		limited, free = context.WithTimeout(p.running, time.Duration(timeout*float64(time.Second)))
+	}
+	ctx, cancel := context.WithCancel(limited)
 	stop := context.AfterFunc(call, cancel)
-	return ctx, func() { stop(); cancel() }, newLogger(p.engine, urn)
+	return ctx, func() { stop(); cancel(); free() }, newLogger(p.engine, urn)
 }
 
 // supported refuses every type but remote.Command, with a way out for those that the official plugin has.
@@ -193,7 +201,7 @@ func (p *provider) Create(ctx context.Context, req *pulumirpc.CreateRequest) (*p
 	if req.Preview {
 		state["stdout"], state["stderr"] = unknown, unknown
 	} else if command, set := text(state, "create"); set {
-		ctx, cancel, log := p.begin(ctx, req.Urn)
+		ctx, cancel, log := p.begin(ctx, req.Urn, req.Timeout)
 		defer cancel()
 		result, err := run(ctx, command, state, object{}, log)
 		if err != nil {
@@ -252,7 +260,7 @@ func (p *provider) Update(ctx context.Context, req *pulumirpc.UpdateRequest) (*p
 			stdout, stderr = unknown, unknown
 		}
 	} else if set {
-		ctx, cancel, log := p.begin(ctx, req.Urn)
+		ctx, cancel, log := p.begin(ctx, req.Urn, req.Timeout)
 		defer cancel()
 		result, err := run(ctx, command, state, previous, log)
 		if err != nil {
@@ -291,7 +299,7 @@ func (p *provider) Delete(ctx context.Context, req *pulumirpc.DeleteRequest) (*e
 	if !set {
 		return &emptypb.Empty{}, nil
 	}
-	ctx, cancel, log := p.begin(ctx, req.Urn)
+	ctx, cancel, log := p.begin(ctx, req.Urn, req.Timeout)
 	defer cancel()
 	if _, err := run(ctx, command, state, state, log); err != nil {
 		return nil, err

@@ -18,6 +18,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// A server that dies while a command runs says nothing any more, and TCP alone takes minutes to notice. A question every
+// aliveInterval must be answered within aliveLimit, which even a busy sshd does.
+const (
+	aliveInterval = 5 * time.Second
+	aliveLimit    = 20 * time.Second
+)
+
 // terminateGrace is how long a cancelled command may take to end after SIGTERM before its connection is closed.
 const terminateGrace = 2 * time.Second
 
@@ -51,6 +58,8 @@ func codeOf(err error) codes.Code {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return codes.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return codes.DeadlineExceeded
 	}
@@ -127,6 +136,10 @@ func execute(ctx context.Context, command string, inputs, previous object, log *
 	case err = <-ended:
 	case <-ctx.Done():
 		err = terminate(session, closeAll, ended, ctx.Err())
+	case <-silent(ctx, client):
+		closeAll()
+		<-ended
+		err = fmt.Errorf("connection lost: %s has not answered for %s", client.RemoteAddr(), aliveLimit)
 	}
 	stdout.end()
 	stderr.end()
@@ -136,7 +149,40 @@ func execute(ctx context.Context, command string, inputs, previous object, log *
 	return out, nil
 }
 
-// terminate ends a cancelled command: by a signal if the server passes it on, else with its connection.
+// silent is closed when the server does not answer any more.
+func silent(ctx context.Context, client *ssh.Client) <-chan struct{} {
+	gone := make(chan struct{})
+	go func() {
+		for {
+			answered := make(chan error, 1)
+			go func() {
+				// Refusing an unknown request is an answer too.
+				_, _, err := client.SendRequest("keepalive@openssh.com", true, nil)
+				answered <- err
+			}()
+			select {
+			case err := <-answered:
+				if err != nil {
+					return // the connection has ended, and the session says how
+				}
+			case <-ctx.Done():
+				return
+			case <-time.After(aliveLimit):
+				close(gone)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(aliveInterval):
+			}
+		}
+	}()
+	return gone
+}
+
+// terminate ends a cancelled command: by a signal if the server passes it on, else with its connection. A command that
+// neither writes nor reads may outlive that; hotpair-apply takes the end of its session as the order to go back.
 func terminate(session *ssh.Session, closeAll func(), ended <-chan error, cause error) error {
 	_ = session.Signal(ssh.SIGTERM)
 	select {
