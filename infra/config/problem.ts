@@ -8,6 +8,8 @@ export interface Problem {
   readonly path: Path;
   /** Value, what is wrong, what is expected, what to do. Never the value of a secret. */
   readonly message: string;
+  /** Set when the key itself is the mistake, and not what it says. */
+  readonly at?: "key";
 }
 
 /** Where a value stands in a stack file; line and column count from 1, as editors do. */
@@ -18,7 +20,7 @@ export interface Place {
 }
 
 /** Finds the place of a path; for a path that is not in the file, the nearest thing around it. */
-export type Locate = (path: Path) => Place | undefined;
+export type Locate = (path: Path, at?: "key") => Place | undefined;
 
 export const CONFIG_KEY = "hotpair:pair";
 
@@ -44,7 +46,7 @@ export const configPath = (path: Path): string => {
 };
 
 export function formatProblem(problem: Problem, locate?: Locate): string {
-  const place = locate?.(problem.path);
+  const place = locate?.(problem.path, problem.at);
   const where = place === undefined ? "" : ` (${place.file}:${place.line}:${place.column})`;
   return `${configPath(problem.path)}: ${problem.message}${where}`;
 }

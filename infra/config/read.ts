@@ -3,18 +3,7 @@
 
 import { type Duration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import type {
-  Attachment,
-  Backend,
-  Frontend,
-  Network,
-  NetworkName,
-  Node,
-  NodeId,
-  Pair,
-  Ssh,
-  Vip,
-} from "../model/pair.ts";
+import type { Attachment, Backend, Frontend, NetworkName, Node, NodeId, Pair, Ssh, Vip } from "../model/pair.ts";
 import { NODE_IDS } from "../model/pair.ts";
 import { isHostKey } from "./formats.ts";
 import { formatProblem, type Locate, type Problem } from "./problem.ts";
@@ -65,7 +54,9 @@ function checkPair(
   const result = (locate === undefined ? engineSchema : fileSchema).safeParse(input);
   const problems: Problem[] = (result.error?.issues ?? []).flatMap((issue) =>
     issue.code === "unrecognized_keys"
-      ? issue.message.split("\n").map((message, index) => ({ path: [...issue.path, issue.keys[index] ?? ""], message }))
+      ? issue.message
+          .split("\n")
+          .map((message, index) => ({ path: [...issue.path, issue.keys[index] ?? ""], message, at: "key" as const }))
       : { path: issue.path, message: issue.message },
   );
   problems.push(...problemsOf(input));
@@ -85,14 +76,14 @@ function checkPair(
 function pairOf(settings: PairSettings, name: string): Pair {
   const advert = time(settings.vrrp.advertInterval);
   const nodes = settings.nodes.map((node, index) => nodeOf(node, index)) as [Node, Node];
-  const { arbiter, haproxy, nginx, external, vrrp } = settings;
+  const { networks, arbiter, haproxy, nginx, external, vrrp } = settings;
   return {
     name,
     target: settings.target,
     networks: {
-      public: networkOf(settings.networks.public),
-      heartbeat: networkOf(settings.networks.heartbeat),
-      ...(settings.networks.storage === undefined ? {} : { storage: networkOf(settings.networks.storage) }),
+      public: { prefix: networks.public.prefix, gateway: networks.public.gateway },
+      heartbeat: { prefix: networks.heartbeat.prefix, gateway: undefined },
+      ...(networks.storage === undefined ? {} : { storage: { prefix: networks.storage.prefix, gateway: undefined } }),
     },
     nodes,
     vips: settings.vips.map(
@@ -144,8 +135,6 @@ function time(text: string): Duration {
 
 const timeOr = (text: string | undefined, otherwise: number): Duration =>
   text === undefined ? ms(otherwise) : time(text);
-
-const networkOf = ({ prefix, gateway }: PairSettings["networks"]["public"]): Network => ({ prefix, gateway });
 
 function nodeOf({ name, ssh, networks }: PairSettings["nodes"][number], index: number): Node {
   const id: NodeId = NODE_IDS[index === 0 ? 0 : 1];

@@ -95,13 +95,7 @@ const ssh = (secret: z.ZodType<unknown>) =>
     jump: jump().optional().describe("A host on the way; it is reached with the same agent or key."),
   });
 
-const network = (prefix: string, gatewayExample: string) =>
-  keys({
-    prefix: address(prefix).describe("The network's IPv4 prefix, with all host bits zero."),
-    gateway: plainAddress(gatewayExample)
-      .optional()
-      .describe("Router on this network. On the public network a node that cannot reach it gives its VIPs up."),
-  });
+const prefix = (example: string) => address(example).describe("The network's IPv4 prefix, with all host bits zero.");
 
 const attachment = (interfaceExample: string, addressExample: string) =>
   keys({
@@ -366,11 +360,16 @@ const objectives = () =>
 
 const networks = () =>
   keys({
-    public: network("198.51.100.0/24", "198.51.100.1").describe("Where clients and VIPs are."),
-    heartbeat: network("198.18.1.0/24", "198.18.1.1").describe(
+    public: keys({
+      prefix: prefix("198.51.100.0/24"),
+      gateway: plainAddress("198.51.100.1")
+        .optional()
+        .describe("Router on this network. A node that cannot reach it gives its VIPs up."),
+    }).describe("Where clients and VIPs are."),
+    heartbeat: keys({ prefix: prefix("198.18.1.0/24") }).describe(
       "Between the nodes, for VRRP; best a cable or VLAN of its own.",
     ),
-    storage: network("198.18.2.0/24", "198.18.2.1")
+    storage: keys({ prefix: prefix("198.18.2.0/24") })
       .optional()
       .describe("Between the nodes, for data; a second path for beacons."),
   });

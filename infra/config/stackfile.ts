@@ -95,8 +95,8 @@ export function readStackFile(text: string, file: string): StackFile {
   return {
     file,
     pairInput: readable && pair !== undefined ? pair.toJS(document) : undefined,
-    locate: (path) => {
-      const offset = findOffset(config, [CONFIG_KEY, ...path]);
+    locate: (path, at) => {
+      const offset = findOffset(config, [CONFIG_KEY, ...path], at);
       return offset === undefined ? undefined : place(offset);
     },
     otherConfigKeys,
@@ -120,15 +120,16 @@ function textAt(document: Document, key: string): string | undefined {
 }
 
 /** Offset of a path: of the value where it is a scalar, of its key where it is a collection, else of what is around it. */
-function findOffset(root: unknown, path: Path): number | undefined {
+function findOffset(root: unknown, path: Path, at?: "key"): number | undefined {
   let node = root;
   let offset: number | undefined;
-  for (const part of path) {
+  for (const [depth, part] of path.entries()) {
     if (isMap(node)) {
       const pair = pairsOf(node).find((candidate) => keyOf(candidate) === part);
       if (pair === undefined) break;
       node = pair.value;
-      offset = isScalar(node) && node.value !== null ? offsetOf(node) : offsetOf(pair.key);
+      const byValue = isScalar(node) && node.value !== null && !(at === "key" && depth === path.length - 1);
+      offset = offsetOf(byValue ? node : pair.key);
     } else if (isSeq(node) && typeof part === "number") {
       node = node.items[part];
       if (node === undefined) break;

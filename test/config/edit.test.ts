@@ -1,0 +1,82 @@
+// Single values change in a stack file; every other byte stays its owner's.
+
+import { expect, test } from "vitest";
+import { removeValue, setValue } from "../../infra/config/edit.ts";
+import { LAB_TEXT } from "./sample.ts";
+
+/** Lines that only one of the texts has, as a diff would show them. */
+function difference(before: string, after: string): readonly string[] {
+  const [old, now] = [before.split("\n"), after.split("\n")];
+  return [
+    ...old.filter((line) => !now.includes(line)).map((line) => `- ${line.trim()}`),
+    ...now.filter((line) => !old.includes(line)).map((line) => `+ ${line.trim()}`),
+  ];
+}
+
+test("a value is exchanged where it stands", () => {
+  const edited = setValue(LAB_TEXT, ["nodes", 1, "ssh", "hostKey"], "ssh-ed25519 QUFB");
+  expect(difference(LAB_TEXT, edited)).toEqual([
+    "- hostKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJJGgoa/KOok39SaTZUSHpM8ROESxgBjR//Turbld8GO",
+    "+ hostKey: ssh-ed25519 QUFB",
+  ]);
+  expect(
+    setValue(
+      edited,
+      ["nodes", 1, "ssh", "hostKey"],
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJJGgoa/KOok39SaTZUSHpM8ROESxgBjR//Turbld8GO",
+    ),
+  ).toBe(LAB_TEXT);
+});
+
+test("a new secret comes at the end of its map, and goes without a trace", () => {
+  const edited = setValue(LAB_TEXT, ["previousBeaconKey"], { secure: "v1:QUFB:QkJC" });
+  expect(difference(LAB_TEXT, edited)).toEqual(["+ previousBeaconKey:", "+ secure: v1:QUFB:QkJC"]);
+  expect(removeValue(edited, ["previousBeaconKey"])).toBe(LAB_TEXT);
+});
+
+test("comments, quotes, 0100 and dates beside an edit stay as they are", () => {
+  const text = `# mine
+config:
+  other:mode: 0100   # octal on purpose
+  other:since: 2026-11-20
+  hotpair:pair:
+    nodes:
+
+      - ssh: # the first
+          host: "a"   # by name
+
+      # the second
+      - ssh: { host: 'b', port: 22 }  # in one line
+    beaconKey: plain # to be replaced
+`;
+  const key = "ssh-ed25519 QUFB";
+  let edited = setValue(text, ["nodes", 0, "ssh", "hostKey"], key);
+  edited = setValue(edited, ["nodes", 1, "ssh", "hostKey"], key);
+  edited = setValue(edited, ["beaconKey"], { secure: "v1:QUFB:QkJC" });
+  expect(edited).toBe(`# mine
+config:
+  other:mode: 0100   # octal on purpose
+  other:since: 2026-11-20
+  hotpair:pair:
+    nodes:
+
+      - ssh: # the first
+          host: "a"   # by name
+          hostKey: ssh-ed25519 QUFB
+
+      # the second
+      - ssh: { host: 'b', port: 22, hostKey: "ssh-ed25519 QUFB" }  # in one line
+    beaconKey:
+      secure: v1:QUFB:QkJC
+`);
+});
+
+test("removing what is not there changes nothing", () => {
+  expect(removeValue(LAB_TEXT, ["previousBeaconKey"])).toBe(LAB_TEXT);
+});
+
+test("a place without a map around it is an error, not a guess", () => {
+  expect(() => setValue(LAB_TEXT, ["nodes", 7, "ssh", "hostKey"], "x")).toThrow(
+    "hotpair:pair.nodes[7].ssh.hostKey has no map around it",
+  );
+});

@@ -1,0 +1,66 @@
+// What is generated from the schema is up to date, valid, and says everything that the schema knows.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parse } from "yaml";
+import { EXAMPLE } from "../../infra/config/example.ts";
+import { readStack } from "../../infra/config/index.ts";
+import { annotatedExample, jsonSchema, referencePage } from "../../infra/config/reference.ts";
+import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
+import { type Input, LAB_TEXT, PROJECT } from "./sample.ts";
+
+test.each([
+  ["stacks/schema.json", jsonSchema],
+  ["docs/example.yaml", annotatedExample],
+  ["docs/configuration.md", referencePage],
+])("%s is what the schema gives (npm run generate)", (path, generate) => {
+  expect(readFileSync(join(PROJECT, path), "utf8")).toBe(generate());
+});
+
+test("the annotated example is a valid configuration, and reads as the object that it is made from", () => {
+  const text = annotatedExample();
+  expect(parse(text).config["hotpair:pair"]).toEqual(EXAMPLE);
+  expect(readStack(text, "docs/example.yaml", "example").pair.name).toBe("shop");
+});
+
+test("the annotated example shows every field", () => {
+  const shown = pathsOf(EXAMPLE);
+  const pair = JSON.parse(jsonSchema()).properties.config.properties["hotpair:pair"];
+  // One class stands for all: each can have a target of its own.
+  const classes = FAILURE_CLASS_IDS.map((id) => new RegExp(`objectives\\.r[tp]o\\.${id}$`));
+  const missing = schemaPaths(pair).filter((path) => !shown.has(path) && !classes.some((each) => each.test(path)));
+  expect(missing).toEqual([]);
+});
+
+test("every field is described", () => {
+  const described = (shape: Input, path: string): readonly string[] =>
+    Object.entries<Input>(shape.properties ?? {}).flatMap(([key, field]) => [
+      ...(field.description === undefined ? [`${path}.${key}`] : []),
+      ...described(field.items ?? field, `${path}.${key}`),
+    ]);
+  expect(described(JSON.parse(jsonSchema()), "")).toEqual([]);
+});
+
+test("stack files point editors at the schema", () => {
+  expect(LAB_TEXT.split("\n")[0]).toBe("# yaml-language-server: $schema=schema.json");
+});
+
+function schemaPaths(shape: Input, path = ""): readonly string[] {
+  if (shape.properties?.secure !== undefined) return [];
+  return Object.entries<Input>(shape.properties ?? {}).flatMap(([key, field]) => {
+    const here = path === "" ? key : `${path}.${key}`;
+    return [here, ...schemaPaths(field.items ?? field, here)];
+  });
+}
+
+function pathsOf(value: Input, path = ""): ReadonlySet<string> {
+  if (Array.isArray(value)) return new Set(value.flatMap((item) => [...pathsOf(item, path)]));
+  if (typeof value !== "object") return new Set();
+  return new Set(
+    Object.entries(value).flatMap(([key, inner]) => {
+      const here = path === "" ? key : `${path}.${key}`;
+      return [here, ...pathsOf(inner, here)];
+    }),
+  );
+}
