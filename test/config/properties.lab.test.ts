@@ -19,8 +19,9 @@ const RUNS = Number(process.env.HOTPAIR_PROPERTY_RUNS ?? 1_000);
 const SEED = Number(process.env.HOTPAIR_PROPERTY_SEED ?? 20_261_120);
 const FILE = "stacks/Pulumi.any.yaml";
 
-// YAML 1.1 has more words for numbers and truth; what is quoted for its readers means the same to all.
-const stackText = (input: Input): string => stringify({ config: { "hotpair:pair": input } }, { version: "1.1" });
+// In quotes, since a drawn name may be a number or a truth value to some YAML reader.
+const stackText = (input: Input): string =>
+  stringify({ config: { "hotpair:pair": input } }, { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" });
 
 /** As the engine hands it over: the same, secrets decrypted. */
 const decrypted = (input: Input): Input =>
