@@ -18,7 +18,7 @@ function nodePrograms(interpreter) {
 }
 
 const CHECKS = {
-  "format, lint, import direction": () => ["biome", ["ci", "--error-on-warnings", "."]],
+  "format, lint, import direction": () => ["biome", ["ci", "--colors=off", "--error-on-warnings", "."]],
   types: () => ["tsc", ["-p", "."]],
   "generated files are up to date": () => ["node", ["infra/config/generate.ts", "--check"]],
   "shell of the servers": () => ["shellcheck", nodePrograms(/^#!\/bin\/sh/)],
@@ -37,7 +37,11 @@ export async function check() {
   for (const [name, describe] of Object.entries(CHECKS)) {
     const started = performance.now();
     const [command, args, folder = "."] = describe();
-    const result = spawnSync(command, args, { cwd: join(ROOT, folder), env: projectEnvironment(), encoding: "utf8" });
+    const result = spawnSync(command, args, {
+      cwd: join(ROOT, folder),
+      env: { ...projectEnvironment(), NO_COLOR: "1" },
+      encoding: "utf8",
+    });
     const passed = result.status === 0;
     console.log(`check: ${name}: ${passed ? "fine" : "FAILED"} (${elapsed(performance.now() - started)})`);
     if (!passed) console.log(`${result.stdout ?? ""}${result.stderr ?? ""}${result.error ?? ""}`);
