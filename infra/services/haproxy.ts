@@ -8,6 +8,7 @@ import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { masterDownInterval } from "../model/vrrp.ts";
 import { verifyUnits } from "./systemd.ts";
 import { render } from "./template.ts";
 
@@ -104,7 +105,8 @@ function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Re
       fastInterval: formatDuration(backend.check.fastInterval),
       fall: backend.check.fall,
       rise: backend.check.rise,
-      detection: formatDuration(checkDetection(backend, connect)),
+      detection: formatDuration(silentDetection(backend, connect)),
+      hungDetection: formatDuration(checkDetection(backend, connect)),
     })),
     statsPort: settings.stats.port,
   };
@@ -124,26 +126,32 @@ function addressOf(pair: Pair, vipName: string): string {
   return address;
 }
 
-/** Longest time that one check of a dead server takes: the connection, or the answer (HAProxy manual, `timeout check`). */
-const failedCheck = ({ check }: Backend, connect: Duration): number =>
-  Math.max(check.timeout, Math.min(connect, check.interval));
-
 /**
- * Upper bound from the death of a server to its state DOWN: it dies just after a good check, the next one and `fall − 1`
+ * Upper bound from the death of a server to its state DOWN: it dies just after a good check; the next one and `fall − 1`
  * fast ones fail as slowly as they can (HAProxy manual, `inter`, `fastinter`, `fall`).
  */
-export const checkDetection = (backend: Backend, connect: Duration): Duration =>
-  ms(
-    backend.check.interval +
-      backend.check.fall * failedCheck(backend, connect) +
-      (backend.check.fall - 1) * backend.check.fastInterval,
-  );
+const detection = ({ check }: Backend, failedCheck: number): Duration =>
+  ms(check.interval + check.fall * failedCheck + (check.fall - 1) * check.fastInterval);
 
-function detectionFormula(backend: Backend, connect: Duration): string {
-  const { interval, fastInterval, fall } = backend.check;
-  const failed = formatDuration(ms(failedCheck(backend, connect)));
-  return `${formatDuration(interval)} + ${fall} × ${failed} + ${fall - 1} × ${formatDuration(fastInterval)}`;
+function detectionFormula({ check }: Backend, failedCheck: number): string {
+  const { interval, fastInterval, fall } = check;
+  return `${formatDuration(interval)} + ${fall} × ${formatDuration(ms(failedCheck))} + ${fall - 1} × ${formatDuration(fastInterval)}`;
 }
+
+/** How long the check of a server takes that does not even refuse: its connection (HAProxy manual, `timeout check`). */
+const unconnectedCheck = ({ check }: Backend, connect: Duration): number => Math.min(connect, check.interval);
+
+/** The same for one that accepts and does not answer. */
+const unansweredCheck = (backend: Backend, connect: Duration): number =>
+  Math.max(backend.check.timeout, unconnectedCheck(backend, connect));
+
+/** A server whose machine is gone is DOWN after this long at most. */
+export const silentDetection = (backend: Backend, connect: Duration): Duration =>
+  detection(backend, unconnectedCheck(backend, connect));
+
+/** A server that is dead in whichever way is DOWN after this long at most. */
+export const checkDetection = (backend: Backend, connect: Duration): Duration =>
+  detection(backend, unansweredCheck(backend, connect));
 
 /** Faults after which the HAProxy that holds the VIP has a server that no longer answers at all, not even with a reset. */
 const SILENT_SERVER: readonly FailureClassId[] = [
@@ -173,8 +181,8 @@ function timing(pair: Pair): readonly TimingTerm[] {
         ...own,
         step: "recover",
         name: "the silent server is taken out (a retry would come after the client's deadline)",
-        upper: slowest === undefined ? ms(0) : checkDetection(slowest, connect),
-        formula: slowest === undefined ? "0" : detectionFormula(slowest, connect),
+        upper: slowest === undefined ? ms(0) : silentDetection(slowest, connect),
+        formula: slowest === undefined ? "0" : detectionFormula(slowest, unconnectedCheck(slowest, connect)),
         source: "HAProxy manual, inter, fastinter, fall",
       };
   return [
@@ -212,7 +220,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
 
 const slowestBackend = (settings: Haproxy): Backend | undefined =>
   [...settings.backends].sort(
-    (one, other) => checkDetection(other, settings.timeouts.connect) - checkDetection(one, settings.timeouts.connect),
+    (one, other) => silentDetection(other, settings.timeouts.connect) - silentDetection(one, settings.timeouts.connect),
   )[0];
 
 function findings(pair: Pair): readonly Finding[] {
@@ -223,6 +231,7 @@ function findings(pair: Pair): readonly Finding[] {
 /** Checks that are slower than the takeover, or than what a client waits, make a takeover look like an outage. */
 function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
   const { connect } = settings.timeouts;
+  const takeover = masterDownInterval(pair.vrrp.advertInterval, pair.vrrp.priority);
   const at = "hotpair:pair.haproxy";
   const found: Finding[] = [];
   const state = (level: Finding["level"], path: string, message: string, fix: string) =>
@@ -233,7 +242,7 @@ function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
       "timeouts.connect",
       `a request to a server that died waits ${formatDuration(connect)} before the other one gets it; ` +
         `a client that gives up after ${formatDuration(CLIENT_DEADLINE)} sees an error until the checks have noticed`,
-      `set ${at}.timeouts.connect to 250ms`,
+      `set ${at}.timeouts.connect to ${BRISK.connect}`,
     );
   for (const [index, backend] of settings.backends.entries()) {
     const { interval, fastInterval, fall } = backend.check;
@@ -252,21 +261,26 @@ function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
         `one lost check takes a server of backend "${backend.name}" out; a takeover of the VIP loses one by itself`,
         `set ${at}.${path}.fall to 2`,
       );
-    const detection = checkDetection(backend, connect);
-    if (pair.arbiter.serviceDead > 0 && detection > MAX_DETECTION)
+    const silent = silentDetection(backend, connect);
+    if (silent > takeover)
       state(
         "advisory",
         `${path}.interval`,
-        `a dead server of backend "${backend.name}" gets requests for up to ` +
-          `${detectionFormula(backend, connect)} = ${formatDuration(detection)}, far longer than a takeover of the VIP takes`,
-        `set ${at}.${path}.interval to 250ms, fastInterval to 100ms, timeout to 250ms and fall to 2`,
+        `when a node dies, its peer's HAProxy may notice only after ` +
+          `${detectionFormula(backend, unconnectedCheck(backend, connect))} = ${formatDuration(silent)}, but the VIP is there after ` +
+          `${formatDuration(takeover)}: the first requests wait ${formatDuration(connect)} each for the dead server`,
+        `set ${at}.${path}.interval to ${BRISK.interval}, ${at}.${path}.fastInterval to ${BRISK.fastInterval}, ` +
+          `${at}.${path}.fall to 2 and ${at}.timeouts.connect to ${BRISK.connect}`,
       );
   }
   return found;
 }
 
-/** The tier `standard` promises 30 s; a tenth of it for noticing leaves room for everything else. */
-const MAX_DETECTION = ms(3_000);
+/**
+ * Settings whose checks have taken a dead node's server out before the VIP is there at the shortest advert interval:
+ * 100 + 2 × 50 + 50 < 3 × 100 (docs/measurements.md#checks).
+ */
+const BRISK = { interval: "100ms", fastInterval: "50ms", connect: "50ms" } as const;
 
 /** The page binds 127.0.0.1 by construction; what can still publish it is a server that points at it. */
 function publicStatistics(_pair: Pair, settings: Haproxy): readonly Finding[] {

@@ -32,7 +32,7 @@ test("a slower retry than the client's patience makes the checks decide", () => 
     timeouts: { ...labPair.haproxy.timeouts, connect: seconds(2) },
   };
   const [standby] = estimate({ ...labPair, haproxy }).filter(({ failure }) => failure === "standby-power-cut");
-  expect(standby?.rto.formula).toContain("250ms + 2 × 250ms + 1 × 100ms");
+  expect(standby?.rto.formula).toContain("100ms + 2 × 100ms + 1 × 50ms");
 });
 
 test("docs/estimate.md shows what the default timers cost", () => {

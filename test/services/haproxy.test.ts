@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { Backend, NodeId, Pair } from "../../infra/model/pair.ts";
-import { checkDetection, haproxy } from "../../infra/services/haproxy.ts";
+import { checkDetection, haproxy, silentDetection } from "../../infra/services/haproxy.ts";
 import { labPair, tls, twoVips } from "../model/pairs.ts";
 
 const configuration = (pair: Pair, node: NodeId = "a"): string => {
@@ -63,10 +63,18 @@ test("detection of a dead server: an ordinary pause, then slow failures with sho
     if (first === undefined) throw new Error("the lab's pair has a backend");
     return { ...first, check: { ...first.check, ...check } };
   };
-  // 250 until the next check, two of 250, 100 between them.
-  expect(checkDetection(backend({}), ms(250))).toBe(850);
+  const calm = { interval: ms(250), fastInterval: ms(100) };
+  // A machine that is gone: 250 until the next check, two connections of 50, 100 between them.
+  expect(silentDetection(backend(calm), ms(50))).toBe(450);
+  expect(silentDetection(backend({ ...calm, fall: 3 }), ms(50))).toBe(250 + 3 * 50 + 2 * 100);
   // A connection that nobody answers ends a check after `timeout connect`, but not later than the next would come.
-  expect(checkDetection(backend({ timeout: ms(100) }), ms(200))).toBe(250 + 2 * 200 + 100);
-  expect(checkDetection(backend({ timeout: ms(100) }), seconds(5))).toBe(250 + 2 * 250 + 100);
-  expect(checkDetection(backend({ fall: 3 }), ms(250))).toBe(250 + 3 * 250 + 2 * 100);
+  expect(silentDetection(backend(calm), seconds(5))).toBe(250 + 2 * 250 + 100);
+  // A daemon that accepts and hangs: two answers of 250 are waited for.
+  expect(checkDetection(backend(calm), ms(50))).toBe(250 + 2 * 250 + 100);
+});
+
+test("with the default timers a dead node's server is out before the VIP can be there", () => {
+  const [backend] = labPair.haproxy?.backends ?? [];
+  if (backend === undefined) throw new Error("the lab's pair has a backend");
+  expect(silentDetection(backend, ms(50))).toBeLessThan(3 * 100);
 });
