@@ -255,9 +255,9 @@ const backend = () =>
           "HTTP path asked for. Default: nginx's health path for the service nginx in http mode; otherwise a TCP connect is the check.",
         ),
       status: integer(100, 599, 200, "an HTTP status").default(200).describe("HTTP status that counts as healthy."),
-      interval: haproxyTime("250ms").default("250ms").describe("Time between checks of a healthy server (`inter`)."),
-      fastInterval: haproxyTime("100ms")
-        .default("100ms")
+      interval: haproxyTime("100ms").default("100ms").describe("Time between checks of a healthy server (`inter`)."),
+      fastInterval: haproxyTime("50ms")
+        .default("50ms")
         .describe("Time between checks once one failed or succeeded against the present state (`fastinter`)."),
       fall: integer(1, 100, 2, "a number of checks")
         .default(2)
@@ -282,8 +282,8 @@ const haproxy = () =>
       .default(20_000)
       .describe("Connections that one HAProxy holds at once."),
     timeouts: keys({
-      connect: haproxyTime("250ms")
-        .default("250ms")
+      connect: haproxyTime("50ms")
+        .default("50ms")
         .describe(
           "Until a server accepts; then the request goes to another one. Raise it for servers that are far away.",
         ),
