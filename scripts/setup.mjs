@@ -320,13 +320,13 @@ function output(command, args, environment = {}, say = () => {}) {
     let printed = "";
     let errors = "";
     child.stdout.on("data", (data) => {
-      printed = (printed + data).slice(-8_000);
+      printed = (printed + data).slice(-64_000);
       const lines = (line + data).split("\n");
       line = lines.pop() ?? "";
       for (const complete of lines) if (complete.trim()) say(complete.trim());
     });
     child.stderr.on("data", (data) => {
-      errors = (errors + data).slice(-8_000);
+      errors = (errors + data).slice(-64_000);
     });
     child.on("error", (error) => resolve({ code: 127, printed, errors: error.message }));
     child.on("close", (code, signal) =>
@@ -339,8 +339,10 @@ function output(command, args, environment = {}, say = () => {}) {
 async function quietly(command, args, title, environment = {}) {
   const { code, printed, errors } = await output(command, args, environment);
   if (code === 0) return;
-  const last = `${printed}\n${errors}`.trim().split("\n").slice(-20).join("\n  ");
-  throw new SetupError(`${title} failed (exit status ${code}):\n  ${last}`);
+  const lines = `${printed}\n${errors}`.split("\n").filter((line) => line.trim() && !/^npm (warn|notice)/.test(line));
+  // The cause stands at the beginning (npm) or at the end (apt-get, pip).
+  const told = lines.length <= 24 ? lines : [...lines.slice(0, 12), "…", ...lines.slice(-12)];
+  throw new SetupError(`${title} failed (exit status ${code}):\n  ${told.join("\n  ")}`);
 }
 
 /** Two set-ups at once would remove each other's node_modules. The kernel gives the lock back however its holder ends. */
