@@ -187,7 +187,7 @@ export function runIn(namespace: string, argv: readonly string[], options: Spawn
  * Runs a command inside a host without its network, as its console would, and resolves to standard output.
  * Rejects with CommandError when it fails, with UserError when the host is off.
  */
-export function consoleRun(lab: Lab, host: HostName, argv: readonly string[], input?: string): Promise<string> {
+export async function consoleRun(lab: Lab, host: HostName, argv: readonly string[], input?: string): Promise<string> {
   return command([...consolePrefix(lab, host), ...argv], input === undefined ? {} : { input });
 }
 
@@ -199,7 +199,19 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
   }
   const spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"];
   const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-  return ["nsenter", `--target=${pid}`, ...spaces, "--", "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8"];
+  // The shell stays outside the host's process ids and waits for the command inside. nsenter in its place would follow
+  // its child into SIGSTOP, which systemd sends to everything at shutdown, and then nobody would reap that child: the
+  // host could never finish rebooting.
+  const wait = ["sh", "-c", '"$@"; exit $?', "sh"];
+  return [
+    "nsenter",
+    `--target=${pid}`,
+    ...spaces,
+    "--no-fork",
+    "--",
+    ...["env", "-i", path, "HOME=/root", `TERM=${process.env.TERM ?? "dumb"}`, "LC_ALL=C.UTF-8"],
+    ...wait,
+  ];
 }
 
 /** Powers a host on unless it runs. Returns at once; `hostReady` waits. */

@@ -34,14 +34,18 @@ export function labProcesses(lab: LabIdentity): number[] {
   const keyFile = join(lab.stateDir, "id_ed25519");
   const group = `${cgroupOf(lab.index)}/`;
   const spared = ancestors();
-  return processIds().filter((pid) => {
-    if (spared.has(pid)) return false;
-    const [state = "", args = []] = [stateOf(pid), argumentsOf(pid)];
-    if (state === "Z" || state === "") return false;
+  const all = processIds().filter((pid) => !spared.has(pid) && !["Z", ""].includes(stateOf(pid)));
+  // Somebody's shell that was sent into a host: its mounts would hold the disk.
+  const mounts = new Set(
+    all.filter((pid) => controlGroupOf(pid).includes(group)).map((pid) => link(`/proc/${pid}/ns/mnt`)),
+  );
+  for (const common of ["", link("/proc/self/ns/mnt"), link("/proc/1/ns/mnt")]) mounts.delete(common);
+  return all.filter((pid) => {
+    const args = argumentsOf(pid);
     if (args.includes(marker)) return true;
     // SSH masters whose hotpair was killed would linger until the keepalive finds their host gone.
     if (args[0]?.endsWith("ssh") && args.some((word) => word.includes(keyFile))) return true;
-    if (controlGroupOf(pid).includes(group)) return true;
+    if (controlGroupOf(pid).includes(group) || mounts.has(link(`/proc/${pid}/ns/mnt`))) return true;
     return spaces.has(link(`/proc/${pid}/ns/net`));
   });
 }
