@@ -7,9 +7,10 @@ import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
 import { register as lab } from "./lab.ts";
+import { register as operate } from "./operate.ts";
 import { register as report } from "./report.ts";
 
-const groups = [configure, deploy, lab, drill, report];
+const groups = [configure, deploy, lab, operate, drill, report];
 
 const program = new Command("hotpair")
   .description("Turns two Linux servers into a hot-standby pair and keeps proving that they are one.")
