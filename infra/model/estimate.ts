@@ -18,7 +18,7 @@ export interface Client {
 }
 
 export const CLIENT_DEADLINE: Duration = seconds(1);
-/** One new connection every 10 ms as the drills' probe makes them; p99 of an answer in the lab, docs/measurements.md#probe. */
+/** One new connection every 10 ms as the drills' probe makes them; p99 of an answer in the lab, docs/estimate.md#measured. */
 export const DEFAULT_CLIENT: Client = { interval: ms(10), deadline: CLIENT_DEADLINE, answer: ms(25) };
 
 /** What a named tier promises for every class that has no target of its own. */
@@ -151,7 +151,7 @@ const clientTerm = (failure: FailureClassId, client: Client): TimingTerm => ({
   lower: ms(0),
   upper: ms(client.interval + 2 * client.answer),
   formula: `${formatDuration(client.interval)} + 2 × ${formatDuration(client.answer)}`,
-  source: "docs/measurements.md#probe",
+  source: "docs/estimate.md#measured",
 });
 
 const beyondTerm = (failure: FailureClassId, reason: string): TimingTerm => ({

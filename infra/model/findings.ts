@@ -22,9 +22,9 @@ export const pairFindings = (pair: Pair): readonly Finding[] => [
   ...vipOwnershipSafe(pair),
 ];
 
-/** Smallest advert interval whose fast gate closed in time in every run (docs/measurements.md#advert-interval). */
+/** Smallest advert interval whose fast gate closed in time in every run (docs/arbitration.md#measured). */
 export const SMALLEST_SAFE_ADVERT: Duration = ms(100);
-/** From a beacon's arrival to keepalived having read the gate; measured at most (docs/measurements.md#gate-reaction). */
+/** From a beacon's arrival to keepalived having read the gate; measured at most (docs/arbitration.md#measured). */
 export const GATE_REACTION: Duration = ms(30);
 
 const found = (rule: string, level: Level, path: string, message: string, fix: string): Finding => ({

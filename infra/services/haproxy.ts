@@ -16,7 +16,7 @@ export const haproxy: Service = { name: "haproxy", plan, timing, findings };
 
 /** Wait of systemd before it starts a dead HAProxy again: its own default (systemd.service(5), RestartSec). */
 const RESTART_DELAY = ms(100);
-/** From systemd's start to the first accepted connection; measured 0.11 to 0.31 s (docs/measurements.md#daemon-restarts). */
+/** From systemd's start to the first accepted connection; measured 0.11 to 0.31 s (docs/estimate.md#measured). */
 const START_BOUND = ms(750);
 export const ADMIN_SOCKET = "/run/haproxy/admin.sock";
 
@@ -195,7 +195,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       lower: RESTART_DELAY,
       upper: ms(RESTART_DELAY + START_BOUND),
       formula: `RestartSec ${formatDuration(RESTART_DELAY)} + start ≤ ${formatDuration(START_BOUND)}`,
-      source: "systemd.service(5); docs/measurements.md#daemon-restarts",
+      source: "systemd.service(5); docs/estimate.md#measured",
     },
     {
       ...own,
@@ -278,7 +278,7 @@ function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
 
 /**
  * Settings whose checks have taken a dead node's server out before the VIP is there at the shortest advert interval:
- * 100 + 2 × 50 + 50 < 3 × 100 (docs/measurements.md#checks).
+ * 100 + 2 × 50 + 50 < 3 × 100 (docs/estimate.md#measured).
  */
 const BRISK = { interval: "100ms", fastInterval: "50ms", connect: "50ms" } as const;
 
