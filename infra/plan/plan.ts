@@ -2,7 +2,7 @@
 // pure data. How a plan travels belongs to bundle.ts; how it is applied, to `infra/node`.
 
 import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
-import type { Contribution, NodePlan, PlannedFile, PlannedUnit } from "../model/plan.ts";
+import type { Contribution, NodePlan, PlannedFile, PlannedUnit, Validator } from "../model/plan.ts";
 import { vipInterface } from "../model/vrrp.ts";
 import { services } from "../services/index.ts";
 
@@ -17,15 +17,16 @@ export function planNode(pair: Pair, id: NodeId): NodePlan {
   const parts = services
     .map((service) => service.plan(pair, id))
     .filter((part): part is Contribution => part !== undefined);
+  const files = sortedFiles(parts.flatMap((part) => part.files));
   return {
     node: id,
     name: node.name,
     vips: addresses(pair, node),
     installPackages: pair.base.installPackages,
     packages: [...new Set(parts.flatMap((part) => part.packages))].sort(),
-    files: sortedFiles(parts.flatMap((part) => part.files)),
+    files,
     units: mergedUnits(parts.flatMap((part) => part.units)),
-    validators: parts.flatMap((part) => part.validators),
+    validators: [...unitValidator(files), ...parts.flatMap((part) => part.validators)],
     health: parts.flatMap((part) => part.health),
   };
 }
@@ -39,6 +40,26 @@ function sortedFiles(files: readonly PlannedFile[]): readonly PlannedFile[] {
   const twice = sorted.find((file, index) => file.path === sorted[index + 1]?.path);
   if (twice !== undefined) throw new Error(`two services plan ${twice.path}`);
   return sorted;
+}
+
+const UNITS = "/etc/systemd/system/";
+
+/**
+ * systemd's own parser over every unit that a file of the plan makes or extends, in one run. Units they merely refer to
+ * are not judged, and warnings about manuals that are not installed are none.
+ */
+function unitValidator(files: readonly PlannedFile[]): readonly Validator[] {
+  const units = files
+    .filter(({ path }) => path.startsWith(UNITS))
+    .map(({ path }) => path.slice(UNITS.length).replace(/\.d\/.*/, ""));
+  if (units.length === 0) return [];
+  return [
+    {
+      name: "systemd-analyze verify",
+      covers: [UNITS],
+      command: `systemd-analyze verify --man=no --recursive-errors=no ${[...new Set(units)].join(" ")}`,
+    },
+  ];
 }
 
 /** One entry per unit in the order of the services; what one service needs of a shared unit, the node needs. */

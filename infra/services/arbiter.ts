@@ -8,7 +8,6 @@ import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
 import { hostOf, VIP_REMOVED } from "./keepalived.ts";
-import { verifyUnits } from "./systemd.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [] };
@@ -91,11 +90,6 @@ function plan(pair: Pair, id: NodeId): Contribution {
         name: "hotpair-arbiter check",
         covers: ["/usr/lib/hotpair/hotpair-arbiter", "/usr/lib/hotpair/arbiter/", "/etc/hotpair/"],
         command: `${PROGRAM} check`,
-      },
-      {
-        name: "systemd-analyze verify hotpair-arbiter.service",
-        covers: ["/etc/systemd/system/hotpair-arbiter.service", "/etc/systemd/system/hotpair-active.target"],
-        command: verifyUnits("hotpair-arbiter.service", "hotpair-active.target"),
       },
     ],
     health: [{ name: "the arbiter answers", command: `${PROGRAM} ping`, deadlineSeconds: 10 }],

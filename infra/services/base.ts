@@ -7,7 +7,6 @@ import type { Finding } from "../model/finding.ts";
 import type { Attachment, NetworkName, Node, NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, HealthCheck, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
-import { verifyUnits } from "./systemd.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const base: Service = { name: "base", plan, timing, findings };
@@ -84,11 +83,6 @@ function plan(pair: Pair, id: NodeId): Contribution {
         name: "sh -n",
         covers: ["/usr/lib/hotpair/hotpair-apply"],
         command: "sh -n /usr/lib/hotpair/hotpair-apply",
-      },
-      {
-        name: "systemd-analyze verify of hotpair's own units",
-        covers: ["/etc/systemd/system/hotpair-directories.service", "/etc/systemd/system/hotpair-undo."],
-        command: verifyUnits("hotpair-directories.service", "hotpair-undo.service", "hotpair-undo.timer"),
       },
       {
         name: "systemd-tmpfiles --dry-run",

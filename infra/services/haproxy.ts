@@ -9,7 +9,6 @@ import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts"
 import type { Contribution, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
-import { verifyUnits } from "./systemd.ts";
 import { render } from "./template.ts";
 
 export const haproxy: Service = { name: "haproxy", plan, timing, findings };
@@ -48,11 +47,6 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
         name: "haproxy -c",
         covers: ["/etc/haproxy/haproxy.cfg"],
         command: "haproxy -c -q -f /etc/haproxy/haproxy.cfg",
-      },
-      {
-        name: "systemd-analyze verify haproxy.service",
-        covers: ["/etc/systemd/system/haproxy.service.d/"],
-        command: verifyUnits("haproxy.service"),
       },
     ],
     health: [

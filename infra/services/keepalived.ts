@@ -7,7 +7,6 @@ import { type Node, type NodeId, type Pair, peerOf, type Vip } from "../model/pa
 import type { Contribution, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "../model/vrrp.ts";
-import { verifyUnits } from "./systemd.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const keepalived: Service = { name: "keepalived", plan, timing, findings: () => [] };
@@ -70,11 +69,6 @@ function plan(pair: Pair, id: NodeId): Contribution {
         name: "sh -n",
         covers: ["/usr/lib/hotpair/keepalived-stopped"],
         command: "sh -n /usr/lib/hotpair/keepalived-stopped",
-      },
-      {
-        name: "systemd-analyze verify keepalived.service",
-        covers: ["/etc/systemd/system/keepalived.service.d/"],
-        command: verifyUnits("keepalived.service"),
       },
     ],
     health: [

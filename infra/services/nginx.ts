@@ -6,7 +6,6 @@ import type { Finding } from "../model/finding.ts";
 import type { NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
-import { verifyUnits } from "./systemd.ts";
 import { render } from "./template.ts";
 
 export const nginx: Service = { name: "nginx", plan, timing, findings };
@@ -55,14 +54,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       ...(settings.root === MANAGED_ROOT ? [page] : []),
     ],
     units: [{ name: "nginx.service", running: true, holdsRole: false }],
-    validators: [
-      { name: "nginx -t", covers: ["/etc/nginx/"], command: "nginx -t -q" },
-      {
-        name: "systemd-analyze verify nginx.service",
-        covers: ["/etc/systemd/system/nginx.service.d/"],
-        command: verifyUnits("nginx.service"),
-      },
-    ],
+    validators: [{ name: "nginx -t", covers: ["/etc/nginx/"], command: "nginx -t -q" }],
     health: [
       { name: "nginx runs", command: "systemctl is-active --quiet nginx.service", deadlineSeconds: 10 },
       {

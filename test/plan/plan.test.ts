@@ -52,3 +52,13 @@ test("a service that the pair does not use leaves no trace", () => {
   const [a] = planPair({ ...labPair, nginx: undefined, haproxy: undefined });
   expect(JSON.stringify(a.files.map(({ path }) => path))).not.toMatch(/nginx|haproxy/);
 });
+
+test("systemd's parser reads every unit that the plan makes or extends, once", () => {
+  const [a] = planPair(labPair);
+  const [first, ...others] = a.validators.filter(({ command }) => command.includes("systemd-analyze"));
+  expect(others).toEqual([]);
+  const units = first?.command.split(" ").filter((word) => /\.(service|target|timer)$/.test(word)) ?? [];
+  expect(units).toEqual([...new Set(units)]);
+  for (const unit of ["haproxy.service", "nginx.service", "keepalived.service", "hotpair-undo.timer"])
+    expect(units).toContain(unit);
+});
