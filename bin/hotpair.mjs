@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // Entry of the `hotpair` command. Plain JavaScript without imports from the project, so that it also starts under an old
 // Node: then it starts again under the Node that the project brings, and says how to get that when it is not there.
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -14,11 +15,13 @@ if (Number(process.versions.node.split(".")[0]) >= needed) {
   if (!existsSync(join(root, "node_modules", "commander"))) fail("its npm dependencies are not installed");
   await import("../infra/cli/main.ts");
 } else if (existsSync(own)) {
-  const again = spawnSync(own, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
-  if (again.error) fail(`${own} cannot be started (${again.error.message})`);
+  const child = spawn(own, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
+  // Ctrl-C reaches both by itself; this process stays to hand on the exit code.
+  process.on("SIGINT", () => undefined);
+  for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => fail(`${own} cannot be started (${error.message})`));
   // A command that was ended by a signal reports what a shell would: 128 and the signal's number.
-  const signals = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 };
-  process.exit(again.status ?? 128 + (signals[again.signal] ?? 0));
+  child.on("close", (code, signal) => process.exit(code ?? 128 + constants.signals[signal]));
 } else {
   fail(`it needs Node ${needed} or newer and was started with ${process.version}`);
 }

@@ -36,7 +36,8 @@ while [ -n "$(losetup --associated "$dir/disk.img")" ]; do
   sleep 0.1
 done
 mkdir -p "$dir/disk" "$dir/root"
-mount -t ext4 -o loop,discard "$dir/disk.img" "$dir/disk"
+# noinit_itable: no background writes while something is measured.
+mount -t ext4 -o loop,discard,noinit_itable "$dir/disk.img" "$dir/disk"
 mkdir -p "$dir/disk/upper" "$dir/disk/work"
 chmod 755 "$dir/disk/upper"
 mount -t overlay -o "lowerdir=$dir/seed:$IMAGE,upperdir=$dir/disk/upper,workdir=$dir/disk/work" overlay "$dir/root"
