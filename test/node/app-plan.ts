@@ -14,6 +14,9 @@ export const NGINX_CONF = "/etc/nginx/conf.d/app.conf";
 export const HAPROXY_CFG = "/etc/haproxy/haproxy.cfg";
 export const KEY = "/etc/app/app.key";
 export const NOTE = "/etc/app/note";
+/** Stands on every server before hotpair comes. */
+export const MOTD = "/etc/motd";
+export const APP_CONF = "/etc/app/app.conf";
 export const DROP_IN = "/etc/systemd/system/nginx.service.d/60-app.conf";
 export const SECRET = "0123456789abcdef-only-for-root";
 
@@ -45,8 +48,46 @@ export const haproxyCfg = (comment = "first"): string =>
     "",
   ].join("\n");
 
+/** A daemon whose only setting is `ok`; reloaded with anything else, it says so and dies. */
+const appDaemon = [
+  "#!/bin/sh",
+  "# Reads its setting at start and on SIGHUP.",
+  'check() { grep -qx ok /etc/app/app.conf || { echo "app: line 1 of /etc/app/app.conf: bad setting"; exit 1; }; }',
+  "check",
+  "trap check HUP",
+  "while :; do sleep 1 & wait; done",
+  "",
+].join("\n");
+
+const appService = [
+  "[Unit]",
+  "Description=A daemon of the tests",
+  "[Service]",
+  "ExecStart=/bin/sh /usr/lib/hotpair/app-daemon",
+  "ExecReload=/bin/kill -HUP $MAINPID",
+  "[Install]",
+  "WantedBy=multi-user.target",
+  "",
+].join("\n");
+
+export const appUnit = { name: "app.service", running: true, holdsRole: false } as const;
+
+/** What the daemon needs: its files with their actions. */
+export const appFiles = (setting = "ok", version = "1"): readonly PlannedFile[] => [
+  file("/usr/lib/hotpair/app-daemon", appDaemon, {
+    mode: "0755",
+    onChange: { action: "restart", unit: "app.service" },
+  }),
+  file("/etc/systemd/system/app.service", `# version ${version}\n${appService}`, {
+    onChange: { action: "restart", unit: "app.service" },
+  }),
+  file(APP_CONF, `${setting}\n`, { onChange: { action: "reload", unit: "app.service" } }),
+];
+
 /** The plan that every test varies. `files` come in place of, or in addition to, those with the same path. */
-export function appPlan(change: { files?: readonly PlannedFile[]; without?: readonly string[] } & Partial<NodePlan> = {}): NodePlan {
+export function appPlan(
+  change: { files?: readonly PlannedFile[]; without?: readonly string[] } & Partial<NodePlan> = {},
+): NodePlan {
   const { files: changed = [], without = [], ...rest } = change;
   const files = [
     file("/usr/lib/hotpair/hotpair-apply", nodeFile("hotpair-apply"), { mode: "0755" }),
@@ -59,6 +100,7 @@ export function appPlan(change: { files?: readonly PlannedFile[]; without?: read
     file(HAPROXY_CFG, haproxyCfg(), { onChange: { action: "reload", unit: "haproxy.service" } }),
     file(KEY, ["key ", { secret: "appKey" }, "\n"], { mode: "0640", group: "haproxy", secret: true }),
     file(NOTE, "kept for nobody\n"),
+    file(MOTD, "managed by the tests\n"),
     file(DROP_IN, "[Service]\nRestart=on-failure\n", { onChange: { action: "restart", unit: "nginx.service" } }),
   ].filter(({ path }) => !without.includes(path) && !changed.some((other) => other.path === path));
   return {
@@ -87,3 +129,18 @@ export function appPlan(change: { files?: readonly PlannedFile[]; without?: read
     ...rest,
   };
 }
+
+/**
+ * The second plan of the interruption tests: against `appPlan()` it adds files in directories of their own and a unit,
+ * changes files that need a reload and a restart, drops a file that hotpair brought and one that was there before.
+ */
+export const secondPlan = (): NodePlan => {
+  const changed = [
+    file(NGINX_CONF, nginxConf("two"), { onChange: { action: "reload", unit: "nginx.service" } }),
+    file(HAPROXY_CFG, haproxyCfg("second"), { onChange: { action: "reload", unit: "haproxy.service" } }),
+    file(DROP_IN, "[Service]\nRestart=always\n", { onChange: { action: "restart", unit: "nginx.service" } }),
+    file("/etc/app/deep/er/file", "new\n"),
+    ...appFiles(),
+  ];
+  return appPlan({ files: changed, without: [NOTE, MOTD], units: [...appPlan().units, appUnit] });
+};

@@ -1,0 +1,89 @@
+// A lab host as the tests of the apply transaction see it: apply a plan, interrupt it at a named point, and say in one
+// text what the server is like, so that "as it was before" is one comparison.
+
+import { execFile } from "node:child_process";
+import type { HostName, Lab } from "../../infra/lab/lab.ts";
+import type { NodePlan } from "../../infra/model/plan.ts";
+import { makeBundle } from "../../infra/plan/bundle.ts";
+import { applyCommand, type RemoveOptions, removeCommand } from "../../infra/plan/commands.ts";
+import { type RunResult, run, type SshTarget, sshArguments } from "../../infra/ssh/run.ts";
+import { SECRET } from "./app-plan.ts";
+
+export interface Outcome extends RunResult {
+  /** Both streams, in which a person would read them. */
+  readonly text: string;
+}
+
+export class Server {
+  readonly target: SshTarget;
+
+  constructor(lab: Lab, host: HostName) {
+    this.target = lab.hosts[host].ssh;
+  }
+
+  async sh(command: string, input = ""): Promise<Outcome> {
+    const result = await run(this.target, command, { input, timeoutMs: 90_000 });
+    return { ...result, text: result.stdout + result.stderr };
+  }
+
+  async ok(command: string): Promise<string> {
+    const { code, text } = await this.sh(command);
+    if (code !== 0) throw new Error(`${command} ended with exit code ${code}:\n${text}`);
+    return text;
+  }
+
+  apply(plan: NodePlan, owner: string | undefined = "owner-1"): Promise<Outcome> {
+    return this.sh(
+      applyCommand(owner),
+      makeBundle(plan, () => SECRET),
+    );
+  }
+
+  remove(owner = "owner-1", options: RemoveOptions = {}): Promise<Outcome> {
+    return this.sh(removeCommand(owner, options));
+  }
+
+  /** Starts an apply over an SSH process of its own, which can be killed like a lost connection. */
+  applyDetached(plan: NodePlan): { readonly kill: () => void; readonly ended: Promise<void> } {
+    const child = execFile("ssh", [...sshArguments(this.target), applyCommand("owner-1")]);
+    const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+    child.stdin?.end(makeBundle(plan, () => SECRET));
+    return { kill: () => child.kill("SIGKILL"), ended };
+  }
+
+  /** Lines `kill POINT`, `pause POINT` and switches; none: no interruption. */
+  async hooks(...lines: readonly string[]): Promise<void> {
+    const file = "/run/hotpair/test-hooks";
+    await this.ok(
+      lines.length === 0
+        ? `rm -f ${file}; rmdir /run/hotpair 2>/dev/null || :`
+        : `mkdir -p /run/hotpair && echo '${lines.join("\n")}' >${file}`,
+    );
+  }
+
+  /** Waits until an apply stands still at a `pause`d point. */
+  async paused(at: string): Promise<void> {
+    const there = `[ "$(cat /run/hotpair/paused 2>/dev/null)" = ${at} ]`;
+    await this.ok(
+      `i=0; until ${there}; do i=$((i + 1)); [ $i -lt 400 ] || exit 1; sleep 0.05; done; rm /run/hotpair/paused`,
+    );
+  }
+
+  /**
+   * Every file and directory that an apply could touch, with owner, mode and digest; what runs; what a client gets.
+   * The books say when something was applied, and keep originals of interrupted attempts: neither is a difference.
+   */
+  async state(): Promise<string> {
+    return this.ok(
+      [
+        "cd /; for d in etc usr/lib/hotpair usr/lib/systemd/system var/lib/hotpair usr/sbin; do",
+        "[ ! -e $d ] || find $d -path var/lib/hotpair/originals -prune -o -printf '%p %y %m %u:%g %l\\n'; done | sort",
+        "find etc usr/lib/hotpair -type f -print0 | sort -z | xargs -0 sha256sum",
+        "grep -v '^applied ' var/lib/hotpair/manifest 2>/dev/null",
+        "cut -d ' ' -f 2 /proc/sys/net/ipv4/ip_nonlocal_bind",
+        "for u in nginx haproxy app hotpair-undo.service hotpair-undo.timer; do echo $u $(systemctl show $u -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload); done",
+        "curl -s -m 1 http://127.0.0.1:8080/ || echo no answer",
+      ].join("\n"),
+    );
+  }
+}
