@@ -64,19 +64,24 @@ export function serverUndos(place: Place, stage: Stage, scenario: Scenario): Par
   return undos;
 }
 
-/** Arms the undo on every server that needs one, and returns the nodes where it did. */
-export async function arm(execution: Execution, id: string, afterMs: number): Promise<NodeId[]> {
+/** The nodes on which something must be armed. */
+export function nodesToArm({ place, stage, scenario }: Execution): NodeId[] {
+  const undos = serverUndos(place, stage, scenario);
+  return (["active", "standby"] as const).filter((role) => undos[role] !== undefined).map((role) => idOf(stage, role));
+}
+
+/** Arms the undo on every server that needs one. Rejects when one of them could not be armed: then nothing may be broken. */
+export async function arm(execution: Execution, id: string, afterMs: number): Promise<void> {
   const { place, stage, scenario } = execution;
   const undos = serverUndos(place, stage, scenario);
-  const armed: NodeId[] = [];
-  for (const role of ["active", "standby"] as const) {
-    const command = undos[role];
-    if (command === undefined) continue;
-    const node = idOf(stage, role);
-    await shell(place.hosts[node], armCommand({ id, description: scenario.name, command, afterMs }));
-    armed.push(node);
-  }
-  return armed;
+  await Promise.all(
+    (["active", "standby"] as const).map(async (role) => {
+      const command = undos[role];
+      if (command === undefined) return;
+      const text = armCommand({ id, description: scenario.name, command, afterMs });
+      await shell(place.hosts[idOf(stage, role)], text);
+    }),
+  );
 }
 
 /** Does the actions in their order; neighbours that come from outside (power, cables) happen together. */
@@ -128,10 +133,18 @@ async function onServer(execution: Execution, role: Role, command: string, mayFa
   const id = idOf(stage, role);
   const host = place.hosts[id];
   const script = `date +%s%N\nset -e\n${command}\n`;
-  const stdout = mayFail ? (await tryShell(host, script)).stdout : await shell(host, script);
-  const stamp = /^\d{19}/.exec(stdout)?.[0];
-  if (stamp === undefined)
-    throw new Error(`${host.node.name} did not say when the fault began: ${stdout.slice(0, 200)}`);
+  let stamp: string | undefined;
+  const result = await tryShell(host, script, undefined, (line) => {
+    stamp ??= /^\d{19}$/.exec(line)?.[0];
+  }).catch((error: unknown) => {
+    // A reboot takes the connection with it.
+    if (!mayFail || stamp === undefined) throw error;
+    disconnect(host.target);
+    return undefined;
+  });
+  if (result !== undefined && result.code !== 0 && !mayFail)
+    throw new Error(`the fault could not be brought about on ${host.node.name}: ${result.stderr.trim().slice(-500)}`);
+  if (stamp === undefined) throw new Error(`${host.node.name} did not say when the fault began`);
   return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
 }
 
@@ -184,19 +197,38 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
   }
 }
 
+/** Sends gratuitous ARP, request and reply, for each address, five times: AF_PACKET, as RFC 826 and RFC 5227 §3 have it. */
+const ANNOUNCE = `use Socket;
+my ($interface, @addresses) = @ARGV;
+my ($index, $mac) = map { open(my $f, "<", "/sys/class/net/$interface/$_") or die "$_: $!"; my $l = <$f>; chomp $l; $l } qw(ifindex address);
+my $all = pack("H12", "f" x 12);
+$mac = pack("H12", $mac =~ s/://gr);
+socket(my $s, 17, SOCK_RAW, unpack("S", pack("n", 0x0806))) or die "socket: $!";
+my $to = pack("SnlSCCa8", 17, 0x0806, $index, 1, 0, 6, $all);
+for (1 .. 5) {
+  for my $address (map { inet_aton($_) } @addresses) {
+    for my $operation (1, 2) {
+      my $arp = pack("nnCCn", 1, 0x0800, 6, 4, $operation) . $mac . $address . $all . $address;
+      send($s, $all . $mac . pack("n", 0x0806) . $arp, 0, $to) or die "send: $!";
+    }
+  }
+  select undef, undef, undef, 0.05;
+}`;
+
 /**
- * The third host takes the addresses and, when its link comes up, says so to everybody (arp_notify, ip-sysctl.rst). It
- * lets go by itself, in a process that does not end with this one.
+ * The third host takes the addresses and says so to everybody. It lets go by itself, in a process that does not end with
+ * this one.
  */
 async function claim(lab: Lab, addresses: readonly string[], holdMs: number): Promise<void> {
-  const script = `exec >/dev/null 2>&1
-sysctl -q -w net.ipv4.conf.intruder.arp_notify=1
-${addresses.map((address) => `ip addr add ${address}/32 dev intruder`).join("\n")}
-ip link set intruder down
-ip link set intruder up
+  const each = (verb: string) => addresses.map((address) => `ip addr ${verb} ${address}/32 dev intruder`).join("\n");
+  const script = `${each("add")}
+mount -t sysfs sysfs /sys
+perl -e "$0" intruder ${addresses.join(" ")}
 sleep ${holdMs / 1000}
-${addresses.map((address) => `ip addr del ${address}/32 dev intruder`).join("\n")}`;
-  const child = runIn(lab.namespaces.intruder, ["setsid", "sh", "-c", script], { stdio: "ignore", detached: true });
+${each("del")}`;
+  // Interfaces of another network namespace are seen in a /sys of one's own.
+  const argv = ["setsid", "unshare", "--mount", "--propagation", "private", "sh", "-c", script, ANNOUNCE];
+  const child = runIn(lab.namespaces.intruder, argv, { stdio: "ignore", detached: true });
   child.unref();
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", () => resolve());

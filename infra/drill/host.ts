@@ -51,9 +51,19 @@ const sameKey = (one: string, other: string): boolean =>
 export const shell = (host: Host, script: string, timeoutMs = 20_000): Promise<string> =>
   runOrThrow(host.target, "sh -s", { input: script, timeoutMs, becomeRoot: true });
 
-/** The same, whatever the exit code is. */
-export const tryShell = (host: Host, script: string, timeoutMs = 20_000): Promise<RunResult> =>
-  run(host.target, "sh -s", { input: script, timeoutMs, becomeRoot: true });
+/** The same, whatever the exit code is. `onLine` gets standard output as it arrives: what ends a connection ends its result. */
+export const tryShell = (
+  host: Host,
+  script: string,
+  timeoutMs = 20_000,
+  onLine: (line: string) => void = () => undefined,
+): Promise<RunResult> =>
+  run(host.target, "sh -s", {
+    input: script,
+    timeoutMs,
+    becomeRoot: true,
+    onLine: (line, from) => from === "stdout" && onLine(line),
+  });
 
 /**
  * Starts a program that goes on until its standard input closes. In the lab on the host's console, so that a cut network

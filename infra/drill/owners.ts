@@ -138,7 +138,13 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
   const timer = setInterval(ping, 1_000);
   timer.unref();
 
+  let lastPid: number | undefined;
   const session = async () => {
+    // A host that goes down would wait for a new visitor to leave: in the lab, one observer per boot.
+    const labName = place.hosts[node].labName;
+    const pid = labName && place.lab?.hosts[labName].pid;
+    if (place.lab !== undefined && (pid === undefined || pid === lastPid)) return;
+    lastPid = pid;
     child = await stream(place, node, argv).catch(() => undefined);
     if (child === undefined || stopped) return void child?.stdin?.end();
     let rest = "";

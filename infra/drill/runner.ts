@@ -11,7 +11,7 @@ import type { Estimate } from "../model/estimate.ts";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
 import type { NodeStatus } from "../model/status.ts";
 import { destinationOf, type RunningClient, startClient } from "./clients.ts";
-import { arm, type Execution, neededPrograms, perform, undoOutside } from "./executor.ts";
+import { arm, type Execution, neededPrograms, nodesToArm, perform, undoOutside } from "./executor.ts";
 import { type Answer, unwell } from "./health.ts";
 import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
 import { onBoth, type Place, tryShell } from "./host.ts";
@@ -186,16 +186,18 @@ async function drillOnce(
   const clients = startClients(settings, stage, lifetimeMs);
   const id = `${scenario.name}-${randomBytes(3).toString("hex")}`;
   const execution: Execution = { place, stage, scenario, clockOffset: owners.offset };
-  let armed: NodeId[] = [];
+  const armed = nodesToArm(execution);
   let broken = false;
   try {
     await owners.ready(15_000);
     const watchedFrom = Date.now();
     // What is armed fires that long after the arming, so the set-up's own waits are added.
     const setUpMs = (scenario.setUp ?? []).reduce((sum, one) => sum + (one.kind === "wait" ? one.ms : 0), 0);
-    armed = await arm(execution, id, scenario.holdMs + setUpMs + ARM_SLACK_MS);
     broken = true;
+    await arm(execution, id, scenario.holdMs + setUpMs + ARM_SLACK_MS);
+    const setUpFrom = Date.now();
     const before = await perform(execution, scenario.setUp ?? []);
+    const setUpUntil = Date.now();
     await sleep(Math.max(0, watchedFrom + BASELINE_MS - Date.now()));
     signal?.throwIfAborted();
     say(`${scenario.name} run ${number}: ${scenario.fault}`);
@@ -215,7 +217,12 @@ async function drillOnce(
       faultAt: done.at,
       window,
       outcome,
-      failedBefore: direct.filter((request) => !request.ok && endOf(request) < done.at).length,
+      failedBefore: direct.filter(
+        (request) =>
+          !request.ok &&
+          endOf(request) < done.at &&
+          !(scenario.setUpMovesRole && endOf(request) >= setUpFrom && request.at <= setUpUntil),
+      ).length,
       failedLater: failedLater(direct, outcome),
       spans,
       clockErrorMs: owners.clockErrorMs(),

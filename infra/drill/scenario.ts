@@ -53,8 +53,10 @@ export interface Scenario {
   readonly place: "lab" | "anywhere";
   /** Why the scenario says nothing about this pair; undefined: it applies. */
   readonly inapplicable?: (pair: Pair) => string | undefined;
-  /** Brought about before the fault and not measured; must not disturb clients. */
+  /** Brought about before the fault and not measured. */
   readonly setUp?: readonly Action[];
+  /** The set-up hands the role over, which may cost a request; otherwise none may fail before the fault. */
+  readonly setUpMovesRole?: boolean;
   readonly actions: readonly Action[];
   /** Per node, POSIX shell that is armed on the server before the set-up; idempotent, also right after a boot. */
   readonly undoOnServer?: Readonly<Partial<Record<Role, (stage: Stage) => string>>>;

@@ -63,7 +63,8 @@ chmod 0644 ${units}/${unit}.service ${units}/${unit}.timer
 mkdir -p ${units}/multi-user.target.wants
 # A link made by hand instead of systemctl enable: that would reload every unit of an active node.
 ln -sf ../${unit}.service ${units}/multi-user.target.wants/${unit}.service
-sync
+# These files alone: a sync of everything may take half a minute on a busy server.
+sync ${directory}/undo ${units}/${unit}.service ${units}/${unit}.timer ${directory} ${units} ${units}/multi-user.target.wants
 systemctl start ${unit}.timer
 `;
 }

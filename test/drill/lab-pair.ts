@@ -7,9 +7,8 @@ import { readStack } from "../../infra/config/index.ts";
 import { placeOf } from "../../infra/drill/host.ts";
 import { type DrillSettings, versionsOf, waitUntilWhole } from "../../infra/drill/runner.ts";
 import { configDigest } from "../../infra/evidence/digest.ts";
-import { type Lab, labUp } from "../../infra/lab/lab.ts";
+import { findLab, type Lab, labUp } from "../../infra/lab/lab.ts";
 import { DEFAULT_CLIENT } from "../../infra/model/estimate.ts";
-import type { Pair } from "../../infra/model/pair.ts";
 import { makeBundle } from "../../infra/plan/bundle.ts";
 import { applyCommand } from "../../infra/plan/commands.ts";
 import { planPair } from "../../infra/plan/plan.ts";
@@ -37,36 +36,39 @@ export function stackTextFor(lab: Lab): string {
     .replace(/keyFile: .*/g, `keyFile: ${lab.keyFile}`);
 }
 
-/** Brings the lab up and applies the pair, the standby first; `change` edits the stack's text before. */
-export async function pairUp(
-  name: string,
-  change: (text: string) => string = (text) => text,
-): Promise<{ lab: Lab; pair: Pair; settings: (changes?: Partial<DrillSettings>) => Promise<DrillSettings> }> {
-  const lab = await labUp({ name, image: "ready" });
-  const { pair } = readStack(change(stackTextFor(lab)), "Pulumi.lab.yaml", "lab");
+/** The drills' own lab. */
+export const LAB = "drl";
+
+/** What a drill needs in a lab whose pair is up. */
+export async function settingsOf(name: string): Promise<DrillSettings> {
+  const lab = findLab(name);
+  if (lab === undefined) throw new Error(`the lab ${name} is not up`);
+  const { pair } = readStack(stackTextFor(lab), "Pulumi.lab.yaml", "lab");
   const place = await placeOf(pair, () => "");
-  for (const plan of [...planPair(pair)].reverse())
+  return {
+    stack: "lab",
+    place,
+    estimates: estimate(pair),
+    configDigest: configDigest(pair),
+    versions: {},
+    directory: undefined,
+    intervalMs: DEFAULT_CLIENT.interval,
+    deadlineMs: DEFAULT_CLIENT.deadline,
+    onProgress: (text) => console.log(text),
+  };
+}
+
+/** Brings the lab up and applies the pair, the standby first. */
+export async function pairUp(name: string): Promise<DrillSettings> {
+  await labUp({ name, image: "ready" });
+  const settings = await settingsOf(name);
+  const { place } = settings;
+  for (const plan of [...planPair(place.pair)].reverse())
     await runOrThrow(place.hosts[plan.node].target, applyCommand("drill-test"), {
       input: makeBundle(plan, () => KEY),
       timeoutMs: 120_000,
     });
   const { problems } = await waitUntilWhole(place, 60_000);
   if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
-  const versions = await versionsOf(place);
-  return {
-    lab,
-    pair,
-    settings: async (changes = {}) => ({
-      stack: "lab",
-      place,
-      estimates: estimate(pair),
-      configDigest: configDigest(pair),
-      versions,
-      directory: undefined,
-      intervalMs: DEFAULT_CLIENT.interval,
-      deadlineMs: DEFAULT_CLIENT.deadline,
-      onProgress: (text) => console.log(text),
-      ...changes,
-    }),
-  };
+  return { ...settings, versions: await versionsOf(place) };
 }
