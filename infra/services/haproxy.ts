@@ -46,7 +46,8 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       {
         name: "haproxy -c",
         covers: ["/etc/haproxy/haproxy.cfg"],
-        command: "haproxy -c -q -f /etc/haproxy/haproxy.cfg",
+        // Not -q: it would keep the reason of a refusal to itself, too.
+        command: "haproxy -c -f /etc/haproxy/haproxy.cfg",
       },
     ],
     health: [

@@ -45,6 +45,18 @@ describeWithLab("HAProxy before nginx on two hosts", () => {
     return stdout.trim();
   };
 
+  test("a certificate that is not there is refused before anything is touched, in HAProxy's own words", async () => {
+    const [plan] = planPair(withCertificate(pairIn(lab), "/etc/ssl/private/nowhere.pem"));
+    const input = makeBundle(plan, () => BEACON_KEY);
+    const { code, stdout, stderr } = await run(lab.hosts["node-a"].ssh, applyCommand("balance"), {
+      input,
+      timeoutMs: 60_000,
+    });
+    expect(code).toBe(1);
+    expect(stdout + stderr).toContain("unable to stat SSL certificate from file '/etc/ssl/private/nowhere.pem'");
+    expect(stdout + stderr).toContain("nothing was changed");
+  });
+
   test("both nodes answer through the VIP", async () => {
     const seen = new Set<string>();
     await until(10_000, async () => seen.add((await ask(lab)).servedBy) && seen.size === 2);
@@ -124,6 +136,13 @@ function pairIn(lab: Lab): Pair {
     .replaceAll("198.18.1.", `${lab.prefix("heartbeat")}.`)
     .replaceAll("198.18.2.", `${lab.prefix("storage")}.`);
   return JSON.parse(text) as Pair;
+}
+
+function withCertificate(pair: Pair, certificate: string): Pair {
+  const { haproxy } = pair;
+  if (haproxy === undefined) throw new Error("the lab's pair has HAProxy");
+  const frontends = haproxy.frontends.map((frontend) => ({ ...frontend, certificate }));
+  return { ...pair, haproxy: { ...haproxy, frontends } };
 }
 
 interface Answer {
