@@ -5,7 +5,7 @@
 
 import { UserError } from "../model/errors.ts";
 import { pulumiEnvironment } from "./environment.ts";
-import { compatibleOnPath } from "./path.ts";
+import { compatibleOnPath, type PathCandidate } from "./path.ts";
 import {
   type BuiltPlaces,
   builtPlaces,
@@ -46,8 +46,12 @@ export async function findToolchain(options: FindOptions = {}): Promise<Toolchai
   }
 
   // Loaded only here: with everything in place a command must not pay for them.
-  const { installOfficial, vendorReachable } = await import("./official.ts");
-  if ((await vendorReachable(step)) && (await installOfficial(step))) return officialToolchain();
+  const { installOfficial, installPlugin, vendorReachable } = await import("./official.ts");
+  if (await vendorReachable(step)) {
+    const onPath = firstCompatible();
+    if (onPath && (await installPlugin(onPath.pulumi, step))) return pathToolchain(onPath);
+    if (await installOfficial(step)) return officialToolchain();
+  }
   const { buildToolchain } = await import("./build.ts");
   const places = builtPlaces();
   await buildToolchain(places, step);
@@ -56,14 +60,20 @@ export async function findToolchain(options: FindOptions = {}): Promise<Toolchai
 
 /** What can be used as it is, or nothing. */
 export function presentToolchain(): Toolchain | undefined {
-  const onPath = compatibleOnPath().find((candidate) => candidate.problem === undefined);
   // Without its plugin a CLI is of use only where it can download that; presence is the simple and certain answer.
-  if (onPath && commandPlugin()) {
-    return { kind: "path", pulumi: onPath.pulumi, version: onPath.version, env: pulumiEnvironment(onPath.pulumi) };
-  }
+  const onPath = firstCompatible();
+  if (onPath && commandPlugin()) return pathToolchain(onPath);
   if (isExecutable(officialPulumi()) && commandPlugin()) return officialToolchain();
   const places = builtPlaces();
   return isBuilt(places) ? builtToolchain(places) : undefined;
+}
+
+function firstCompatible(): PathCandidate | undefined {
+  return compatibleOnPath().find((candidate) => candidate.problem === undefined);
+}
+
+function pathToolchain({ pulumi, version }: PathCandidate): Toolchain {
+  return { kind: "path", pulumi, version, env: pulumiEnvironment(pulumi) };
 }
 
 function officialToolchain(): Toolchain {

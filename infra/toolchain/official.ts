@@ -2,7 +2,7 @@
 // sealed network answers in seconds, and the answer is remembered for some hours.
 
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:https";
 import { arch } from "node:os";
 import { dirname, join } from "node:path";
@@ -14,6 +14,7 @@ import {
   isExecutable,
   officialPulumi,
   projectRoot,
+  pulumiHome,
   pulumiVersion,
 } from "./places.ts";
 
@@ -42,10 +43,6 @@ export function rememberedFailure(): string | undefined {
   } catch {
     return undefined; // never failed
   }
-}
-
-export function forgetFailure(): void {
-  rmSync(failureFile(), { force: true });
 }
 
 function rememberFailure(reason: string): void {
@@ -87,33 +84,48 @@ export function probe(url: string = release): Promise<string | undefined> {
 
 /** Downloads the CLI and the command plugin; false, with the reason as a step, when that did not work. */
 export async function installOfficial(step: (line: string) => void): Promise<boolean> {
-  const problem = await download(step);
+  return toldAndKept((await downloadCli(step)) ?? (await downloadPlugin(officialPulumi(), step)), step);
+}
+
+/** Lets a CLI that is there already download the command plugin; false, with the reason as a step, when it could not. */
+export async function installPlugin(pulumi: string, step: (line: string) => void): Promise<boolean> {
+  return toldAndKept(await downloadPlugin(pulumi, step), step);
+}
+
+function toldAndKept(problem: string | undefined, step: (line: string) => void): boolean {
   if (problem === undefined) return true;
   step(`the official download failed (${problem})`);
   rememberFailure(problem);
   return false;
 }
 
-async function download(step: (line: string) => void): Promise<string | undefined> {
+async function downloadCli(step: (line: string) => void): Promise<string | undefined> {
   const pulumi = officialPulumi();
-  if (!isExecutable(pulumi)) {
-    step(`downloading Pulumi ${pulumiVersion}`);
-    const wrapper = join(projectRoot, "node_modules", "pulumi", "run.js");
-    const environment = {
-      ...process.env,
-      // Node's fetch, with which the wrapper starts, looks at the proxy variables only when told to.
-      NODE_USE_ENV_PROXY: "1",
-      PULUMI_VERSION: pulumiVersion,
-      PULUMI_SKIP_UPDATE_CHECK: "true",
-    };
-    const failed = await run(process.execPath, [wrapper, "version"], environment);
-    if (failed !== undefined) return failed;
-    if (!isExecutable(pulumi)) return `the wrapper put no CLI at ${pulumi}`;
-  }
+  if (isExecutable(pulumi)) return undefined;
+  step(`downloading Pulumi ${pulumiVersion}`);
+  const wrapper = join(projectRoot, "node_modules", "pulumi", "run.js");
+  const environment = {
+    ...process.env,
+    // Node's fetch, with which the wrapper starts, looks at the proxy variables only when told to.
+    NODE_USE_ENV_PROXY: "1",
+    PULUMI_HOME: pulumiHome(),
+    PULUMI_VERSION: pulumiVersion,
+    PULUMI_SKIP_UPDATE_CHECK: "true",
+  };
+  const failed = await run(process.execPath, [wrapper, "version"], environment);
+  if (failed !== undefined) return failed;
+  return isExecutable(pulumi) ? undefined : `the wrapper put no CLI at ${pulumi}`;
+}
+
+async function downloadPlugin(pulumi: string, step: (line: string) => void): Promise<string | undefined> {
   if (commandPlugin()) return undefined;
   step(`downloading the command plugin ${commandVersion}`);
   const environment = { ...process.env, ...pulumiEnvironment(pulumi) };
-  const failed = await run(pulumi, ["plugin", "install", "resource", "command", commandVersion], environment);
+  const failed = await run(
+    pulumi,
+    ["plugin", "install", "resource", "command", commandVersion, "--exact"],
+    environment,
+  );
   if (failed !== undefined) return failed;
   return commandPlugin() ? undefined : "the CLI reported success, and yet the command plugin is not there";
 }

@@ -53,9 +53,13 @@ function versionOf(pulumi: string): string {
     return "unknown";
   }
   version = version.trim().replace(/^v/, "");
-  mkdirSync(dirname(file), { recursive: true });
-  const temporary = `${file}.${process.pid}`;
-  writeFileSync(temporary, JSON.stringify([fingerprint, version]));
-  renameSync(temporary, file);
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    const temporary = `${file}.${process.pid}`;
+    writeFileSync(temporary, JSON.stringify([fingerprint, version]));
+    renameSync(temporary, file);
+  } catch {
+    // A cache that cannot be written only makes the next look slower.
+  }
   return version;
 }

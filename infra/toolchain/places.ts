@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { accessSync, constants, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, userInfo } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 
 /** The version that @pulumi/pulumi, the npm wrapper `pulumi` and the Go module are pinned to. */
@@ -36,10 +36,13 @@ function xdg(variable: string, fallback: string): string {
   return value?.startsWith("/") ? value : join(homedir(), fallback);
 }
 
-/** The user's own Pulumi directory: plugins, downloaded versions, and credentials unless those are moved elsewhere. */
+/**
+ * The user's own Pulumi directory: plugins, downloaded versions, and credentials unless those are moved elsewhere. Like
+ * the CLI this goes by the account's home and not by $HOME, which may be another one under sudo.
+ */
 export function pulumiHome(): string {
   const home = process.env.PULUMI_HOME;
-  return home ? resolve(home) : join(homedir(), ".pulumi");
+  return home ? resolve(home) : join(userInfo().homedir, ".pulumi");
 }
 
 export function credentialsDirectory(): string {
@@ -64,7 +67,7 @@ export function pulumisOnPath(): string[] {
   return found;
 }
 
-/** Where the npm wrapper puts the official download, by its own rule. */
+/** Where the npm wrapper puts the official download, given the same PULUMI_HOME. */
 export function officialPulumi(): string {
   return join(pulumiHome(), "versions", pulumiVersion, "bin", "pulumi");
 }

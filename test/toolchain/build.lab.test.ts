@@ -57,7 +57,7 @@ describe.skipIf(problem)("building the toolchain", () => {
 
   test("a killed build leaves nothing that looks finished, and the next one makes it whole", async () => {
     const killed = build();
-    await expect.poll(killed.said, { timeout: 30_000 }).toContain("building the Pulumi CLI");
+    await expect.poll(killed.said, { timeout: 120_000 }).toContain("building the Pulumi CLI");
     killed.child.kill("SIGKILL");
     await killed.done;
     expect(builds().filter((name) => !name.startsWith("."))).toEqual([]);

@@ -59,7 +59,7 @@ export const differences: Record<string, Difference> = {
       code: "DEADLINE_EXCEEDED",
       message: /^after 0 failed attempts: ssh: handshake failed: read tcp 127\.0\.0\.1:\d+: i\/o timeout$/,
     },
-    within: 2_500,
+    within: 8_000,
   },
   "create/hostkey-wrong": {
     reason: "Another host key does not become right by trying again: it fails at once and names both keys.",
@@ -124,7 +124,7 @@ export const differences: Record<string, Difference> = {
   "create/cancel-during-run": {
     reason: "The official plugin waits for a running command after Cancel; ours ends the call and its connection.",
     error: { code: "CANCELLED", message: /^context canceled: running "echo start; sleep 20; echo end":\nstart\n$/ },
-    within: 6_000,
+    within: 12_000,
   },
   "create/secret-stdin": {
     reason: "A secret input is masked in log lines; the output in the state is the same.",

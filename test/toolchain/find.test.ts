@@ -19,11 +19,12 @@ describe("finding a Pulumi", () => {
 
   beforeEach(() => {
     home = mkdtempSync(join(tmpdir(), "hotpair-find-"));
-    for (const name of ["PULUMI_HOME", "PULUMI_CREDENTIALS_PATH", "PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"]) {
+    for (const name of ["PULUMI_CREDENTIALS_PATH", "PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN"]) {
       vi.stubEnv(name, undefined);
     }
     for (const name of ["XDG_CACHE_HOME", "XDG_STATE_HOME"]) vi.stubEnv(name, undefined);
     vi.stubEnv("HOME", home);
+    vi.stubEnv("PULUMI_HOME", join(home, ".pulumi"));
     vi.stubEnv("HOTPAIR_CACHE", join(home, "cache"));
     vi.stubEnv("PATH", ["/usr/bin", "/bin"].join(delimiter));
   });
@@ -143,9 +144,13 @@ describe("finding a Pulumi", () => {
     putOnPath(dirname(pulumiAt(join(home, "bin"), "3.259.0")));
     installPlugin();
     await findToolchain(look); // asks the CLI for its version, once
-    const started = performance.now();
-    await findToolchain(look);
-    expect(performance.now() - started).toBeLessThan(50);
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const started = performance.now();
+      await findToolchain(look);
+      times.push(performance.now() - started);
+    }
+    expect(Math.min(...times)).toBeLessThan(50);
   });
 
   test("the report says what is there, from where, and what is missing", async () => {

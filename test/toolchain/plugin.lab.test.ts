@@ -104,7 +104,7 @@ describe.skipIf(problem)("the command plugin", () => {
     const started = performance.now();
     await own.call("Cancel", {});
     expect((await running).error).toMatch(/^CANCELLED context canceled: running "/);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(performance.now() - started).toBeLessThan(10_000);
     // sshd passes no signal on to a command of root's, and lets it go on without a connection.
     await until(() => !isAlive(pids[0] ?? 0));
     process.kill(pids[1] ?? 0);
@@ -114,7 +114,7 @@ describe.skipIf(problem)("the command plugin", () => {
   test.concurrent("keeps to a custom timeout", async () => {
     const { error, elapsed } = await create({ create: "exec sleep 90" }, { timeout: 1 });
     expect(error).toMatch(/^DEADLINE_EXCEEDED context deadline exceeded: running "exec sleep 90"/);
-    expect(elapsed).toBeLessThan(5_000);
+    expect(elapsed).toBeLessThan(10_000);
   });
 
   test.concurrent("does not wait for ever for a jump host's channel to a silent server", async () => {
@@ -125,14 +125,14 @@ describe.skipIf(problem)("the command plugin", () => {
       create: "x",
     });
     expect(error).toMatch(/^DEADLINE_EXCEEDED proxy: after 0 failed attempts: /);
-    expect(elapsed).toBeLessThan(6_000);
+    expect(elapsed).toBeLessThan(10_000);
   });
 
   test.concurrent("runs commands side by side", async () => {
     const started = performance.now();
-    const all = await Promise.all([1, 2, 3, 4].map((i) => create({ create: `sleep 2; echo ${i}` })));
+    const all = await Promise.all([1, 2, 3, 4].map((i) => create({ create: `sleep 3; echo ${i}` })));
     expect(all.map(({ outputs }) => outputs.stdout)).toEqual(["1", "2", "3", "4"]);
-    expect(performance.now() - started).toBeLessThan(7_000);
+    expect(performance.now() - started).toBeLessThan(11_000);
   });
 
   test.concurrent("masks what is secret in the inputs, whole and line by line, in errors and log lines", async () => {
