@@ -3,7 +3,7 @@
 // Node: then it starts again under the Node that the project brings, and says how to get that when it is not there.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { constants } from "node:os";
+import { constants, homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -13,6 +13,10 @@ const own = join(root, "node_modules", ".bin", "node");
 
 if (Number(process.versions.node.split(".")[0]) >= needed) {
   if (!existsSync(join(root, "node_modules", "commander"))) fail("its npm dependencies are not installed");
+  // What V8 compiled is kept: a command then starts in half the time.
+  const { enableCompileCache } = await import("node:module");
+  const caches = process.env.XDG_CACHE_HOME?.startsWith("/") ? process.env.XDG_CACHE_HOME : join(homedir(), ".cache");
+  enableCompileCache(join(process.env.HOTPAIR_CACHE ?? join(caches, "hotpair"), "compiled"));
   await import("../infra/cli/main.ts");
 } else if (existsSync(own)) {
   const child = spawn(own, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
