@@ -49,7 +49,7 @@ export async function inspectToolchain(): Promise<ToolchainReport> {
     if (problem !== undefined) return `${pulumi}: not used, ${problem}`;
     return `${pulumi} ${version}${plugin ? "" : `: not used, its command plugin ${commandVersion} is not installed`}`;
   });
-  const vendor = toolchain ? rememberedFailure() : await vendorNow();
+  const vendor = rememberedFailure() ?? (toolchain ? undefined : await vendorNow());
   const official = isExecutable(officialPulumi())
     ? `${officialPulumi()}${plugin ? "" : `: not used, its command plugin ${commandVersion} is not installed`}`
     : "not downloaded";

@@ -173,8 +173,9 @@ tar xf sdk.tar && rm sdk.tar && mv pulumi bin
 
   test("goes on to the build when the download breaks off, saying why", async () => {
     pluginIsThere = false;
-    const home = join(directory, "home-broken");
-    mkdirSync(home);
+    // The CLI of the first test, without its plugin.
+    const home = join(directory, "home");
+    rmSync(join(home, ".pulumi/plugins"), { recursive: true });
     const said = await find(home);
     pluginIsThere = true;
     expect(said).toMatch(/the official download failed \(.*(404|not found).*\)/i);
