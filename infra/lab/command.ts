@@ -1,6 +1,8 @@
 // Runs a program of this machine for the lab and turns its failure into one error that shows the command line.
 
 import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { delimiter } from "node:path";
 
 export interface CommandOptions {
   /** Written to standard input, which is empty otherwise. */
@@ -32,7 +34,7 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       stdio: ["pipe", "pipe", "pipe"],
-      env: options.env ?? { ...process.env, LC_ALL: "C.UTF-8" },
+      env: { ...(options.env ?? process.env), PATH: programPath(), LC_ALL: "C.UTF-8" },
     });
     let stdout = "";
     let output = "";
@@ -59,6 +61,23 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
     child.stdin.on("error", () => undefined);
     child.stdin.end(options.input ?? "");
   });
+}
+
+/** The PATH of a Debian administrator. */
+export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** Starts a program that outlives this process, with a session of its own and its output in a log file. */
+export function startDetached(argv: readonly string[], logFile: string): void {
+  const [program = "", ...args] = argv;
+  const log = openSync(logFile, "a", 0o600);
+  const env = { PATH: systemPath, LC_ALL: "C.UTF-8" };
+  spawn(program, args, { detached: true, cwd: "/", stdio: ["ignore", log, log], env }).unref();
+  closeSync(log);
+}
+
+/** The user's PATH, and where the administrator's programs are: su(1) and cron leave those out. */
+export function programPath(): string {
+  return [process.env.PATH, "/usr/sbin", "/usr/bin", "/sbin", "/bin"].filter(Boolean).join(delimiter);
 }
 
 /** A line that can be pasted into a shell. */

@@ -2,11 +2,11 @@
 // undo is armed before the fault, as a process of its own, so it happens even when the process that asked for it dies.
 
 import { spawn } from "node:child_process";
-import { openSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
-import { CommandError, command, quoteArguments } from "./command.ts";
+import { CommandError, command, quoteArguments, startDetached } from "./command.ts";
 import { bootCommand, hostReady, type Lab, startHost } from "./lab.ts";
 import { type HostName, interfaceOf, type Network, networks, processMarker } from "./layout.ts";
 import { hostKeeper, kill, processesWith } from "./processes.ts";
@@ -172,18 +172,11 @@ async function dropUnsynced(mountPoint: string): Promise<void> {
 /** Starts the undo of a fault, to run at its time whatever becomes of this process. */
 function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string): void {
   if (afterMs === undefined) return;
-  const log = openSync(join(lab.stateDir, "undo.log"), "a", 0o600);
   // One process without children, so that its arguments tell whose it is for as long as it lives.
   const wait =
     'my ($seconds, $undo) = splice @ARGV, 0, 2; select undef, undef, undef, $seconds; exec "sh", "-c", $undo, @ARGV';
   const words = [processMarker(lab.stateDir), undoWord(lab, fault)];
-  const child = spawn("perl", ["-e", wait, String(afterMs / 1000), undo, ...words], {
-    detached: true,
-    cwd: "/",
-    stdio: ["ignore", log, log],
-    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
-  });
-  child.unref();
+  startDetached(["perl", "-e", wait, String(afterMs / 1000), undo, ...words], join(lab.stateDir, "undo.log"));
 }
 
 function disarm(lab: Lab, fault: string): void {

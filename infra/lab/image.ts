@@ -201,7 +201,7 @@ async function removeLeftovers(parent: string): Promise<void> {
 function contained(argv: string[]): Promise<string> {
   const namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   return command(["setpriv", "--pdeathsig", "KILL", ...namespaces, ...argv], {
-    env: { ...process.env, LC_ALL: "C.UTF-8", DEBIAN_FRONTEND: "noninteractive" },
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
   });
 }
 

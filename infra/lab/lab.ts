@@ -3,23 +3,14 @@
 
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, linkSync, mkdirSync, readdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, rmdir, truncate, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
 import type { SshTarget } from "../ssh/target.ts";
-import { command } from "./command.ts";
+import { command, startDetached, systemPath } from "./command.ts";
 import { ensureImage, type ImageVariant } from "./image.ts";
 import { clientKeyPair, hostKeyPair } from "./keys.ts";
 import {
@@ -198,7 +189,6 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
     throw new UserError(`${host} of lab ${lab.name} is off: hotpair lab power-on ${host} --name ${lab.name}`);
   }
   const spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"];
-  const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   // The shell stays outside the host's process ids and waits for the command inside. nsenter in its place would follow
   // its child into SIGSTOP, which systemd sends to everything at shutdown, and then nobody would reap that child: the
   // host could never finish rebooting.
@@ -209,7 +199,7 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
     ...spaces,
     "--no-fork",
     "--",
-    ...["env", "-i", path, "HOME=/root", `TERM=${process.env.TERM ?? "dumb"}`, "LC_ALL=C.UTF-8"],
+    ...["env", "-i", `PATH=${systemPath}`, "HOME=/root", `TERM=${process.env.TERM ?? "dumb"}`, "LC_ALL=C.UTF-8"],
     ...wait,
   ];
 }
@@ -217,15 +207,7 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
 /** Powers a host on unless it runs. Returns at once; `hostReady` waits. */
 export async function startHost(lab: Lab, host: HostName, options: { delayNetworkMs?: number } = {}): Promise<void> {
   if (hostKeeper(lab, host) !== undefined) return;
-  const log = openSync(join(lab.stateDir, host, "console.log"), "a", 0o600);
-  const [program = "", ...args] = bootCommand(lab.stateDir, host, options.delayNetworkMs);
-  const child = spawn(program, args, {
-    detached: true,
-    cwd: "/",
-    stdio: ["ignore", log, log],
-    env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8" },
-  });
-  child.unref();
+  startDetached(bootCommand(lab.stateDir, host, options.delayNetworkMs), join(lab.stateDir, host, "console.log"));
 }
 
 /** The command line that powers a host on and stays until it is off. */

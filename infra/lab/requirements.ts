@@ -3,7 +3,7 @@
 import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { UserError } from "../model/errors.ts";
-import { command } from "./command.ts";
+import { command, programPath } from "./command.ts";
 
 /** Program → Debian package that brings it. */
 const programs: Record<string, string> = {
@@ -80,8 +80,7 @@ export async function requireLabMachine(): Promise<void> {
 }
 
 function thisMachine(): Machine {
-  // An administrator's programs are not on every user's PATH.
-  const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  const path = programPath().split(delimiter);
   return {
     platform: process.platform,
     architecture: process.arch,
