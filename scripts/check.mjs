@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import { elapsed, projectEnvironment, ROOT } from "./project.mjs";
 import { pythonTool } from "./setup.mjs";
 
-/** Programs for the servers, by their first line: POSIX shell and Python. */
+/** Programs for the servers, by their first line. */
 function nodePrograms(interpreter) {
   const folder = join(ROOT, "infra", "node");
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -22,8 +22,10 @@ const CHECKS = {
   types: () => ["tsc", ["-p", "."]],
   "generated files are up to date": () => ["node", ["infra/config/generate.ts", "--check"]],
   "shell of the servers": () => ["shellcheck", nodePrograms(/^#!\/bin\/sh/)],
-  "python of the servers: lint": () => [pythonTool("ruff"), ["check", ...nodePrograms(/python3/)]],
-  "python of the servers: types": () => [pythonTool("mypy"), ["--strict", ...nodePrograms(/python3/)]],
+  // Which files, and by which rules: pyproject.toml.
+  "python of the servers: lint": () => [pythonTool("ruff"), ["check"]],
+  "python of the servers: format": () => [pythonTool("ruff"), ["format", "--check"]],
+  "python of the servers: types": () => [pythonTool("mypy"), []],
   "go of the stand-ins": () => [
     "sh",
     ["-c", 'test -z "$(gofmt -l .)" || { gofmt -d . ; exit 1; }'],

@@ -1,0 +1,348 @@
+"""Two nodes in virtual time: keepalived as VRRP defines it, the real rules, networks that lose and delay packets, and
+processors that let everybody wait a little. No claim about the daemons themselves, which the lab tests make; the claim
+is about the rules, over more schedules than a lab can run.
+"""
+
+import heapq
+import random
+from dataclasses import dataclass, field
+from typing import Callable, Dict, List, Optional, Tuple
+
+from arbiter.rules import Gate, PeerVip, Rules, Settings, VipSettings, Word
+
+NETWORKS = ("heartbeat", "public", "storage")
+VIP = "web"
+# From a signal to the end of keepalived's VIP, by ExecStopPost or by the arbiter (seconds)
+REMOVAL = (0.010, 0.150)
+HANG_NOTICED = (0.5, 0.7)
+
+
+@dataclass
+class Keepalived:
+    state: str = "backup"
+    timer: int = 0
+    hung: bool = False
+    running: bool = False
+
+
+@dataclass
+class Node:
+    name: str
+    rules: Rules
+    keepalived: Keepalived = field(default_factory=Keepalived)
+    vip: bool = False
+    gate_closed: bool = False
+    gate_until: float = 0.0
+    alive: bool = False
+    arbiter: bool = False
+    public_up: bool = True
+    last_sent: Optional[Tuple[object, ...]] = None
+    generation: int = 0
+
+
+class Simulation:
+    def __init__(self, seed: int, preferred: Optional[str] = None, hold: float = 45.0, **settings: float) -> None:
+        self.random = random.Random(seed)
+        self.now = 1000.0
+        self.queue: List[Tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.cut: Dict[Tuple[str, str], bool] = {}
+        self.owners_log: List[Tuple[float, str, bool]] = []
+        self.two_owners = 0.0
+        self.two_since: Optional[float] = None
+        self.settings = settings
+        self.preferred = preferred
+        self.hold = hold
+        self.nodes = {name: self._node(name) for name in "ab"}
+        self.jitter = 0.002
+
+    def _rules(self, name: str, settled: bool) -> Rules:
+        rules = Rules(
+            Settings(
+                node=name,
+                peer="b" if name == "a" else "a",
+                vips=(VipSettings(VIP, self.preferred),),
+                wins_conflict=name == "b",
+                digest="one",
+                hold=self.hold,
+                **self.settings,  # type: ignore[arg-type]
+            ),
+            self.now,
+            settled,
+        )
+        for network in NETWORKS:
+            rules.link(network, True, self.now)
+        return rules
+
+    def _node(self, name: str) -> Node:
+        return Node(name, self._rules(name, settled=False))
+
+    # ---- time
+
+    def at(self, delay: float, what: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.queue, (self.now + delay, self.count, what))
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.queue and self.queue[0][0] <= end:
+            self.now, _, what = heapq.heappop(self.queue)
+            what()
+        self.now = end
+
+    def late(self) -> float:
+        """A process wakes up a little after it could: mostly at once, sometimes much later."""
+        return min(0.040, self.random.expovariate(1 / self.jitter))
+
+    # ---- nodes
+
+    def boot(self, name: str, delay: float = 0.0) -> None:
+        node = self.nodes[name]
+        node.alive = node.arbiter = node.public_up = True
+        node.generation += 1
+        node.rules = self._rules(name, settled=False)
+        node.vip = False
+        node.gate_closed, node.gate_until = True, self.now + delay + 1.0
+        node.keepalived = Keepalived(running=False, state="stopped")
+        self.at(delay + 0.01, lambda: self._tick(node, node.generation))
+        self.at(delay + 0.05 + self.late(), lambda: self.start_keepalived(name))
+
+    def power_cut(self, name: str) -> None:
+        node = self.nodes[name]
+        node.alive = node.arbiter = False
+        node.generation += 1
+        node.keepalived = Keepalived(running=False, state="stopped")
+        self._set_vip(node, False)
+
+    def stop_arbiter(self, name: str) -> None:
+        node = self.nodes[name]
+        node.arbiter = False
+        node.generation += 1
+        self._write_gate(node, False)
+
+    def start_arbiter(self, name: str) -> None:
+        node = self.nodes[name]
+        node.arbiter = True
+        node.generation += 1
+        node.rules = self._rules(name, settled=True)
+        self._tick(node, node.generation)
+
+    def set_public(self, name: str, up: bool) -> None:
+        node = self.nodes[name]
+        node.public_up = up
+        node.rules.link("public", up, self.now)
+        node.rules.own.public_up = up
+        self._fault_changed(node)
+
+    def drop(self, source: str, network: str, lost: bool) -> None:
+        self.cut[(source, network)] = lost
+
+    def _set_vip(self, node: Node, held: bool) -> None:
+        if node.vip == held:
+            return
+        node.vip = held
+        self.owners_log.append((self.now, node.name, held))
+        both = all(one.vip for one in self.nodes.values())
+        if both and self.two_since is None:
+            self.two_since = self.now
+        elif not both and self.two_since is not None:
+            self.two_owners += self.now - self.two_since
+            self.two_since = None
+
+    def owners(self) -> List[str]:
+        return [name for name, node in self.nodes.items() if node.vip]
+
+    # ---- keepalived
+
+    def start_keepalived(self, name: str) -> None:
+        node = self.nodes[name]
+        if not node.alive or node.keepalived.running:
+            return
+        node.keepalived = Keepalived(state="init", running=True)
+        self._fault_changed(node)
+
+    def kill_keepalived(self, name: str) -> None:
+        node = self.nodes[name]
+        node.keepalived = Keepalived(running=False, state="stopped")
+        generation = node.generation
+        self.at(self.random.uniform(*REMOVAL), lambda: self._removed(node, generation))
+        self.at(self.random.uniform(0.2, 0.6), lambda: self.start_keepalived(name))
+
+    def _removed(self, node: Node, generation: int) -> None:
+        if node.alive and node.generation == generation and node.keepalived.state != "master":
+            self._set_vip(node, False)
+            self._changed(node)
+
+    def hang_keepalived(self, name: str) -> None:
+        node = self.nodes[name]
+        node.keepalived.hung = True
+        generation = node.generation
+
+        def noticed() -> None:
+            if node.generation == generation and node.keepalived.hung:
+                self.kill_keepalived(name)
+
+        if node.arbiter:
+            self.at(self.random.uniform(*HANG_NOTICED), noticed)
+
+    def _fault_changed(self, node: Node) -> None:
+        vrrp = node.keepalived
+        if not node.alive or not vrrp.running or vrrp.hung:
+            return
+        fault = node.gate_closed or not node.public_up
+        if fault and vrrp.state != "fault":
+            was = vrrp.state
+            vrrp.state = "fault"
+            vrrp.timer += 1
+            if was == "master":
+                self._advert(node, 0)
+                self.at(0.0003, lambda: self._gone(node))
+        elif not fault and vrrp.state in ("fault", "init"):
+            vrrp.state = "backup"
+            self._arm(node, node.rules.settings.master_down)
+        self._changed(node)
+
+    def _gone(self, node: Node) -> None:
+        if node.keepalived.state != "master":
+            self._set_vip(node, False)
+            self._changed(node)
+
+    def _arm(self, node: Node, delay: float) -> None:
+        vrrp = node.keepalived
+        vrrp.timer += 1
+        mine = vrrp.timer
+        self.at(delay + self.late() / 4, lambda: self._expired(node, vrrp, mine))
+
+    def _expired(self, node: Node, vrrp: Keepalived, mine: int) -> None:
+        if node.keepalived is not vrrp or vrrp.timer != mine or vrrp.hung or not node.alive:
+            return
+        if vrrp.state == "backup":
+            vrrp.state = "master"
+            self._advert(node, 253)
+            self._set_vip(node, True)
+            self._changed(node)
+        if vrrp.state == "master":
+            self._advert(node, 253)
+            self._arm(node, node.rules.settings.advert)
+
+    def _advert(self, node: Node, priority: int) -> None:
+        peer = self._peer(node)
+        if self.cut.get((node.name, "heartbeat")):
+            return
+        self.at(0.0001 + self.late() / 20, lambda: self._advert_arrives(peer, priority))
+
+    def _advert_arrives(self, node: Node, priority: int) -> None:
+        if not node.alive:
+            return
+        if node.arbiter:
+            received, generation = self.now, node.generation
+
+            def read() -> None:
+                if node.arbiter and node.generation == generation:
+                    node.rules.advert(VIP, priority, received)
+
+            self.at(self.late(), read)
+        vrrp = node.keepalived
+        if not vrrp.running or vrrp.hung:
+            return
+        settings = node.rules.settings
+        if vrrp.state == "backup":
+            self._arm(node, settings.master_down if priority else settings.master_down - 3 * settings.advert)
+        elif vrrp.state == "master" and priority and not settings.wins_conflict:
+            vrrp.state = "backup"
+            self._set_vip(node, False)
+            self._arm(node, settings.master_down)
+            self._changed(node)
+        elif vrrp.state == "master":
+            self._advert(node, 253)
+
+    # ---- arbiter
+
+    def _peer(self, node: Node) -> Node:
+        return self.nodes["b" if node.name == "a" else "a"]
+
+    def _changed(self, node: Node) -> None:
+        """The kernel notified the arbiter of an address or a link."""
+        generation = node.generation
+        self.at(self.late(), lambda: self._decide(node, generation))
+
+    def _tick(self, node: Node, generation: int) -> None:
+        if not node.arbiter or node.generation != generation:
+            return
+        self._decide(node, generation)
+        self._beacon(node)
+        self.at(node.rules.settings.beacon + self.late() / 4, lambda: self._tick(node, generation))
+
+    def _decide(self, node: Node, generation: int) -> None:
+        if not node.arbiter or node.generation != generation:
+            return
+        rules = node.rules
+        vrrp = node.keepalived
+        rules.own.keepalived = "running" if vrrp.running and not vrrp.hung else "hung" if vrrp.running else "stopped"
+        state = "master" if node.vip else vrrp.state if vrrp.running else "stopped"
+        rules.holding(VIP, node.vip, state, self.now)
+        verdict = rules.decide(self.now)[VIP]
+        if verdict.closed:
+            node.gate_until = verdict.until
+            self.at(max(0.0, verdict.until - self.now) + 0.001, lambda: self._expire(node))
+        self._write_gate(node, verdict.closed)
+        said = (node.vip, state, verdict.gate, rules.own.keepalived)
+        if said != node.last_sent:
+            self._beacon(node)
+        check = rules.next_check(self.now)
+        self.at(check - self.now + 0.0001 + self.late() / 4, lambda: self._check(node, generation, check))
+
+    def _check(self, node: Node, generation: int, check: float) -> None:
+        # one pending wake-up at a time, as select() has
+        if node.generation == generation and node.rules.next_check(check - 0.00001) >= check:
+            rules = node.rules
+            before = rules.vips[VIP].verdict
+            verdict = rules.decide(self.now)[VIP]
+            if verdict != before:
+                self._decide(node, generation)
+
+    def _expire(self, node: Node) -> None:
+        if node.alive and node.gate_closed and self.now >= node.gate_until:
+            self._write_gate(node, False)
+
+    def _write_gate(self, node: Node, closed: bool) -> None:
+        if closed == node.gate_closed:
+            return
+        node.gate_closed = closed
+        self.at(0.0002 + self.late() / 4, lambda: self._fault_changed(node))
+
+    def _beacon(self, node: Node) -> None:
+        rules = node.rules
+        memory = rules.vips[VIP]
+        state = "master" if node.vip else node.keepalived.state if node.keepalived.running else "stopped"
+        age = None if memory.advert_at == float("-inf") else self.now - memory.advert_at
+        gate = memory.verdict.gate if node.arbiter else Gate.OPEN
+        node.last_sent = (node.vip, state, gate, rules.own.keepalived)
+        word = Word(
+            vips={VIP: PeerVip(node.vip, state, gate, age)},
+            digest=rules.settings.digest,
+            maintenance=rules.own.maintenance,
+            keepalived=rules.own.keepalived,
+            service=rules.own.service,
+            gateway=rules.own.gateway,
+            public_up=node.public_up,
+        )
+        peer = self._peer(node)
+        for network in NETWORKS:
+            if self.cut.get((node.name, network)):
+                continue
+            if network == "public" and not (node.public_up and peer.public_up):
+                continue
+            self.at(0.0001 + self.late() / 20, lambda: self._hear(peer, word))
+
+    def _hear(self, node: Node, word: Word) -> None:
+        if not node.alive or not node.arbiter:
+            return
+        received, generation = self.now, node.generation
+
+        def read() -> None:
+            if node.arbiter and node.generation == generation:
+                node.rules.heard(word, received)
+                self._decide(node, generation)
+
+        self.at(self.late(), read)
