@@ -80,11 +80,16 @@ export function summarise(requests: readonly Request[], options: SummaryOptions)
     samples: thin(ordered, outcome, faultAt, slowAbove),
     p50Ms: round(rank(took, 0.5)),
     p99Ms: round(rank(took, 0.99)),
+    failedTwice: ordered.filter((request) => !request.ok && !repeated(request, ordered)).length,
     reconnects: options.reconnects ?? 0,
     lateP99Ms: round(rank(late, 0.99)),
     lateMaxMs: round(late.at(-1) ?? 0),
   };
 }
+
+/** Whether a client that repeats this failed request once gets its answer: the first request after the failure got one. */
+const repeated = (failed: Request, ordered: readonly Request[]): boolean =>
+  ordered.find((request) => request.at >= endOf(failed))?.ok ?? false;
 
 /** Everything from one second before the fault to one second after recovery, every failed or slow request, and one in ten of the rest. */
 function thin(ordered: readonly Request[], outcome: Recovery, faultAt: number, slowAbove: number): Sample[] {

@@ -65,6 +65,8 @@ export interface ClientResult {
   readonly samples: readonly Sample[];
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** Failed requests whose repetition would have failed, too: the next request that started after the failure did. */
+  readonly failedTwice?: number;
   /** Connections that a persistent client had to make anew. */
   readonly reconnects?: number;
   /** How far the client itself was behind its schedule: what a busy observer adds, not what the pair did. */

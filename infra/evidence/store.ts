@@ -21,6 +21,7 @@ const client = z.object({
   samples: z.array(z.tuple([ms, ms, z.union([z.literal(0), z.literal(1)]), z.string()])),
   p50Ms: ms,
   p99Ms: ms,
+  failedTwice: z.number().int().optional(),
   reconnects: z.number().int().optional(),
   lateP99Ms: ms.optional(),
   lateMaxMs: ms.optional(),

@@ -132,6 +132,17 @@ describe("summary of a client", () => {
     expect(result.samples).toContainEqual([0, 1_000, 0, ""]);
   });
 
+  test("a failure that a repetition mends is told from one that it does not", () => {
+    // Refused at once: repeated 1 ms later, all but the last meet the same closed door.
+    const refused = history(-500, 11_000, (at) => at >= 0 && at < 50).map((one) =>
+      one.ok ? one : { ...one, took: 1 },
+    );
+    expect(summarise(refused, { faultAt: T0, quietMs: QUIET_MS })).toMatchObject({ failed: 5, failedTwice: 4 });
+    // Timed out after a second: by then service is back.
+    const silent = history(-500, 11_000, (at) => at >= 0 && at < 50);
+    expect(summarise(silent, { faultAt: T0, quietMs: QUIET_MS })).toMatchObject({ failed: 5, failedTwice: 0 });
+  });
+
   test("what the client itself was late is told apart and counted into the sample", () => {
     const seen = [...history(-500, 11_000, () => false), { ...request(11_010, true), late: 80 }];
     const result = summarise(seen, { faultAt: T0, quietMs: QUIET_MS });
