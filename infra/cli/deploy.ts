@@ -44,6 +44,7 @@ import {
 import { diffLines, showChanges } from "./show-changes.ts";
 import { chooseStack, type LoadedStack, loadStack } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
+import { unifiedDiff } from "./unified-diff.ts";
 
 interface Named {
   readonly stack?: string;
@@ -63,9 +64,11 @@ export function register(program: Command): void {
     .option("--only <node>", "leave the other node out")
     .addOption(policyOption())
     .option("--full", "show new files and hotpair's own programs whole", false)
-    .action(async (options: Applying) => {
+    .option("--json", "print as JSON", false)
+    .action(async (options: Applying & { json: boolean }) => {
       const work = await compare(options);
-      showPreview(work, options.full);
+      if (options.json) printPreview(work);
+      else showPreview(work, options.full);
     });
 
   program
@@ -264,6 +267,31 @@ function showPreview(work: Work, full: boolean): void {
   const dead = nodes.filter((id) => engineTouches(outcome, id) && !changes.has(id));
   if (dead.length > 0) process.exitCode = 1;
   if (!isUndone(work) && nodes.every((id) => changes.has(id))) console.log("no change: both servers are as described");
+}
+
+function printPreview({ stack, nodes, answers, changes, before, outcome }: Work): void {
+  const described = nodes.map((id) => {
+    const answer = answers.get(id);
+    const found = changes.get(id);
+    const name = nameOf(stack.pair, id);
+    if (answer === undefined || !("state" in answer) || found === undefined)
+      return { node: id, name, silent: silence(answer) };
+    const files = found.files.map(({ after, ...facts }) => {
+      const diff = after === undefined ? [] : unifiedDiff(before.get(id)?.get(facts.path) ?? "", after);
+      return { ...facts, ...(facts.kind === "change" && !facts.secret ? { diff } : {}) };
+    });
+    return { node: id, name, role: answer.state.role, setUp: answer.state.manifest.resource !== null, ...found, files };
+  });
+  const { violations, diagnostics, succeeded } = outcome;
+  const resources = engineSteps(outcome).map(({ op, urn }) => ({ op, urn }));
+  console.log(
+    JSON.stringify(
+      { stack: stack.stack, succeeded, nodes: described, resources, violations, diagnostics },
+      undefined,
+      2,
+    ),
+  );
+  if (!succeeded || described.some((node) => "silent" in node)) process.exitCode = 1;
 }
 
 const engineTouches = ({ steps }: Outcome, id: NodeId): boolean =>

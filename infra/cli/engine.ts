@@ -70,7 +70,7 @@ export interface Engine {
 /** Fetches or builds the toolchain when it is not there, saying so. */
 export async function openEngine(stack: string): Promise<Engine> {
   const toolchain = await findToolchain({ onStep: announce });
-  if (toolchain.notice && process.env.HOTPAIR_QUIET_TOOLCHAIN !== "yes") announce(toolchain.notice);
+  if (toolchain.notice) announce(toolchain.notice);
   usePublishedPassphrase(stack);
   const environment: NodeJS.ProcessEnv = {
     ...process.env,
