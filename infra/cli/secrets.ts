@@ -21,13 +21,13 @@ export interface SecretStore {
 
 interface StackText {
   readonly stack: string;
+  /** Absolute path, below the directory of Pulumi.yaml. */
   readonly file: string;
   readonly text: string;
-  readonly stackFile: StackFile;
 }
 
 /** Throws UserError when the passphrase is missing or wrong, or the CLI cannot reach the provider. */
-export async function secretStore(stack: StackText): Promise<SecretStore> {
+export async function secretStore(stack: StackText & { readonly stackFile: StackFile }): Promise<SecretStore> {
   const { encryptionSalt, secretsProvider } = stack.stackFile;
   const byPassphrase = encryptionSalt !== undefined && (secretsProvider ?? "passphrase") === "passphrase";
   if (!byPassphrase) return providerStore(stack);
@@ -59,7 +59,8 @@ export async function passphrase(stack: string, { repeat = false } = {}): Promis
   return typed;
 }
 
-function providerStore({ stack, file, text }: StackText): SecretStore {
+/** Through the CLI: any provider that it knows, for a stack that its backend has. */
+export function providerStore({ stack, file, text }: StackText): SecretStore {
   const withCopy = async (work: (copy: string) => Promise<string>): Promise<string> => {
     const directory = mkdtempSync(join(tmpdir(), "hotpair-"));
     try {
@@ -70,12 +71,16 @@ function providerStore({ stack, file, text }: StackText): SecretStore {
       rmSync(directory, { recursive: true, force: true });
     }
   };
-  const cwd = dirname(dirname(file));
+  const project = dirname(dirname(file));
   return {
     encrypt: (plain) =>
       withCopy(async (copy) => {
         const key = `${CONFIG_KEY}.hotpairNewSecret`;
-        await pulumi(cwd, ["config", "set", "--stack", stack, "--config-file", copy, "--path", "--secret", key], plain);
+        await pulumi(
+          project,
+          ["config", "set", "--stack", stack, "--config-file", copy, "--path", "--secret", key],
+          plain,
+        );
         const written = readStackFile(readFileSync(copy, "utf8"), copy).pairInput as Record<string, unknown>;
         const secret = written.hotpairNewSecret as { secure?: unknown } | undefined;
         if (typeof secret?.secure !== "string") throw new Error("the Pulumi CLI did not encrypt the value");
@@ -83,7 +88,7 @@ function providerStore({ stack, file, text }: StackText): SecretStore {
       }),
     decrypt: (path) =>
       withCopy((copy) =>
-        pulumi(cwd, ["config", "get", "--stack", stack, "--config-file", copy, "--path", `${CONFIG_KEY}.${path}`]),
+        pulumi(project, ["config", "get", "--stack", stack, "--config-file", copy, "--path", `${CONFIG_KEY}.${path}`]),
       ),
   };
 }
