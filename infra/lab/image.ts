@@ -248,7 +248,9 @@ async function debianMirror(): Promise<string> {
     const mirror = uris.find((uri) => /^(https?|mirror\+https?):\/\/.*\/debian\/?$/.test(uri));
     if (mirror) return mirror;
   }
-  return "http://deb.debian.org/debian";
+  throw new UserError(
+    "the lab image needs a Debian mirror, and no file under /etc/apt names one whose path ends in /debian: add one to /etc/apt/sources.list",
+  );
 }
 
 /** A proxy in apt's own configuration; one in the environment reaches apt without help. */

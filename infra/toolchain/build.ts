@@ -120,7 +120,7 @@ async function goBuild(go: string, output: string, pkg: string): Promise<void> {
     .filter((line) => !line.startsWith("go: downloading"));
   throw new UserError(`building ${pkg} with ${go} failed (exit status ${code})`, [
     ...lines.slice(-12),
-    "modules come from GOPROXY (default proxy.golang.org); behind a proxy set HTTPS_PROXY, with a mirror set GOPROXY",
+    "modules come from GOPROXY (`go env GOPROXY`); behind a proxy set HTTPS_PROXY, with a mirror set GOPROXY",
   ]);
 }
 
