@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
+import { z } from "zod";
 import { EXAMPLE } from "../../infra/config/example.ts";
 import { readStack } from "../../infra/config/index.ts";
 import { annotatedExample, jsonSchema, referencePage } from "../../infra/config/reference.ts";
@@ -40,6 +41,18 @@ test("every field is described", () => {
       ...described(field.items ?? field, `${path}.${key}`),
     ]);
   expect(described(JSON.parse(jsonSchema()), "")).toEqual([]);
+});
+
+test("the JSON Schema accepts what hotpair accepts, and finds what editors can find", () => {
+  const schema = z.fromJSONSchema(JSON.parse(jsonSchema()));
+  const accepts = (text: string) => schema.safeParse(parse(text)).success;
+  expect(accepts(LAB_TEXT)).toBe(true);
+  expect(accepts(annotatedExample())).toBe(true);
+  expect(accepts(`${LAB_TEXT}secretsprovider: awskms://alias/pair\n`)).toBe(true);
+  expect(accepts(LAB_TEXT.replace("routerId: 51", "routerId: 0"))).toBe(false);
+  expect(accepts(LAB_TEXT.replace("routerId:", "routreId:"))).toBe(false);
+  expect(accepts(LAB_TEXT.replace("encryptionsalt:", "encryptonsalt:"))).toBe(false);
+  expect(accepts(LAB_TEXT.replace(/beaconKey:\n +secure: .*/, "beaconKey: plain"))).toBe(false);
 });
 
 test("stack files point editors at the schema", () => {
