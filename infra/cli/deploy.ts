@@ -25,6 +25,7 @@ import {
   nodeOf,
   type Outcome,
   openEngine,
+  openedState,
   type Step,
   tokenIn,
   urnsOf,
@@ -607,7 +608,7 @@ async function replace(word: string, options: Named & { oldIsOff: boolean; yes: 
   const inputs = commandsIn(await stateOf(engine, true)).get(id)?.inputs;
   if (inputs === undefined)
     throw new UserError(`${name} was never set up`, [`set it up with: hotpair up -s ${stack.stack}`]);
-  const before = inputs.connection as Parameters<typeof sshTargetAt>[0];
+  const before = openedState(inputs.connection) as Parameters<typeof sshTargetAt>[0];
   const token = tokenIn(inputs) ?? "";
   const address = `${before.host}:${before.port}`;
   if (before.host === ssh.host && before.port === ssh.port)

@@ -165,6 +165,17 @@ export const urnsOf = (stack: string, id: NodeId): readonly string[] => [
 export const tokenIn = (inputs: Readonly<Record<string, unknown>>): string | undefined =>
   /--resource ([A-Za-z0-9]+)/.exec(String(inputs.delete ?? ""))?.[1];
 
+/** Marks a secret in a state (sdk/go/common/resource/properties.go, SigKey); `plaintext` is there with --show-secrets. */
+const SIGNATURE = "4dabf18193072939515e22adb298388d";
+
+/** A value of an exported state with its secrets opened. */
+export function openedState(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(openedState);
+  if (typeof value !== "object" || value === null) return value;
+  if (SIGNATURE in value && "plaintext" in value) return openedState(JSON.parse(String(value.plaintext)));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, openedState(inner)]));
+}
+
 interface WireState {
   readonly inputs?: Record<string, unknown>;
   readonly outputs?: Record<string, unknown>;

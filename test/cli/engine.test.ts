@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
 import { describe, expect, it } from "vitest";
-import { deadLocks, nodeOf, tokenIn, urnsOf } from "../../infra/cli/engine.ts";
+import { deadLocks, nodeOf, openedState, tokenIn, urnsOf } from "../../infra/cli/engine.ts";
 import { removeCommand } from "../../infra/plan/commands.ts";
 
 /** As the file backend says it (pkg/backend/diy/lock.go). */
@@ -50,6 +50,16 @@ describe("resources", () => {
     );
     expect(nodeOf(command ?? "")).toBe("b");
     expect(nodeOf("urn:pulumi:lab::hotpair::hotpair:index:Pair::pair")).toBeUndefined();
+  });
+
+  it("have their secrets opened, one inside another too", () => {
+    const secret = (value: unknown) => ({
+      "4dabf18193072939515e22adb298388d": "1b47061264138c4ac30d75fd1eb44270",
+      plaintext: JSON.stringify(value),
+    });
+    expect(openedState({ connection: secret({ host: "h", privateKey: secret("k") }) })).toEqual({
+      connection: { host: "h", privateKey: "k" },
+    });
   });
 
   it("carry their owner token in the delete command", () => {
