@@ -170,7 +170,7 @@ async function compare(options: Applying, env: Record<string, string> = {}): Pro
   const { pair } = stack;
   const findings = collectFindings(pair);
   refuseMandatory(stack.stack, findings);
-  const engine = await openEngine(stack.stack);
+  const engine = await openEngine(stack.stack, stack.stackFile);
   const only = options.only === undefined ? undefined : nodeNamed(pair, options.only);
   const nodes = only === undefined ? NODE_IDS : [only];
   const targets = await targetsOfStack(stack);
@@ -543,7 +543,7 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   const stack = loadStack(options.stack);
   const { pair } = stack;
   const abandoned = options.abandon === undefined ? undefined : nodeNamed(pair, options.abandon);
-  const engine = await openEngine(stack.stack);
+  const engine = await openEngine(stack.stack, stack.stackFile);
   const state = await stateOf(engine);
   const commands = commandsIn(state);
   if (state === undefined || commands.size === 0) {
@@ -604,7 +604,7 @@ async function replace(word: string, options: Named & { oldIsOff: boolean; yes: 
   const stack = loadStack(options.stack);
   const id = nodeNamed(stack.pair, word);
   const { name, ssh } = nodeOfPair(stack.pair, id);
-  const engine = await openEngine(stack.stack);
+  const engine = await openEngine(stack.stack, stack.stackFile);
   const inputs = commandsIn(await stateOf(engine, true)).get(id)?.inputs;
   if (inputs === undefined)
     throw new UserError(`${name} was never set up`, [`set it up with: hotpair up -s ${stack.stack}`]);

@@ -5,10 +5,12 @@ import { spawn } from "node:child_process";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { cacheDirectory, projectRoot } from "../toolchain/places.ts";
+import { passphrase } from "./secrets.ts";
 import { announce } from "./terminal.ts";
 
 /** The lab protects nothing: its passphrase is published, so that its stack works as it is. */
@@ -67,11 +69,16 @@ export interface Engine {
   handOver(args: readonly string[]): Promise<number>;
 }
 
-/** Fetches or builds the toolchain when it is not there, saying so. */
-export async function openEngine(stack: string): Promise<Engine> {
+/**
+ * Fetches or builds the toolchain when it is not there, saying so. A stack that is encrypted with a passphrase needs it
+ * from the environment or the terminal: the CLI, whose output is read here, could not ask. Throws UserError.
+ */
+export async function openEngine(stack: string, stackFile?: Pick<StackFile, "encryptionSalt">): Promise<Engine> {
   const toolchain = await findToolchain({ onStep: announce });
   if (toolchain.notice) announce(toolchain.notice);
   usePublishedPassphrase(stack);
+  if (stackFile?.encryptionSalt !== undefined && !process.env.PULUMI_CONFIG_PASSPHRASE_FILE)
+    process.env.PULUMI_CONFIG_PASSPHRASE = await passphrase(stack);
   const environment: NodeJS.ProcessEnv = {
     ...process.env,
     ...toolchain.env,
