@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { placeOf } from "../drill/host.ts";
-import { type DrillSettings, drill, preflight, versionsOf } from "../drill/runner.ts";
+import { type DrillSettings, drill, preflight, versionsOf, waitUntilWhole } from "../drill/runner.ts";
 import type { Scenario } from "../drill/scenario.ts";
 import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
 import { configDigest } from "../evidence/digest.ts";
@@ -22,6 +22,8 @@ import { openSecrets } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
+/** After a drill that was broken off, servers may have to boot. */
+const HEAL_MS = 180_000;
 
 interface Options {
   readonly stack?: string;
@@ -84,24 +86,37 @@ async function run(options: Options): Promise<void> {
     signal: breakOff.signal,
   };
   const all: Evidence[] = [];
-  for (const scenario of chosen) all.push(await drill(scenario, options.runs, settings));
+  const broken: { scenario: string; why: Error }[] = [];
+  for (const scenario of chosen) {
+    try {
+      all.push(await drill(scenario, options.runs, settings));
+    } catch (error) {
+      breakOff.signal.throwIfAborted();
+      if (!(error instanceof Error)) throw error;
+      say(`${scenario.name}: ${error.message}`);
+      broken.push({ scenario: scenario.name, why: error });
+      // One drill that went wrong says nothing about the next; a pair that stays ill does.
+      if ((await waitUntilWhole(place, HEAL_MS, breakOff.signal)).problems.length > 0) break;
+    }
+  }
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupted);
 
-  if (options.json)
-    console.log(
-      JSON.stringify(
-        all.map((one) => brief(one, options.evidence)),
-        undefined,
-        2,
-      ),
-    );
-  else {
+  if (options.json) {
+    const left = broken.map(({ scenario, why }) => ({ scenario, error: why.message }));
+    console.log(JSON.stringify([...all.map((one) => brief(one, options.evidence)), ...left], undefined, 2));
+  } else {
     console.log(table(all));
     for (const { scenario, why } of skipped) console.log(`not run: ${scenario.name} (${why})`);
+    for (const { scenario, why } of broken)
+      console.log([`broken off: ${scenario}: ${why.message}`, ...detailsOf(why)].join("\n  "));
+    const never = chosen.length - all.length - broken.length;
+    if (never > 0) console.log(`${never} scenarios were not begun: the pair did not become whole again`);
     console.log(`evidence: ${join(options.evidence, stack)}`);
   }
-  process.exitCode = exitCode(all);
+  process.exitCode = broken.length > 0 ? 1 : exitCode(all);
 }
+
+const detailsOf = (error: Error): readonly string[] => (error instanceof UserError ? error.details : []);
 
 /** 3 when nothing but a target was missed, 1 when a promise was broken, 0 otherwise. */
 export function exitCode(all: readonly Evidence[]): number {

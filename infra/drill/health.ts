@@ -19,6 +19,12 @@ export function unwell(pair: Pair, answers: readonly Answer[]): string[] {
   for (const vip of pair.vips) {
     const owners = answers.filter((a) => !("error" in a) && a.vips.some((v) => v.name === vip.name && v.held)).length;
     if (owners !== 1) problems.push(`VIP ${vip.name} is held by ${owners === 0 ? "nobody" : "both nodes"}`);
+    else if (vip.preferred !== undefined) {
+      const home = answers[vip.preferred === "a" ? 0 : 1];
+      const name = pair.nodes[vip.preferred === "a" ? 0 : 1].name;
+      if (home !== undefined && !("error" in home) && !home.vips.some((one) => one.name === vip.name && one.held))
+        problems.push(`VIP ${vip.name} has not gone home to ${name} yet`);
+    }
   }
   return problems;
 }

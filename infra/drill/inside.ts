@@ -20,9 +20,13 @@ const DELAY_MS = 300;
 const later = (command: string): string =>
   `setsid sh -c 'sleep ${DELAY_MS / 1000}; ${command}' >/dev/null 2>&1 < /dev/null &`;
 
-/** Immediate reset by the kernel, without sync and without a word to anybody (Documentation/admin-guide/sysrq.rst). */
+/**
+ * Immediate reset by the kernel, without sync and without a word to anybody (Documentation/admin-guide/sysrq.rst). A
+ * container has no kernel of its own to reset.
+ */
 export const powerCutInside: InsideFault = {
-  command: later("echo 1 > /proc/sys/kernel/sysrq; echo b > /proc/sysrq-trigger"),
+  command: `if systemd-detect-virt --quiet --container; then echo "a container cannot be reset from inside" >&2; exit 1; fi
+${later("echo 1 > /proc/sys/kernel/sysrq; echo b > /proc/sysrq-trigger")}`,
   undo: "",
   delayMs: DELAY_MS,
   needs: [],

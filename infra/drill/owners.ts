@@ -95,7 +95,10 @@ export function watchOwners(place: Place, lifetimeMs: number): OwnersWatch {
 
 function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
   const vipOf = new Map(place.pair.vips.map((vip) => [vip.address.split("/")[0] ?? "", vip.name]));
-  const sightings: Sighting[] = [];
+  let sightings: Sighting[] = [];
+  /** What was concluded from a broken connection, until the same boot is heard again. */
+  let concluded: Sighting[] = [];
+  let boot = "";
   const known = new Set<string>();
   let clock = place.lab === undefined ? { offset: 0, error: Number.POSITIVE_INFINITY } : { offset: 0, error: 0 };
   let late = 0;
@@ -116,7 +119,12 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
     if (read === undefined) return;
     lastLine = now;
     const at = "at" in read ? toMs(read.at) - clock.offset : 0;
-    if (read.kind === "sighting") {
+    if (read.kind === "hello") {
+      // Only the connection was lost: what the node held meanwhile, it now says itself.
+      if (read.boot === boot) sightings = sightings.filter((one) => !concluded.includes(one));
+      boot = read.boot;
+      concluded = [];
+    } else if (read.kind === "sighting") {
       const vip = vipOf.get(read.address);
       if (vip === undefined) return;
       known.add(vip);
@@ -164,7 +172,9 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
     connected = false;
     // What it held it may have held until it fell silent, and we cannot have known later than now. A node whose power
     // was cut is cut off earlier, by whoever cut it.
-    if (!stopped) for (const vip of known) sightings.push({ node, vip, held: false, at: Date.now() });
+    if (stopped) return;
+    concluded = [...known].map((vip) => ({ node, vip, held: false, at: Date.now() }));
+    sightings.push(...concluded);
   };
   const loop = (async () => {
     while (!stopped) {

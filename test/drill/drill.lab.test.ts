@@ -108,6 +108,27 @@ describeWithLab("a drill on real hosts", () => {
     expect(then.stdout).toBe("inactive\nactive\n");
   });
 
+  test("on servers that are no lab, faults come from inside and the observers over SSH", async () => {
+    // The same hosts as an operator sees real ones. The link that goes is the one that SSH uses.
+    const servers = { ...settings, place: { ...settings.place, lab: undefined } };
+    for (const name of ["public-link-down", "heartbeat-one-way-from-active"]) {
+      const [run] = (await drill(named(name), 1, servers)).runs;
+      expect(run?.reasons, name).toEqual([]);
+      expect(run?.ownership.clockErrorMs).toBeGreaterThan(0);
+      expect(run?.ownership.clockErrorMs).toBeLessThan(100);
+      expect(run?.clients.beyondRouter).toBeUndefined();
+    }
+  });
+
+  test("a preferred node that comes back takes its VIP home", async () => {
+    const preferring = await pairUp(LAB, (text) =>
+      text.replace("routerId: 51", "routerId: 51\n        preferred: node-a"),
+    );
+    const [run] = (await drill(named("failback"), 1, { ...preferring, quietMs: QUIET_MS })).runs;
+    expect(run?.reasons).toEqual([]);
+    expect(run?.ownership.spans.at(-1)).toMatchObject({ node: "a", untilMs: null });
+  });
+
   test("an observer sees addresses come and go, and how long one had been there", async () => {
     const stage = await preflight(settings.place);
     const owners = watchOwners(settings.place, 60_000);

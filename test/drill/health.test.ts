@@ -1,0 +1,80 @@
+// When a pair is whole, and each thing that keeps it from being so.
+
+import { expect, test } from "vitest";
+import { loadStack } from "../../infra/cli/stack.ts";
+import { unwell } from "../../infra/drill/health.ts";
+import type { NodeStatus } from "../../infra/model/status.ts";
+
+const { pair } = loadStack("lab");
+
+const status = (held: boolean, changes: Partial<NodeStatus> = {}): NodeStatus => ({
+  version: 1,
+  node: "node",
+  at: 0,
+  uptimeMs: 1_000_000,
+  vips: [
+    {
+      name: "web",
+      address: "198.18.0.100",
+      held,
+      state: held ? "master" : "backup",
+      gate: { closed: false, reason: "" },
+    },
+  ],
+  daemons: [{ name: "keepalived", state: "running", detail: "" }],
+  arbiter: { running: true, sinceMs: 1, sharedDigest: "x" },
+  peer: {
+    heardMsAgo: { public: 5, heartbeat: 5, storage: 5 },
+    advertMsAgo: {},
+    vips: [],
+    healthy: true,
+    maintenance: false,
+  },
+  maintenance: false,
+  lastChanges: [],
+  backends: [{ backend: "nginx", server: "node-a", up: true, detail: "" }],
+  manifest: null,
+  ...changes,
+});
+const peer = status(false).peer;
+if (peer === null) throw new Error("no peer");
+
+test("a pair with one owner and nothing broken is whole", () => {
+  expect(unwell(pair, [status(true), status(false)])).toEqual([]);
+});
+
+test("a VIP that has yet to go home is not at rest", () => {
+  const [vip] = pair.vips;
+  if (vip === undefined) throw new Error("no VIP");
+  const preferring = { ...pair, vips: [{ ...vip, preferred: "b" as const }] };
+  expect(unwell(preferring, [status(true), status(false)])).toEqual(["VIP web has not gone home to node-b yet"]);
+  expect(unwell(preferring, [status(false), status(true)])).toEqual([]);
+});
+
+test.each<[string, Partial<NodeStatus>, string]>([
+  ["no arbiter", { arbiter: null, peer: null }, "its arbiter does not run"],
+  ["maintenance", { maintenance: true }, "it is parked for maintenance"],
+  ["a hung daemon", { daemons: [{ name: "haproxy", state: "hung", detail: "pid 7" }] }, "haproxy is hung (pid 7)"],
+  [
+    "a backend that is down",
+    { backends: [{ backend: "nginx", server: "node-b", up: false, detail: "L4CON" }] },
+    "HAProxy sees nginx/node-b down (L4CON)",
+  ],
+  [
+    "a silent network",
+    { peer: { ...peer, heardMsAgo: { public: 5, heartbeat: 5_000, storage: 5 } } },
+    "it does not hear its peer on the heartbeat network",
+  ],
+  ["a peer never heard", { peer: null }, "it has not heard its peer"],
+  ["an unwell peer", { peer: { ...peer, healthy: false } }, "its peer says that it is not well"],
+])("%s is told", (_, changes, line) => {
+  expect(unwell(pair, [status(true), status(false, changes)])).toEqual([`node-b: ${line}`]);
+});
+
+test("two owners, none, and a node that does not answer are told", () => {
+  expect(unwell(pair, [status(true), status(true)])).toEqual(["VIP web is held by both nodes"]);
+  expect(unwell(pair, [status(false), { error: "no route to host" }])).toEqual([
+    "node-b: no route to host",
+    "VIP web is held by nobody",
+  ]);
+});
