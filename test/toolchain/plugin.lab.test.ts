@@ -165,6 +165,16 @@ describe.skipIf(problem)("the command plugin", () => {
     await expect(update).rejects.toThrow(/^(?!.*previous secret)[\s\S]*\[secret\]/);
   });
 
+  test.concurrent("carries old outputs over without their secret marks, as the engine puts those back", async () => {
+    const answer = await plugin.call("Update", {
+      id: "r1",
+      urn: newUrn(),
+      olds: { connection: connection(), create: "x", stdout: secret("out"), stderr: secret("err") },
+      news: { connection: connection() },
+    });
+    expect(answer.properties).toEqual({ connection: connection(), stdout: "out", stderr: "err" });
+  });
+
   test.concurrent("says of the resources it does not have where to get them", async () => {
     for (const type of ["command:local:Command", "command:remote:CopyToRemote"]) {
       const call = plugin.call("Check", { urn: `urn:pulumi:dev::p::${type}::r`, olds: {}, news: {} });
