@@ -21,7 +21,7 @@ import { formatBound, formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import type { Estimate } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
-import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
+import { NODE_IDS, type Node, type NodeId } from "../model/pair.ts";
 import type { Content, NodePlan } from "../model/plan.ts";
 import { planPair } from "../plan/plan.ts";
 import { estimate } from "../services/estimate.ts";
@@ -31,7 +31,7 @@ import { scanHostKeys } from "../ssh/run.ts";
 import { newSalt } from "./passphrase.ts";
 import { ask, isTerminal } from "./questions.ts";
 import { passphrase, secretStore } from "./secrets.ts";
-import { loadStack, readStackText, shownPath, stackClashes, stackPath } from "./stack.ts";
+import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes, stackPath } from "./stack.ts";
 import { confirm } from "./terminal.ts";
 
 interface Named {
@@ -427,31 +427,47 @@ async function secretValues(
 const TARGET_RULES = ["rto-within-target", "rpo-within-target"];
 
 function check(options: Named & { readonly explain: boolean; readonly json: boolean }): void {
-  const { stack, pair, file } = loadStack(options.stack);
+  const loaded = readable(options);
+  if (loaded === undefined) return;
+  const { stack, pair } = loaded;
   const findings = [...collectFindings(pair), ...stackClashes(stack, pair)];
   const estimates = estimate(pair);
   const wrong = findings.some(({ level, rule }) => level === "mandatory" && !TARGET_RULES.includes(rule));
   const missed = estimates.some(({ rto, rpo }) => rto.verdict === "missed" || rpo.verdict === "missed");
   const verdict = wrong ? "wrong" : missed ? "target missed" : "good";
-  if (options.json) console.log(JSON.stringify({ stack, verdict, findings, estimates }, null, 2));
-  else console.log(checkText(stack, shownPath(file), pair, findings, estimates, options.explain, verdict));
+  if (options.json) console.log(JSON.stringify({ stack, verdict, mistakes: [], findings, estimates }, null, 2));
+  else console.log(checkText(loaded, findings, estimates, options.explain, verdict));
   process.exitCode = wrong ? 2 : missed ? 3 : 0;
 }
 
+/** With --json a configuration that cannot be read is a fact like any other, and not only a message. */
+function readable(options: Named & { readonly json: boolean }): LoadedStack | undefined {
+  if (!options.json) return loadStack(options.stack);
+  const { stack } = readStackText(options.stack);
+  try {
+    return loadStack(stack);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    console.log(
+      JSON.stringify({ stack, verdict: "wrong", mistakes: error.details, findings: [], estimates: [] }, null, 2),
+    );
+    process.exitCode = 2;
+    return undefined;
+  }
+}
+
 function checkText(
-  stack: string,
-  file: string,
-  pair: Pair,
+  { stack, file, pair, stackFile }: LoadedStack,
   findings: readonly Finding[],
   estimates: readonly Estimate[],
   explain: boolean,
   verdict: string,
 ): string {
-  const found = findings.flatMap(({ level, rule, path, message, fix }) => [
-    `  ${level}  ${rule}`,
-    `    ${path}: ${message}`,
-    `    ${fix}`,
-  ]);
+  const found = findings.flatMap(({ level, rule, path, message, fix }) => {
+    const place = stackFile.locate(parsePath(path.replace(/^hotpair:pair\.?/, "")));
+    const where = place === undefined ? "" : ` (${place.file}:${place.line}:${place.column})`;
+    return [`  ${level}  ${rule}${where}`, `    ${path}: ${message}`, `    ${fix}`];
+  });
   const rows = estimates.map(({ failure, rto, rpo }) => [
     failure,
     `${formatDuration(rto.lower)} .. ${formatBound(rto.upper)}`,
@@ -467,8 +483,10 @@ function checkText(
     `    ${rto.formula}`,
     ...(beyond === undefined ? [] : [`    ${beyond}`]),
   ]);
+  const nodes = pair.nodes.map(({ name }) => name).join(" and ");
+  const vips = pair.vips.map(({ name, address }) => `${name} ${address}`).join(", ");
   return [
-    `${pair.name}: ${pair.nodes.map(({ name }) => name).join(" and ")}, ${pair.vips.map(({ name, address }) => `${name} ${address}`).join(", ")} (${file})`,
+    `${pair.name}: ${nodes}, ${vips} (${shownPath(file)})`,
     "",
     ...(found.length === 0 ? ["No findings."] : ["Findings:", ...found]),
     "",

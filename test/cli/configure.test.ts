@@ -201,7 +201,18 @@ describe("check", () => {
     const outcome = await project.hotpair(["check", "-s", "unsafe"]);
     expect(outcome.code).toBe(2);
     expect(outcome.stdout).toContain("hotpair:pair.haproxy.backends[0].check.fall:");
+    expect(outcome.stdout).toContain("mandatory  haproxy-check-timers (stacks/Pulumi.unsafe.yaml:59:19)");
     expect(outcome.stdout).toMatch(/\nunsafe: wrong\n$/);
+  });
+
+  test("mistakes are facts, too, for who reads JSON", async () => {
+    project.write("mistaken", LAB_TEXT.replace("routerId: 51", "routerId: 0"));
+    const outcome = await project.hotpair(["check", "-s", "mistaken", "--json"]);
+    expect(outcome.code).toBe(2);
+    expect(JSON.parse(outcome.stdout)).toMatchObject({
+      verdict: "wrong",
+      mistakes: [expect.stringContaining("0 is not a virtual router id from 1 to 255")],
+    });
   });
 
   test("an unknown stack ends with 2 and lists the existing ones", async () => {
