@@ -8,7 +8,7 @@ import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
 import { HotPair } from "./components/pair.ts";
 import { readPair, readStack, secretsOf } from "./config/index.ts";
 import { UserError } from "./model/errors.ts";
-import type { NodeId, Pair, SecretRef } from "./model/pair.ts";
+import { NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
 import { planPair } from "./plan/plan.ts";
 import { refuseMandatory } from "./plan/refuse.ts";
 import { collectFindings } from "./services/findings.ts";
@@ -58,6 +58,9 @@ function refuseWrongFile(stack: string): void {
 /** In an update the standby goes first. Nobody is asked in a preview, nor when one node is left out because it is dead. */
 async function firstToChange(pair: Pair, secrets: (ref: SecretRef) => string): Promise<NodeId | undefined> {
   if (pulumi.runtime.isDryRun() || process.env.HOTPAIR_ONLY) return undefined;
+  // `hotpair up` has just asked.
+  const known = NODE_IDS.find((id) => id === process.env.HOTPAIR_FIRST);
+  if (known !== undefined) return known;
   const { firstToChange, rolesOf } = await import("./ssh/survey.ts");
   const [a, b] = pair.nodes;
   return firstToChange(await rolesOf({ a: sshTargetOf(a, secrets), b: sshTargetOf(b, secrets) }));
