@@ -152,6 +152,7 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
     survives: reasons.length === 0,
     because: [...new Set(reasons)].join("; "),
   });
+  const nobody = both.length === 0 ? ["neither node answers"] : [];
   const found = [
     entry("node-power-cut", "loss of the active node", uncovered),
     entry(
@@ -167,13 +168,17 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
           entry(
             "storage-link-loss",
             "a cut of the storage network",
-            hears("heartbeat") || both.length < 2 ? [] : ["the heartbeat network is cut already"],
+            hears("heartbeat") || both.length === 1
+              ? []
+              : ["the heartbeat network is cut already", ...nobody].slice(-1),
           ),
         ]),
     ...(pair.haproxy === undefined
       ? []
       : [entry("haproxy-hang", "a hung HAProxy on the active node", [...uncovered, ...arbiters, ...dead])]),
-    ...(pair.haproxy === undefined ? [] : [entry("backend-kill", "loss of one backend server", thinBackends(views))]),
+    ...(pair.haproxy === undefined
+      ? []
+      : [entry("backend-kill", "loss of one backend server", [...nobody, ...thinBackends(views)])]),
     entry("full-partition", "a cut of all networks between the nodes", [
       "two nodes without a witness cannot decide it: both would own the VIP",
     ]),

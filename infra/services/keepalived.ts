@@ -17,8 +17,8 @@ const RESTART_DELAY = ms(200);
 export const PROMOTION = ms(50);
 /** From the loss of the carrier to the advert with priority 0; at most (docs/arbitration.md#measured). */
 const CARRIER_NOTICED = ms(50);
-/** From keepalived's death to its VIP taken off: systemd's ExecStopPost, at most (docs/arbitration.md#measured). */
-export const VIP_REMOVED = ms(300);
+/** From keepalived's death to its VIP taken off, by the arbiter or by systemd's ExecStopPost, at most (docs/arbitration.md#measured). */
+export const VIP_REMOVED = ms(200);
 
 const MEASURED = "docs/arbitration.md#measured";
 
@@ -90,7 +90,7 @@ function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>
     priority,
     advertSeconds: advertInterval / 1_000,
     masterDownFormula: masterDownFormula(advertInterval, priority),
-    masterDown: formatDuration(masterDownInterval(advertInterval, priority)),
+    masterDown: formatDuration(ms(Math.round(masterDownInterval(advertInterval, priority)))),
     garp: { repeat: garp.repeat, delay: garp.delay / 1_000, refresh: garp.refresh / 1_000 },
     notify,
     email,

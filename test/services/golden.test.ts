@@ -6,16 +6,18 @@ import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { NODE_IDS, type Pair } from "../../infra/model/pair.ts";
 import type { Service } from "../../infra/model/plan.ts";
+import { arbiter } from "../../infra/services/arbiter.ts";
 import { base } from "../../infra/services/base.ts";
 import { external } from "../../infra/services/external.ts";
 import { haproxy } from "../../infra/services/haproxy.ts";
+import { keepalived } from "../../infra/services/keepalived.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
 
 const GOLDEN = join(import.meta.dirname, "golden");
 const update = process.env.UPDATE_GOLDEN === "1";
 
-const rendering: readonly Service[] = [base, haproxy, nginx, external];
+const rendering: readonly Service[] = [base, keepalived, arbiter, haproxy, nginx, external];
 const CASES: Readonly<Record<string, Pair>> = {
   "one-vip": labPair,
   "two-vips": twoVips,
@@ -30,7 +32,7 @@ function rendered(pair: Pair): ReadonlyMap<string, string> {
   for (const id of NODE_IDS)
     for (const service of rendering)
       for (const { path, content } of service.plan(pair, id)?.files ?? [])
-        if (typeof content === "string" && !path.includes("/hotpair-apply") && !path.includes("/hotpair-undo"))
+        if (typeof content === "string" && !path.startsWith("/usr/lib/hotpair/") && !path.includes("/hotpair-undo"))
           files.set(join(id, path), content);
   return files;
 }

@@ -1,0 +1,150 @@
+// What the pair's state means: a change of one fact changes what is said to survive, and what to do next.
+
+import { expect, test } from "vitest";
+import { type NodeAnswer, outlook } from "../../infra/model/outlook.ts";
+import type { NodeStatus } from "../../infra/model/status.ts";
+import { labPair } from "./pairs.ts";
+
+const nodeStatus = (node: "node-a" | "node-b", active: boolean): NodeStatus => ({
+  version: 1,
+  node,
+  at: 1_700_000_000_000,
+  uptimeMs: 1_000_000,
+  vips: [
+    {
+      name: "web",
+      address: "198.18.0.100/24",
+      held: active,
+      state: active ? "master" : "backup",
+      gate: { closed: false, reason: "" },
+    },
+  ],
+  daemons: ["keepalived", "hotpair-arbiter", "haproxy", "nginx"].map((name) => ({
+    name,
+    state: "running",
+    detail: "",
+  })),
+  arbiter: { running: true, sinceMs: 1_000, sharedDigest: "d" },
+  peer: {
+    heardMsAgo: { public: 10, heartbeat: 10, storage: 10 },
+    advertMsAgo: { web: 50 },
+    vips: [{ name: "web", held: !active, state: active ? "backup" : "master" }],
+    healthy: true,
+    maintenance: false,
+  },
+  maintenance: false,
+  lastChanges: [],
+  backends: ["node-a", "node-b"].map((server) => ({ backend: "nginx", server, up: true, detail: "UP" })),
+  manifest: null,
+});
+
+const active = nodeStatus("node-a", true);
+const standby = nodeStatus("node-b", false);
+const look = (a: NodeStatus | string, b: NodeStatus | string) => {
+  const answer = (said: NodeStatus | string): NodeAnswer =>
+    typeof said === "string" ? { silent: said } : { status: said };
+  return outlook(labPair, [answer(a), answer(b)]);
+};
+const lost = (view: ReturnType<typeof outlook>) =>
+  view.survives.filter(({ survives }) => !survives).map(({ failure }) => failure);
+const daemonDown = (status: NodeStatus, name: string): NodeStatus => ({
+  ...status,
+  daemons: status.daemons.map((one) => (one.name === name ? { ...one, state: "failed", detail: "signal" } : one)),
+});
+const deafTo = (status: NodeStatus, network: "heartbeat" | "public" | "storage"): NodeStatus => ({
+  ...status,
+  peer: status.peer && { ...status.peer, heardMsAgo: { ...status.peer.heardMsAgo, [network]: 5_000 } },
+});
+
+test("a healthy pair survives everything but what needs a witness, and there is nothing to do", () => {
+  const view = look(active, standby);
+  expect(view.verdict).toBe("healthy");
+  expect(view.owners).toEqual([{ vip: "web", address: "198.18.0.100/24", nodes: ["node-a"], covered: true }]);
+  expect(lost(view)).toEqual(["full-partition"]);
+  expect(view.next).toEqual([]);
+  expect(view.problems).toEqual([]);
+});
+
+test("a silent standby leaves nobody to take over", () => {
+  const view = look(active, "does not answer");
+  expect(view.verdict).toBe("degraded");
+  expect(lost(view)).toEqual([
+    "node-power-cut",
+    "public-link-loss",
+    "heartbeat-link-loss",
+    "haproxy-hang",
+    "full-partition",
+  ]);
+  expect(view.next[0]).toContain("node-b: does not answer");
+});
+
+test("a silent active node: who holds the address is not known", () => {
+  expect(look("does not answer", standby).verdict).toBe("unknown");
+  const view = look("does not answer", "does not answer");
+  expect(view.verdict).toBe("unknown");
+  expect(view.survives.every(({ survives }) => !survives)).toBe(true);
+});
+
+test("two owners come first", () => {
+  const view = look(active, nodeStatus("node-b", true));
+  expect(view.verdict).toBe("two owners");
+  expect(view.next[0]).toContain("VIP web has two owners");
+});
+
+test("nobody holds it although both answer", () => {
+  const gate = { closed: true, reason: "hold until the peer is heard" };
+  const waiting = (status: NodeStatus): NodeStatus => ({
+    ...status,
+    vips: status.vips.map((vip) => ({ ...vip, held: false, state: "fault", gate })),
+  });
+  const view = look(waiting(active), waiting(standby));
+  expect(view.verdict).toBe("down");
+  expect(view.next[0]).toContain("hold until the peer is heard");
+});
+
+test("without an arbiter a heartbeat cut would make two owners, and it says so", () => {
+  const view = look(active, { ...standby, arbiter: null, peer: null });
+  expect(lost(view)).toContain("heartbeat-link-loss");
+  expect(view.problems[0]).toContain("a cut of the heartbeat network would now make two owners");
+});
+
+test("a heartbeat that is heard on no other network is not survived", () => {
+  const both = (status: NodeStatus) => deafTo(deafTo(status, "public"), "storage");
+  expect(lost(look(both(active), both(standby)))).toContain("heartbeat-link-loss");
+  expect(lost(look(deafTo(active, "storage"), deafTo(standby, "storage")))).toEqual(["full-partition"]);
+  expect(lost(look(deafTo(active, "heartbeat"), deafTo(standby, "heartbeat")))).toContain("storage-link-loss");
+});
+
+test("keepalived down on the standby, or its gate closed: it is not ready", () => {
+  expect(lost(look(active, daemonDown(standby, "keepalived")))).toContain("node-power-cut");
+  const closed = {
+    ...standby,
+    vips: standby.vips.map((vip) => ({ ...vip, gate: { closed: true, reason: "VRRP is blind" } })),
+  };
+  const view = look(active, closed);
+  expect(view.survives.find(({ failure }) => failure === "node-power-cut")?.because).toContain("VRRP is blind");
+});
+
+test("one backend server left is not survived twice", () => {
+  const thin = {
+    ...active,
+    backends: active.backends.map((server) => ({ ...server, up: server.server === "node-a", detail: "L4CON" })),
+  };
+  const view = look(thin, standby);
+  expect(view.survives.find(({ failure }) => failure === "backend-kill")?.because).toBe(
+    "backend nginx has one server left",
+  );
+});
+
+test("a parked standby alarms nobody, but is no standby", () => {
+  const parked: NodeStatus = {
+    ...daemonDown(standby, "keepalived"),
+    maintenance: true,
+    vips: standby.vips.map((vip) => ({ ...vip, state: "stopped", gate: { closed: true, reason: "maintenance" } })),
+  };
+  const view = look(active, parked);
+  expect(view.verdict).toBe("parked");
+  expect(view.problems).toEqual([]);
+  expect(lost(view)).toContain("node-power-cut");
+  expect(view.next).toEqual(["node-b is parked; when the work is done: hotpair maintenance node-b off"]);
+});
