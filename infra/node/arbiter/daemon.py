@@ -35,10 +35,8 @@ KEEPALIVED_PIDS = ("/run/keepalived.pid", "/run/keepalived/keepalived.pid")
 VRRP_PIDS = ("/run/vrrp.pid", "/run/keepalived/vrrp.pid")
 ACTIVE_TARGET = "hotpair-active.target"
 
-# keepalived's death takes its VIP along (ExecStopPost); what is left of it after this (seconds) is removed here.
-STALE_DEAD = 0.150
-# A VIP that keepalived says it does not own, while it lives
-STALE_ALIVE = 0.500
+# A VIP that keepalived says it does not own, while it lives, is removed after this (seconds).
+STALE_ALIVE = 0.100
 HAPROXY_INTERVAL = 0.2
 HAPROXY_TIMEOUT = 0.5
 ADMIN_TIMEOUT = 0.5
@@ -120,7 +118,8 @@ class Arbiter:
         self.started = now
         self.scribe = Scribe()
         self.gatekeeper = gate.Gatekeeper({vip.name: vip.address for vip in settings.vips})
-        kernel.prioritise()
+        kernel.prioritise(0, 10)
+        kernel.stay_in_memory()
         self.keyring = beacon.Keyring(keys)
         self.session = self._new_session()
         self.sequence = 0
@@ -164,6 +163,8 @@ class Arbiter:
         self.garp_at: Dict[str, List[float]] = {}
         self.keepalived = "stopped"
         self.killed_at = NEVER
+        self.watched_pid = 0
+        self.death = -1
         self.target_active: Optional[bool] = None
         self.target_told_at = NEVER
         self.gateway_asked_at = NEVER
@@ -422,6 +423,7 @@ class Arbiter:
     def _probe_keepalived(self, now: float) -> str:
         process = kernel.process(kernel.pid_from(*VRRP_PIDS), "keepalived")
         before = self.keepalived
+        self._watch_death(process)
         if process is None or process.state in "ZX":
             self.keepalived = "stopped"
         else:
@@ -442,6 +444,26 @@ class Arbiter:
                     if state == "stopped":
                         self.told_state[name] = "unknown"
         return self.keepalived
+
+    def _watch_death(self, process: Optional[kernel.Process]) -> None:
+        """The end of keepalived's VRRP process is heard of at once; a new one gets its priority."""
+        pid = 0 if process is None or process.state in "ZX" else process.pid
+        if pid == self.watched_pid:
+            return
+        self.watched_pid = pid
+        if self.death >= 0:
+            self.selector.unregister(self.death)
+            os.close(self.death)
+            self.death = -1
+        if pid == 0:
+            return
+        try:
+            self.death = os.pidfd_open(pid)
+            self.selector.register(self.death, selectors.EVENT_READ, lambda _: self._probe(kernel.boottime()))
+        except OSError:
+            # gone already, or a kernel before 5.3: the regular look finds it
+            pass
+        kernel.prioritise(pid, 20)
 
     def _kill_keepalived(self, now: float, vrrp_pid: int) -> None:
         """A hung owner can neither serve VRRP nor give the VIP up: it is killed, and its end takes the VIP along."""
@@ -465,7 +487,8 @@ class Arbiter:
                 self.stale_since.pop(vip.name, None)
                 continue
             since = self.stale_since.setdefault(vip.name, now)
-            if now - since >= (STALE_DEAD if self.keepalived == "stopped" else STALE_ALIVE):
+            if self.keepalived == "stopped" or now - since >= STALE_ALIVE:
+                # Dead, its VIP must not outlive it: systemd's ExecStopPost does the same, some milliseconds later.
                 self.stale_since.pop(vip.name, None)
                 self.scribe.log(f"{vip.name}: {vip.address} is here, but keepalived does not own it: removed")
                 kernel.remove_address(vip.address)
@@ -538,7 +561,7 @@ class Arbiter:
         self.lock.peer(heard, said.claim if said is not None else None, said.concedes if said is not None else None)
         for vip in self.config.vips:
             held = bool(self.held_on[vip.name])
-            state = self._state(vip.name, held, now)
+            state = self._state(vip.name, held)
             rules.holding(vip.name, held, state, now)
         for name, verdict in rules.decide(now).items():
             before = self.verdicts.get(name)
@@ -556,20 +579,12 @@ class Arbiter:
         if any(self.held_on.values()) != self.target_active:
             self._reconcile_target(now)
 
-    def _state(self, name: str, held: bool, now: float) -> str:
-        """keepalived's state of one VIP, from facts: its last word counts only where it fits them."""
+    def _state(self, name: str, held: bool) -> str:
+        """keepalived's state of one VIP, from facts first: its last word counts where it fits them."""
         if self.keepalived == "stopped":
             return "stopped"
         told = self.told_state[name]
-        if held:
-            return "master"
-        if told in ("backup", "fault", "stopped"):
-            return told
-        if told == "master" and now - self.told_at[name] < 0.3:
-            return "master"
-        verdict = self.verdicts.get(name)
-        closed = (verdict is not None and verdict.closed) or not self.rules.own.public_up
-        return "fault" if closed else "backup"
+        return "master" if held and told == "unknown" else told
 
     def _on_event(self, event: Event, now: float) -> None:
         self.scribe.log(f"{event.vip}: {event.kind}: {event.text}")

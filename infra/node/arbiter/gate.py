@@ -80,7 +80,8 @@ def _serve(read_end: int, addresses: Mapping[str, str], directory: str, parent: 
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        kernel.prioritise()
+        kernel.prioritise(0, 10)
+        kernel.stay_in_memory()
         if os.getppid() == parent:
             _keep(read_end, addresses, directory, kernel.boottime, kernel.remove_address)
         code = 0

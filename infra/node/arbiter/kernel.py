@@ -332,15 +332,19 @@ def pid_from(*paths: str) -> int:
     return 0
 
 
-def prioritise() -> None:
-    """Runs before ordinary load and stays in memory, where the machine allows it; containers often do not."""
+def prioritise(pid: int, priority: int) -> None:
+    """Lets a process run before ordinary load, where the machine allows it; containers often do not."""
     try:
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(10))
+        os.sched_setscheduler(pid, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError:
         try:
-            os.setpriority(os.PRIO_PROCESS, 0, -20)
+            os.setpriority(os.PRIO_PROCESS, pid, -20)
         except OSError:
             pass
+
+
+def stay_in_memory() -> None:
+    """Keeps this process from being swapped out, where the machine allows it."""
     try:
         # MCL_CURRENT | MCL_FUTURE (sys/mman.h)
         ctypes.CDLL(None, use_errno=True).mlockall(3)

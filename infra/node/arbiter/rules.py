@@ -27,6 +27,10 @@ YIELD_DEADLINE = 2.0
 # After a hand-over that was called off, or that came back, automatic ones wait (seconds), doubling up to the maximum.
 BACKOFF_FIRST = 30.0
 BACKOFF_MAX = 600.0
+# keepalived that says MASTER and has no address for longer than this (seconds) lost it to somebody else.
+ADDRESS_GONE = 0.020
+# A state of keepalived that stays unknown for this long (seconds) is asked for, by closing the gate for a moment.
+STATE_UNKNOWN = 0.300
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
 GATEWAY_LOST = 2.0
 
@@ -147,7 +151,9 @@ class VipMemory:
 
     held: bool = False
     held_since: float = NEVER
+    lost_at: float = NEVER
     state: str = "unknown"
+    state_since: float = NEVER
     # last advert of the peer with a priority above 0, by the kernel's receive stamp
     advert_at: float = NEVER
     # last beacon of the peer that said "held"
@@ -234,6 +240,10 @@ class Rules:
                 # it came back soon after we gave it away: whatever the reason was, do not play ping-pong
                 memory.retry_at = now + memory.backoff
                 memory.backoff = min(memory.backoff * 2, BACKOFF_MAX)
+        if memory.held and not held:
+            memory.lost_at = now
+        if state != memory.state or memory.state_since == NEVER:
+            memory.state_since = now
         memory.held = held
         memory.state = state
 
@@ -371,8 +381,11 @@ class Rules:
     def _holder(self, name: str, memory: VipMemory, now: float) -> Optional[Verdict]:
         """This node has the VIP. Only one thing takes it away here: the peer has it, too, and is to keep it."""
         word = self.word
+        said = None if word is None else word.vips.get(name)
+        # An address that the peer has without being MASTER is a leftover, which the peer's arbiter removes.
         conflict = (
-            word is not None
+            said is not None
+            and said.state == "master"
             and self.fresh(now)
             and memory.peer_held_at > memory.held_since + CONFLICT_SETTLE
             and now - memory.peer_held_at < self.settings.evidence
@@ -410,6 +423,14 @@ class Rules:
                 return Verdict(True, "the peer is active with another configuration", held_at + settings.evidence)
         if not self.own.public_up:
             return Verdict(True, "public link down", now + HOLD_LEASE)
+        if memory.state == "master" and now - max(memory.lost_at, memory.state_since) > ADDRESS_GONE:
+            return Verdict(True, "its address was removed", now + settings.evidence)
+        if (
+            memory.state == "unknown"
+            and self.own.keepalived == "running"
+            and STATE_UNKNOWN < now - memory.state_since < 2 * HOLD_LEASE
+        ):
+            return Verdict(True, "keepalived is asked for its state", now + settings.evidence)
         return None
 
     def _open(self, name: str, memory: VipMemory, now: float) -> Verdict:
