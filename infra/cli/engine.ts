@@ -10,11 +10,8 @@ import { UserError } from "../model/errors.ts";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { cacheDirectory, projectRoot } from "../toolchain/places.ts";
-import { passphrase } from "./secrets.ts";
+import { passphrase, usePublishedPassphrase } from "./secrets.ts";
 import { announce } from "./terminal.ts";
-
-/** The lab protects nothing: its passphrase is published, so that its stack works as it is. */
-const LAB = { stack: "lab", passphrase: "hotpair-lab" } as const;
 
 const PACK = join(projectRoot, "infra", "policy");
 
@@ -128,13 +125,6 @@ export async function openEngine(stack: string, stackFile?: Pick<StackFile, "enc
       return code;
     },
   };
-}
-
-function usePublishedPassphrase(stack: string): void {
-  const given = process.env.PULUMI_CONFIG_PASSPHRASE ?? process.env.PULUMI_CONFIG_PASSPHRASE_FILE;
-  if (given !== undefined || stack !== LAB.stack) return;
-  announce(`stack ${LAB.stack}: using its published passphrase "${LAB.passphrase}"`);
-  process.env.PULUMI_CONFIG_PASSPHRASE = LAB.passphrase;
 }
 
 /** Locks that a killed process of this machine left: nobody will take them away. */

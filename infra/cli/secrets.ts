@@ -11,6 +11,7 @@ import { UserError } from "../model/errors.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { openSalt } from "./passphrase.ts";
 import { askHidden, isTerminal } from "./questions.ts";
+import { announce } from "./terminal.ts";
 
 export interface SecretStore {
   /** Ciphertext to stand under `secure`. */
@@ -38,8 +39,20 @@ export async function secretStore(stack: StackText & { readonly stackFile: Stack
   };
 }
 
+/** The lab protects nothing: its passphrase is published, so that its stack works as it is. */
+const LAB = { stack: "lab", passphrase: "hotpair-lab" } as const;
+
+/** Sets it for the lab's stack, unless the environment has one. */
+export function usePublishedPassphrase(stack: string): void {
+  const given = process.env.PULUMI_CONFIG_PASSPHRASE ?? process.env.PULUMI_CONFIG_PASSPHRASE_FILE;
+  if (given !== undefined || stack !== LAB.stack) return;
+  announce(`stack ${LAB.stack}: using its published passphrase "${LAB.passphrase}"`);
+  process.env.PULUMI_CONFIG_PASSPHRASE = LAB.passphrase;
+}
+
 /** From PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, as Pulumi reads them, or from the terminal. */
 export async function passphrase(stack: string, { repeat = false } = {}): Promise<string> {
+  usePublishedPassphrase(stack);
   const given = process.env.PULUMI_CONFIG_PASSPHRASE;
   if (given !== undefined) return given;
   const file = process.env.PULUMI_CONFIG_PASSPHRASE_FILE;
