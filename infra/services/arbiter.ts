@@ -31,7 +31,8 @@ const MODULES = [
 export const FAILBACK_AFTER = seconds(10);
 /** From keepalived's hang to its death: judged after 0.5 s without a sign of life, looked at every 50 ms (rules.py, Progress). */
 const HANG_NOTICED = ms(700);
-/** HAProxy is asked every 200 ms and given 500 ms to answer (daemon.py). */
+/** HAProxy is asked every 200 ms and given 500 ms to answer (daemon.py); its last answer may be that old when it hangs. */
+const HAPROXY_EVERY = ms(200);
 const HAPROXY_ASKED = ms(700);
 
 function plan(pair: Pair, id: NodeId): Contribution {
@@ -201,7 +202,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
             "haproxy-hang",
             "detect",
             "HAProxy does not answer on its socket",
-            serviceDead,
+            ms(Math.max(0, serviceDead - HAPROXY_EVERY)),
             ms(serviceDead + HAPROXY_ASKED),
             `${formatDuration(serviceDead)} + ${formatDuration(HAPROXY_ASKED)}`,
           ),
