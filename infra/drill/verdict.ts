@@ -50,7 +50,11 @@ export interface Verdict {
   readonly missedTarget: boolean;
 }
 
-const text = (value: number): string => formatDuration(ms(Math.round(value * 10) / 10));
+/** As exactly as it was measured: tenths below 10 ms, whole milliseconds below 10 s. */
+const text = (value: number): string =>
+  formatDuration(
+    ms(value < 10 ? Math.round(value * 10) / 10 : value < 10_000 ? Math.round(value) : Math.round(value / 100) * 100),
+  );
 
 export function judge(promise: Expectation, seen: Observation): Verdict {
   const reasons = [...recoveryReasons(promise, seen), ...ownershipReasons(promise, seen)];
