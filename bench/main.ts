@@ -14,7 +14,10 @@ export interface Benchmark {
 const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Benchmark> }>> = {
   failover: { what: "recovery times over many power cuts and planned switches", load: () => import("./failover.ts") },
   apply: { what: "first and no-op apply against an Ansible playbook", load: () => import("./apply.ts") },
-  throughput: { what: "HAProxy through the pair's VIP against the same HAProxy bare", load: () => import("./throughput.ts") },
+  throughput: {
+    what: "HAProxy through the pair's VIP against the same HAProxy bare",
+    load: () => import("./throughput.ts"),
+  },
   reload: { what: "requests lost while HAProxy reloads every second", load: () => import("./reload.ts") },
   quiet: { what: "false failovers under CPU and disk load", load: () => import("./quiet.ts") },
   plan: { what: "plan and render of 1 to 1,000 pairs", load: () => import("./plan.ts") },
@@ -32,11 +35,19 @@ if (name === undefined || benchmark === undefined) {
 try {
   const { run } = await benchmark.load();
   const measured = await run(args);
-  const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, memoryBytes: totalmem(), kernel: release() };
+  const machine = {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+  };
   const directory = join(import.meta.dirname, "results");
   mkdirSync(directory, { recursive: true });
   const file = join(directory, `${name}.json`);
-  writeFileSync(file, `${JSON.stringify({ benchmark: name, measuredAt: new Date().toISOString(), machine, measured }, null, 2)}\n`);
+  writeFileSync(
+    file,
+    `${JSON.stringify({ benchmark: name, measuredAt: new Date().toISOString(), machine, measured }, null, 2)}\n`,
+  );
   console.log(`kept in bench/results/${name}.json`);
 } catch (error) {
   if (!(error instanceof UserError)) throw error;
