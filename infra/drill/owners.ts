@@ -134,7 +134,8 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
       const sentAt = sent.get(read.n);
       sent.delete(read.n);
       if (sentAt === undefined || place.lab !== undefined) return;
-      const measured = clockOffset(sentAt, toMs(read.at), now);
+      // Date.now() has whole milliseconds at either end.
+      const measured = clockOffset(sentAt, toMs(read.at), now + 1);
       if (measured.error < clock.error) clock = measured;
     }
   };

@@ -202,7 +202,15 @@ async function drillOnce(
     signal?.throwIfAborted();
     say(`${scenario.name} run ${number}: ${scenario.fault}`);
     const done = await perform(execution, scenario.actions);
-    const { outcome, notHealed } = await lookOn(scenario, done.at, clients.main, armed, id, quietMs, settings);
+    const { outcome, notHealed, seenUntil } = await lookOn(
+      scenario,
+      done.at,
+      clients.main,
+      armed,
+      id,
+      quietMs,
+      settings,
+    );
     broken = false;
     await owners.settle();
     const until = Date.now();
@@ -210,7 +218,7 @@ async function drillOnce(
     const cuts = [...before.cuts, ...done.cuts];
     const spans = heldSpans(owners.sightings(), cuts);
     const window = { from: watchedFrom, until };
-    const direct = byStart(clients.main.direct);
+    const direct = byStart(clients.main.direct.filter((request) => request.at <= seenUntil));
     const verdict = judge(expectation, {
       vips: pair.vips,
       active: stage.active.id,
@@ -304,16 +312,18 @@ async function lookOn(
   id: string,
   quietMs: number,
   settings: DrillSettings,
-): Promise<{ outcome: Recovery; notHealed: readonly string[] }> {
+): Promise<{ outcome: Recovery; notHealed: readonly string[]; seenUntil: number }> {
   const { place, signal, deadlineMs } = settings;
   const undoneBy = faultAt + scenario.holdMs;
   const giveUpAt = undoneBy + scenario.healWithinMs + quietMs;
   let problems: readonly string[] = ["the undo is not due yet"];
+  let wholeSince = Number.POSITIVE_INFINITY;
   let asking: Promise<void> | undefined;
   const look = async () => {
     const answers = await ask(place);
     const still = await stillArmed(place, armed, id);
     problems = [...unwell(place.pair, answers), ...still];
+    if (problems.length === 0) wholeSince = Date.now();
   };
   for (;;) {
     signal?.throwIfAborted();
@@ -321,17 +331,19 @@ async function lookOn(
     if (died !== undefined) throw new Error(`the client died, so nothing was measured: ${died}`);
     const now = Date.now();
     // A request that is under way may still fail: the verdict waits for its deadline.
-    const settled = byStart(client.direct.filter((request) => request.at <= now - deadlineMs - 100));
+    const seenUntil = now - deadlineMs - 100;
+    const settled = byStart(client.direct.filter((request) => request.at <= seenUntil));
     const outcome = recovery(settled, faultAt, quietMs);
     const decided = outcome.kind === "unharmed" || outcome.kind === "recovered";
     if (now > undoneBy + 500 && problems.length > 0 && asking === undefined)
       asking = look().finally(() => {
         asking = undefined;
       });
-    if (decided && problems.length === 0 && now > undoneBy) return { outcome, notHealed: [] };
+    // What becoming whole again did to clients belongs to the drill.
+    if (decided && wholeSince <= seenUntil) return { outcome, notHealed: [], seenUntil };
     if (now > giveUpAt) {
       await asking;
-      return { outcome, notHealed: problems };
+      return { outcome, notHealed: problems, seenUntil };
     }
     await sleep(100);
   }
