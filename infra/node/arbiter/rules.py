@@ -184,7 +184,9 @@ class Rules:
     def __init__(self, settings: Settings, started: float, settled: bool) -> None:
         """`settled`: the links were already judged since boot (the arbiter restarts on a running node)."""
         self.settings = settings
-        self.vips: Dict[str, VipMemory] = {vip.name: VipMemory() for vip in settings.vips}
+        # Before the first decision: what opens at boot opens by turns.
+        first = OPEN if settled else Verdict(True, "hold until the peer is heard", started + HOLD_LEASE)
+        self.vips: Dict[str, VipMemory] = {vip.name: VipMemory(verdict=first) for vip in settings.vips}
         self.own = Own()
         self.word: Optional[Word] = None
         self.word_at = NEVER
@@ -192,6 +194,8 @@ class Rules:
         self.settled = settled
         self.started = started
         self.gateway_lost_since: Optional[float] = None
+        # keepalived of this node runs since about then
+        self.running_since = NEVER
         self.events: List[Event] = []
 
     # ---- observations
@@ -313,6 +317,8 @@ class Rules:
             since is not None and now - since >= settings.hold for since in self.link_up_since.values()
         ):
             self.settled = True
+        if self.own.keepalived == "stopped":
+            self.running_since = now
         if self.own.gateway != "lost":
             self.gateway_lost_since = None
         elif self.gateway_lost_since is None:
@@ -442,27 +448,27 @@ class Rules:
         if word is None or not self.fresh(now):
             return OPEN
         said = word.vips.get(name)
-        eligible = (
-            said is not None
-            and word.keepalived == "running"
-            and word.public_up
-            and not word.maintenance
-            and word.service != "dead"
-        )
-        if said is None or not eligible or said.held or word.digest != settings.digest:
+        if said is None or said.held or word.digest != settings.digest:
+            return OPEN
+        favoured = (self._preferred(name) or "a") == settings.node
+        if self.own.keepalived == "stopped" and not favoured:
+            # Nobody reads the gate yet; when somebody does, it is closed, and this is asked again.
+            memory.turn_since = now
+        elif word.keepalived == "stopped" and not favoured and now - self.running_since < 4 * settings.beacon:
+            # Both were started in the same instant, it seems.
+            pass
+        elif word.keepalived != "running" or word.maintenance or word.service == "dead":
             return OPEN
         if memory.turn_since is None:
             memory.turn_since = now
         waited = now - memory.turn_since
-        running = said.gate is Gate.OPEN and said.state == "backup"
-        favoured = (self._preferred(name) or "a") == settings.node
         if waited >= 2 * settings.master_down + 10 * settings.beacon:
             return OPEN
-        if said.gate is Gate.OPEN and not running:
+        running = said.gate is Gate.OPEN and said.state == "backup" and word.public_up
+        if favoured and not running and said.gate is not Gate.OPEN:
             return OPEN
-        if not running and favoured:
-            return OPEN
-        if not running and said.gate is Gate.CLOSED and waited >= 4 * settings.beacon:
+        # Its link may have come up, or its gate opened, this instant: keepalived and the next beacons say so soon.
+        if not running and said.gate is not Gate.READY and waited >= 4 * settings.beacon:
             return OPEN
         return Verdict(True, "peer goes first", now + settings.evidence, ready=True)
 
