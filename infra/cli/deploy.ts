@@ -14,14 +14,13 @@ import { refuseMandatory } from "../plan/refuse.ts";
 import { collectFindings } from "../services/findings.ts";
 import { sshTargetAt } from "../ssh/reach.ts";
 import { run, type SshTarget } from "../ssh/run.ts";
-import { firstToChange, ownerOf, readFiles, rolesOf } from "../ssh/survey.ts";
+import { firstToChange, ownerOf, readFiles } from "../ssh/survey.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { inspectToolchain } from "../toolchain/inspect.ts";
 import {
   COMMAND_TYPE,
   deadLocks,
   type Engine,
-  NODE_TYPE,
   nodeOf,
   type Outcome,
   openEngine,
@@ -187,12 +186,16 @@ async function compare(options: Applying, env: Record<string, string> = {}): Pro
     engine.operate("preview", { policyPacks: options.policyPack, ...leavingOut(stack.stack, only, env) }),
     surveyPair(targets, chosen),
   ]);
+  // Where the engine would run a command, a secret may be new: then its value is compared, not what was applied last.
+  const secrets = nodes.some((id) => engineTouches(outcome, id))
+    ? await openSecrets(stack, secretPaths(pair))
+    : undefined;
   const changes = new Map<NodeId, NodeChanges>();
   const before = new Map<NodeId, ReadonlyMap<string, string>>();
   for (const id of nodes) {
     const answer = answers.get(id);
     if (answer === undefined || !("state" in answer)) continue;
-    const found = changesOf(plans[id], answer.state, changedSecrets(plans[id], outcome));
+    const found = changesOf(plans[id], answer.state, secrets);
     changes.set(id, found);
     const shown = found.files.filter(({ kind, secret }) => kind === "change" && !secret);
     before.set(
@@ -220,16 +223,6 @@ function leavingOut(stack: string, only: NodeId | undefined, env: Record<string,
     args: urnsOf(stack, other).flatMap((urn) => ["--exclude", urn]),
   };
 }
-
-/** Secret files whose keyed digest differs between the state and the program: see infra/components/node.ts. */
-function changedSecrets(plan: NodePlan, { steps }: Outcome): ReadonlySet<string> {
-  const step = steps.find(({ type, urn }) => type === NODE_TYPE && nodeOf(urn) === plan.node);
-  const [old, wanted] = [filesIn(step?.oldInputs), filesIn(step?.newInputs)];
-  return new Set(plan.files.filter(({ path, secret }) => secret && old[path] !== wanted[path]).map(({ path }) => path));
-}
-
-const filesIn = (inputs: Step["oldInputs"] | undefined): Readonly<Record<string, unknown>> =>
-  (inputs?.files ?? {}) as Record<string, unknown>;
 
 const isUndone = (work: Work): boolean => engineSteps(work.outcome).length > 0 || repairs(work).length > 0;
 
@@ -271,9 +264,8 @@ function showPreview(work: Work, full: boolean): void {
       console.log(showChanges(shown, full).join("\n"));
     }
   }
-  const dead = nodes.filter((id) => engineTouches(outcome, id) && !changes.has(id));
-  if (dead.length > 0) process.exitCode = 1;
-  if (!isUndone(work) && nodes.every((id) => changes.has(id))) console.log("no change: both servers are as described");
+  if (nodes.some((id) => !changes.has(id))) process.exitCode = 1;
+  else if (!isUndone(work)) console.log("no change: both servers are as described");
 }
 
 function printPreview({ stack, nodes, answers, changes, before, outcome }: Work): void {
@@ -388,6 +380,8 @@ async function apply(
   }
 }
 
+const manifestIn = (answer: Answer | undefined) => (answer && "state" in answer ? answer.state.manifest : undefined);
+
 const roleIn = (answer: Answer | undefined) => (answer && "state" in answer ? answer.state.role : "silent");
 
 /** Runs the engine, telling of each server; takes a dead process's lock away once, when the user agrees. */
@@ -408,6 +402,8 @@ async function operate(
       },
       onDone: ({ type, op, urn, outputs }) => {
         const id = nodeOf(urn);
+        // What a deletion says does not come through the engine.
+        if (type === COMMAND_TYPE && op === "delete" && id) announce(`${name(id)}: given back`);
         if (type === COMMAND_TYPE && op !== "same" && op !== "replace" && id && outputs.stdout)
           announce(`${name(id)}: ${lastWord(String(outputs.stdout))}`);
       },
@@ -561,29 +557,36 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   }
   const nodes = NODE_IDS.filter((id) => commands.has(id) && id !== abandoned);
   const targets = await targetsOfStack(stack);
-  const owners = await Promise.all(nodes.map((id) => ownerOf(targets[id]).catch((error: unknown) => ({ error }))));
-  const silent = nodes.filter((_, index) => typeof owners[index] === "object");
+  const answers = await surveyPair(
+    targets,
+    planPair(pair).filter(({ node }) => nodes.includes(node)),
+  );
+  const silent = nodes.filter((id) => manifestIn(answers.get(id)) === undefined);
   if (silent.length > 0) {
     const names = silent.map((id) => nameOf(pair, id));
     throw new UserError(`${names.join(" and ")} cannot be reached, so nothing was changed`, [
-      ...owners.flatMap((owner) => (typeof owner === "object" ? [String((owner.error as Error).message)] : [])),
+      ...silent.map((id) => silence(answers.get(id))),
       `if it is gone for good: hotpair destroy -s ${stack.stack} --abandon ${names[0]}`,
     ]);
   }
-  const roles = await rolesOf(targets);
-  const what = nodes.map((id) => `${nameOf(pair, id)} (${roles[id]})`).join(" and ");
-  const purge = options.purgePackages ? " Packages that hotpair installed are uninstalled." : "";
+  const own = nodes.filter((id) => manifestIn(answers.get(id))?.resource === tokenIn(commands.get(id)?.inputs ?? {}));
+  const what = nodes.map((id) => `${nameOf(pair, id)} (${roleIn(answers.get(id))})`).join(" and ");
   const forgotten = abandoned === undefined ? "" : ` ${nameOf(pair, abandoned)} is forgotten as it is.`;
-  const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${purge}${forgotten}`;
+  const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${forgotten}`;
+  for (const id of own) {
+    const packages = manifestIn(answers.get(id))?.installedPackages ?? [];
+    if (packages.length > 0)
+      announce(
+        `${nameOf(pair, id)}: ${packages.join(", ")}, installed by hotpair, ${options.purgePackages ? "will be uninstalled" : "will stay (--purge-packages uninstalls them)"}`,
+      );
+  }
   if (!(await confirm(question, options.yes))) {
     announce("nothing was changed");
     process.exitCode = 1;
     return;
   }
   // Without this, the active server would refuse: nobody is left to hand over to.
-  for (const [index, id] of nodes.entries()) {
-    const owner = owners[index];
-    if (typeof owner !== "string" || owner !== tokenIn(commands.get(id)?.inputs ?? {})) continue;
+  for (const id of own) {
     const retire = `/usr/lib/hotpair/hotpair-apply retire${options.purgePackages ? " --purge-packages" : ""}`;
     const { code, stdout, stderr } = await run(targets[id], retire, { timeoutMs: 30_000, becomeRoot: true });
     if (code !== 0)

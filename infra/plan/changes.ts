@@ -2,8 +2,10 @@
 // infra/ssh/survey.ts, applying is infra/node, and what a person gets to see is infra/cli.
 
 import { createHash } from "node:crypto";
+import type { SecretRef } from "../model/pair.ts";
 import type { NodePlan, OnChange, PlannedFile } from "../model/plan.ts";
 import type { DriftedUnit, FileFacts, ServerState } from "../model/server.ts";
+import { text } from "./bundle.ts";
 
 export interface FileChange {
   readonly path: string;
@@ -31,22 +33,19 @@ export interface NodeChanges {
 }
 
 /**
- * `changedSecrets` are the paths of secret files whose content is known to be new; their values are not asked for, so
- * that a comparison needs no passphrase.
+ * `secrets` opens the plan's secrets. Without it, a secret file counts as unchanged while it is what was applied last: enough
+ * where the inputs of the node's resource did not change, and needs no passphrase.
  */
-export function changesOf(plan: NodePlan, server: ServerState, changedSecrets: ReadonlySet<string>): NodeChanges {
+export function changesOf(plan: NodePlan, server: ServerState, secrets?: (ref: SecretRef) => string): NodeChanges {
   const recorded = new Map(server.manifest.files.map((file) => [file.path, file]));
   const drifted = new Set(server.drift.files.map(({ path }) => path));
   const planned = new Set(plan.files.map(({ path }) => path));
   const files = plan.files.flatMap((file): FileChange[] => {
     const found = server.present.get(file.path);
-    const text = textOf(file);
-    // A secret's digest is not computed here; the manifest knows what was applied, drift whether it is still there.
-    const same =
-      found !== undefined &&
-      (text === undefined
-        ? found.sha256 === recorded.get(file.path)?.sha256 && !changedSecrets.has(file.path)
-        : found.sha256 === sha256(text));
+    const shown = shownText(file);
+    const wantedText = shown ?? (secrets && text(file.content, secrets));
+    const wanted = wantedText === undefined ? recorded.get(file.path)?.sha256 : sha256(wantedText);
+    const same = found !== undefined && found.sha256 === wanted;
     const [before, after] = [found && permissionsOf(found), permissionsOf(file)];
     const moved = before !== undefined && before !== after ? { before, after } : undefined;
     if (same && moved === undefined) return [];
@@ -54,10 +53,10 @@ export function changesOf(plan: NodePlan, server: ServerState, changedSecrets: R
       {
         path: file.path,
         kind: found === undefined ? "create" : same ? "permissions" : "change",
-        secret: text === undefined,
+        secret: shown === undefined,
         takenOver: found !== undefined && !recorded.has(file.path),
         byHand: drifted.has(file.path),
-        after: text,
+        after: shown,
         permissions: moved,
         onChange: file.onChange,
       },
@@ -82,7 +81,8 @@ export function changesOf(plan: NodePlan, server: ServerState, changedSecrets: R
 export const isUnchanged = ({ files, packages, units, unfinished }: NodeChanges): boolean =>
   files.length === 0 && packages.length === 0 && units.length === 0 && !unfinished;
 
-const textOf = (file: PlannedFile): string | undefined =>
+/** Text that a person may see; undefined for a secret. */
+const shownText = (file: PlannedFile): string | undefined =>
   !file.secret && typeof file.content === "string" ? file.content : undefined;
 
 export const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -63,13 +63,12 @@ function server(present: Record<string, FileFacts | undefined> = {}, drifted: re
   };
 }
 
-const none = new Set<string>();
-const changed = (state: ServerState, secrets = none) =>
+const changed = (state: ServerState, secrets?: () => string) =>
   changesOf(PLAN, state, secrets).files.map(({ path, kind, byHand }) => [path, kind, byHand]);
 
 describe("changes", () => {
   it("are none on a server that has what the plan says", () => {
-    expect(isUnchanged(changesOf(PLAN, server(), none))).toBe(true);
+    expect(isUnchanged(changesOf(PLAN, server()))).toBe(true);
   });
 
   it("name a file that is missing, other or otherwise owned", () => {
@@ -79,41 +78,38 @@ describe("changes", () => {
     expect(changed(server({ "/etc/haproxy/haproxy.cfg": facts("maxconn 1\n") }, ["/etc/haproxy/haproxy.cfg"]))).toEqual(
       [["/etc/haproxy/haproxy.cfg", "change", true]],
     );
-    const [moved] = changesOf(PLAN, server({ "/etc/haproxy/haproxy.cfg": { ...CFG, mode: "0600" } }), none).files;
+    const [moved] = changesOf(PLAN, server({ "/etc/haproxy/haproxy.cfg": { ...CFG, mode: "0600" } })).files;
     expect(moved).toMatchObject({
       kind: "permissions",
       permissions: { before: "0600 root:root", after: "0644 root:root" },
     });
   });
 
-  it("know a changed secret by the manifest or by the engine's word, and carry no text of it", () => {
-    const other = changesOf(PLAN, server({ "/etc/hotpair/beacon.key": facts("k 99", "0600") }), none).files;
+  it("know a changed secret by the manifest, or by its value where that is opened, and carry no text of it", () => {
+    const other = changesOf(PLAN, server({ "/etc/hotpair/beacon.key": facts("k 99", "0600") })).files;
     expect(other).toMatchObject([{ path: "/etc/hotpair/beacon.key", kind: "change", secret: true, after: undefined }]);
-    expect(changed(server(), new Set(["/etc/hotpair/beacon.key"]))).toEqual([
-      ["/etc/hotpair/beacon.key", "change", false],
-    ]);
+    expect(changed(server(), () => "5678")).toEqual([["/etc/hotpair/beacon.key", "change", false]]);
   });
+
+  it("are none for a secret that is opened and the same", () => expect(changed(server(), () => "1234")).toEqual([]));
 
   it("tell a file of somebody else's that hotpair takes over", () => {
     const fresh = { ...server(), manifest: { ...server().manifest, files: [] } };
-    const [cfg] = changesOf(
-      PLAN,
-      { ...fresh, present: new Map([["/etc/haproxy/haproxy.cfg", facts("distribution\n")]]) },
-      none,
-    ).files;
+    const [cfg] = changesOf(PLAN, {
+      ...fresh,
+      present: new Map([["/etc/haproxy/haproxy.cfg", facts("distribution\n")]]),
+    }).files;
     expect(cfg).toMatchObject({ kind: "change", takenOver: true });
   });
 
   it("name what the plan no longer has", () => {
     const smaller = { ...PLAN, files: PLAN.files.slice(1) };
-    expect(changesOf(smaller, server(), none).files).toMatchObject([
-      { path: "/etc/haproxy/haproxy.cfg", kind: "remove" },
-    ]);
+    expect(changesOf(smaller, server()).files).toMatchObject([{ path: "/etc/haproxy/haproxy.cfg", kind: "remove" }]);
   });
 
   it("name packages only where hotpair may install them", () => {
     const bare = { ...server(), missingPackages: ["haproxy"] };
-    expect(changesOf(PLAN, bare, none).packages).toEqual(["haproxy"]);
-    expect(changesOf({ ...PLAN, installPackages: false }, bare, none).packages).toEqual([]);
+    expect(changesOf(PLAN, bare).packages).toEqual(["haproxy"]);
+    expect(changesOf({ ...PLAN, installPackages: false }, bare).packages).toEqual([]);
   });
 });
