@@ -51,7 +51,7 @@ export class TestPair {
     await Promise.all(HOSTS.map((host) => this.install(host)));
     await Promise.all(
       HOSTS.map((host) =>
-        this.sh(host, `systemctl enable -q ${this.#units(host)}; systemctl restart ${this.#units(host)}`),
+        this.sh(host, `systemctl enable -q ${this.#units(host)}; sync; systemctl restart ${this.#units(host)}`),
       ),
     );
     await this.settled();
@@ -77,7 +77,7 @@ export class TestPair {
       this.lab,
       host,
       ["sh", "-eu"],
-      `${script.join("\n")}\nsystemd-tmpfiles --create /etc/tmpfiles.d/60-hotpair.conf\nsystemctl daemon-reload\nsystemctl restart systemd-sysctl\n`,
+      `${script.join("\n")}\nsystemd-tmpfiles --create /etc/tmpfiles.d/60-hotpair.conf\nsystemctl daemon-reload\nsystemctl restart systemd-sysctl\n# A power cut loses what is not on the disk.\nsync\n`,
     );
   }
 

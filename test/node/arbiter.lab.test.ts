@@ -5,6 +5,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { command } from "../../infra/lab/command.ts";
 import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../../infra/lab/faults.ts";
 import { type HostName, labDown, labUp, type Network } from "../../infra/lab/lab.ts";
 import { ms } from "../../infra/model/duration.ts";
@@ -343,4 +344,115 @@ describeWithLab("who is active", () => {
     expect((await pair.arbiter("node-b", "lock --token two --wait 2")).code).toBe(0);
     expect((await pair.arbiter("node-b", "unlock --token two")).code).toBe(0);
   });
+
+  test("a third host that claims the VIP is answered, and recorded", async () => {
+    const { active } = await pair.settled();
+    const claim = ARP_CLAIM.replace("ADDRESS", pair.vip);
+    await command(["nsenter", `--net=/run/netns/${pair.lab.namespaces.intruder}`, "--", "python3", "-c", claim]);
+    await expect
+      .poll(async () => (await pair.status(active)).lastChanges.at(-1)?.reason, { timeout: 5_000 })
+      .toMatch(/^another host claims \S+: ..:..:..:..:..:..; defended by gratuitous ARP$/);
+    expect(await pair.owner()).toBe(active);
+  });
+
+  test("a gateway that only the standby reaches takes the VIP there", async () => {
+    const { active, standby } = await pair.settled();
+    const before = pair.pair;
+    const gateway = `${pair.lab.prefix("public")}.1`;
+    pair.pair = { ...before, networks: { ...before.networks, public: { ...before.networks.public, gateway } } };
+    try {
+      for (const host of HOSTS) await pair.install(host);
+      for (const host of HOSTS) await pair.sh(host, "systemctl restart hotpair-arbiter");
+      await sleep(2_000);
+      expect(await pair.owner()).toBe(active);
+      const watcher = await Watcher.start(pair);
+      await dropTraffic(pair.lab, active, "machine", "public");
+      await expect.poll(() => pair.owners(), { timeout: 15_000, interval: 500 }).toEqual([standby]);
+      expect((await watcher.stop()).twoOwnersMs).toBe(0);
+    } finally {
+      await clearDrops(pair.lab);
+      pair.pair = before;
+      for (const host of HOSTS) await pair.install(host);
+      for (const host of HOSTS) await pair.sh(host, "systemctl restart hotpair-arbiter");
+    }
+  });
+
+  test("two VIPs, each at home on its own node, move and come home each by itself", async () => {
+    const before = pair.pair;
+    const [web] = before.vips;
+    if (web === undefined) throw new Error("the lab has no VIP");
+    const api = { ...web, name: "api", address: web.address.replace(".100/", ".101/"), routerId: 52 };
+    pair.pair = {
+      ...before,
+      vips: [
+        { ...web, preferred: "a" },
+        { ...api, preferred: "b" },
+      ],
+    };
+    const holds = async (host: HostName) =>
+      (await pair.status(host)).vips.filter(({ held }) => held).map(({ name }) => name);
+    const both = () => Promise.all(HOSTS.map(holds));
+    const home = [["web"], ["api"]];
+    try {
+      for (const host of HOSTS) await pair.install(host);
+      for (const host of HOSTS) await pair.sh(host, "systemctl reload keepalived; systemctl restart hotpair-arbiter");
+      await expect.poll(both, { timeout: 40_000, interval: 500 }).toEqual(home);
+      const watcher = await Watcher.start(pair);
+      await pair.sh("node-a", "systemctl stop keepalived");
+      await expect.poll(() => holds("node-b"), { timeout: 3_000, interval: 100 }).toEqual(["web", "api"]);
+      await pair.sh("node-a", "systemctl start keepalived");
+      await sleep(5_000);
+      expect(await holds("node-b")).toEqual(["web", "api"]);
+      await expect.poll(both, { timeout: 15_000, interval: 500 }).toEqual(home);
+      expect((await watcher.stop()).twoOwnersMs).toBe(0);
+    } finally {
+      pair.pair = before;
+      for (const host of HOSTS) await pair.install(host);
+      for (const host of HOSTS) await pair.sh(host, "systemctl reload keepalived; systemctl restart hotpair-arbiter");
+      await sleep(1_000);
+    }
+  });
+
+  test("a virtual MAC moves with the VIP, and neighbours need not learn anything", async () => {
+    const before = pair.pair;
+    pair.pair = { ...before, vips: before.vips.map((vip) => ({ ...vip, mode: "vmac" as const })) };
+    const mac = async () => {
+      const space = `--net=/run/netns/${pair.lab.namespaces.client}`;
+      const neighbours = await command(["nsenter", space, "--", "ip", "-4", "neigh", "show", "to", pair.vip]);
+      return /lladdr (\S+)/.exec(neighbours)?.[1];
+    };
+    try {
+      for (const host of HOSTS) await pair.install(host);
+      await Promise.all(HOSTS.map((host) => pair.sh(host, "systemctl restart keepalived hotpair-arbiter")));
+      const { active, standby } = await pair.settled();
+      const watcher = await Watcher.start(pair);
+      await sleep(1_500);
+      expect(await mac()).toBe("00:00:5e:00:01:33");
+      expect((await pair.arbiter(active, "switch")).code).toBe(0);
+      await sleep(1_000);
+      expect(await pair.owner()).toBe(standby);
+      expect(await mac()).toBe("00:00:5e:00:01:33");
+      await pair.sh(standby, `kill -9 $(${KEEPALIVED_PID}) $(${VRRP_PID})`);
+      await sleep(1_500);
+      expect(await pair.owner()).toBe(active);
+      const watch = await watcher.stop();
+      expect(watch.twoOwnersMs).toBe(0);
+    } finally {
+      pair.pair = before;
+      for (const host of HOSTS) await pair.install(host);
+      await Promise.all(HOSTS.map((host) => pair.sh(host, "systemctl restart keepalived hotpair-arbiter")));
+    }
+  });
 });
+
+/** A gratuitous ARP for the VIP from a hardware address that is not the owner's. */
+const ARP_CLAIM = `
+import fcntl, socket, struct
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+name = next(n for _, n in socket.if_nameindex() if n != "lo")
+s.bind((name, 0x0806))
+mac = s.getsockname()[4]
+ip = socket.inet_aton("ADDRESS")
+for _ in range(3):
+    s.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2) + mac + ip + b"\\xff" * 6 + ip)
+`;
