@@ -118,7 +118,13 @@ async function askNode(target: SshTarget): Promise<NodeAnswer> {
     if (said.code !== 0) return { silent: lastLine(said) };
     return { status: JSON.parse(said.stdout) as NodeStatus };
   } catch (error) {
-    if (error instanceof SshError) return { silent: `does not answer (${firstLine(error.message)})` };
+    if (error instanceof SshError)
+      return {
+        silent:
+          error.kind === "unreachable" || error.kind === "timeout"
+            ? "does not answer"
+            : `cannot be asked (${firstLine(error.message)})`,
+      };
     if (error instanceof SyntaxError) return { silent: "answers, but not with its status" };
     throw error;
   }

@@ -62,8 +62,9 @@ function plan(pair: Pair, id: NodeId): Contribution {
       {
         name: "keepalived -t",
         covers: ["/etc/keepalived/keepalived.conf"],
-        // In a session of its own: with `script_user`, some versions signal their whole process group at the end (2.2.7).
-        command: "setsid --wait keepalived -t -f /etc/keepalived/keepalived.conf",
+        // The gates must have their directory. In a session of its own: with `script_user`, some versions signal their
+        // whole process group at the end (2.2.7).
+        command: "mkdir -p /run/hotpair && setsid --wait keepalived -t -f /etc/keepalived/keepalived.conf",
       },
       {
         name: "sh -n",
