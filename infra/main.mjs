@@ -6,4 +6,6 @@ if (major < 24) {
   );
   process.exit(2);
 }
+// The resources of the SDK take stack traces; mapping those back to TypeScript costs more than anything else here.
+Error.prepareStackTrace = undefined;
 export default (await import("./index.ts")).default;

@@ -101,7 +101,15 @@ export async function openEngine(stack: string, stackFile?: Pick<StackFile, "enc
       ...(options.args ?? []),
     ];
     const child = start(args, "pipe", { ...options.env, PULUMI_ENABLE_STREAMING_JSON_PREVIEW: "true" });
-    return readEvents(child, options);
+    // Ctrl-C reaches the CLI by itself, which finishes what has begun; this process stays to tell how it ended.
+    const stopping = () => announce("stopping: what has begun on a server is finished first");
+    const terminated = () => child.kill("SIGINT");
+    process.on("SIGINT", stopping).on("SIGTERM", terminated);
+    try {
+      return await readEvents(child, options);
+    } finally {
+      process.off("SIGINT", stopping).off("SIGTERM", terminated);
+    }
   };
 
   return {
