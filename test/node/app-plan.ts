@@ -116,7 +116,7 @@ export function appPlan(
       { name: "nginx.service", running: true, holdsRole: false },
     ],
     validators: [
-      { name: "haproxy -c", covers: ["/etc/haproxy/"], command: "haproxy -c -q -f /etc/haproxy/haproxy.cfg" },
+      { name: "haproxy -c", covers: ["/etc/haproxy/"], command: "haproxy -c -f /etc/haproxy/haproxy.cfg" },
       { name: "nginx -t", covers: ["/etc/nginx/"], command: "nginx -t -q" },
     ],
     health: [

@@ -43,17 +43,20 @@ export class Server {
     return this.sh(removeCommand(owner, options));
   }
 
-  /** Starts an apply over an SSH process of its own, which can be killed like a lost connection. */
-  applyDetached(plan: NodePlan): { readonly kill: () => void; readonly ended: Promise<void> } {
-    const child = execFile("ssh", [...sshArguments(this.target), applyCommand("owner-1")]);
-    const ended = new Promise<void>((resolve) => child.on("close", () => resolve()));
+  /** Starts an apply over an SSH connection of its own, which can be cut. */
+  applyDetached(plan: NodePlan): { readonly cut: () => void; readonly ended: Promise<void> } {
+    const shared = sshArguments(this.target);
+    const own = shared.map((word, i) => (shared[i - 1] === "-S" ? "none" : word));
+    const child = execFile("ssh", [...own, applyCommand("owner-1")]);
+    const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()));
     child.stdin?.end(makeBundle(plan, () => SECRET));
-    return { kill: () => child.kill("SIGKILL"), ended };
+    return { cut: () => child.kill("SIGKILL"), ended };
   }
 
   /** Lines `kill POINT`, `pause POINT` and switches; none: no interruption. */
   async hooks(...lines: readonly string[]): Promise<void> {
     const file = "/run/hotpair/test-hooks";
+    await this.ok("rm -f /run/hotpair/paused");
     await this.ok(
       lines.length === 0
         ? `rm -f ${file}; rmdir /run/hotpair 2>/dev/null || :`
@@ -76,9 +79,9 @@ export class Server {
   async state(): Promise<string> {
     return this.ok(
       [
-        "cd /; for d in etc usr/lib/hotpair usr/lib/systemd/system var/lib/hotpair usr/sbin; do",
+        "cd /; for d in etc usr/lib/hotpair var/lib/hotpair; do",
         "[ ! -e $d ] || find $d -path var/lib/hotpair/originals -prune -o -printf '%p %y %m %u:%g %l\\n'; done | sort",
-        "find etc usr/lib/hotpair -type f -print0 | sort -z | xargs -0 sha256sum",
+        "find etc/app etc/nginx etc/haproxy etc/sysctl.d etc/systemd etc/motd usr/lib/hotpair -type f 2>/dev/null | sort | xargs sha256sum",
         "grep -v '^applied ' var/lib/hotpair/manifest 2>/dev/null",
         "cut -d ' ' -f 2 /proc/sys/net/ipv4/ip_nonlocal_bind",
         "for u in nginx haproxy app hotpair-undo.service hotpair-undo.timer; do echo $u $(systemctl show $u -p LoadState -p ActiveState -p UnitFileState -p NeedDaemonReload); done",
