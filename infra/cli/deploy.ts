@@ -298,11 +298,8 @@ const engineTouches = ({ steps }: Outcome, id: NodeId): boolean =>
 
 /** Violations, warnings and errors of an operation. Advisory findings are policy violations too. */
 function reportOutcome({ violations, diagnostics, said, succeeded }: Outcome): void {
-  for (const { policy, level, message } of violations) {
-    // The engine puts the policy's description on a line before its message.
-    const text = message.trim().split("\n").at(-1) ?? "";
-    announce(`${level === "mandatory" ? paint("red", "policy") : paint("yellow", "advice")} ${policy}: ${text}`);
-  }
+  for (const { policy, level, message } of violations)
+    announce(`${level === "mandatory" ? paint("red", "policy") : paint("yellow", "advice")} ${policy}: ${message}`);
   const shown = new Set<string>();
   for (const { severity, message, urn } of diagnostics) {
     const text = `${nodeOf(urn) ?? ""} ${message}`;
@@ -349,7 +346,7 @@ async function apply(
   const first = firstToChange(roles);
   const order = nodes.length === 1 ? nodes : first === "a" ? NODE_IDS : ([...NODE_IDS].reverse() as NodeId[]);
   const names = order.map((id) => nameOf(stack.pair, id)).join(", then ");
-  if (!(await confirm(`Apply this, ${names}?`, options.yes))) {
+  if (!(await confirm(`Apply this to ${names}?`, options.yes))) {
     announce("nothing was changed");
     process.exitCode = 1;
     return;

@@ -232,7 +232,8 @@ async function readEvents(
       violations.push({
         policy: policyName,
         level: enforcementLevel === "mandatory" ? "mandatory" : "advisory",
-        message: withoutColour(message),
+        // Before its message, the engine puts the policy's description on a line.
+        message: withoutColour(message).trim().split("\n").at(-1) ?? "",
       });
     }
   };
