@@ -48,7 +48,9 @@ function showFile(change: FileChange, before: string | undefined, full: boolean)
   const notes = [
     secret && kind === "change" ? "secret, changed" : secret ? "secret" : "",
     kind === "create" && after !== undefined ? `new, ${countLines(after)}` : "",
-    change.takenOver ? `takes the place of ${before === undefined ? "a file" : countLines(before)}, which is kept` : "",
+    change.takenOver
+      ? `takes the place of a file${before === undefined ? "" : ` of ${countLines(before)}`}, which is kept`
+      : "",
     permissions ? `${permissions.before} becomes ${permissions.after}` : "",
     onChange.action === "none" ? "" : `${onChange.action} ${onChange.unit.replace(/\.service$/, "")}`,
   ].filter((note) => note !== "");
@@ -62,7 +64,10 @@ function showFile(change: FileChange, before: string | undefined, full: boolean)
 export const diffLines = (before: string, after: string): readonly string[] =>
   unifiedDiff(before, after).map((line) => `      ${colour(line)}`);
 
-const countLines = (text: string): string => `${text.split("\n").length - 1} lines`;
+const countLines = (text: string): string => {
+  const count = text.split("\n").length - 1;
+  return count === 1 ? "1 line" : `${count} lines`;
+};
 
 function colour(line: string): string {
   if (line.startsWith("@@")) return paint("cyan", line);
