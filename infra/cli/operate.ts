@@ -255,7 +255,7 @@ async function switchTo(options: SwitchOptions): Promise<void> {
     const already = "status" in there && wanted.every(({ name }) => held(there.status, name));
     if (already) return finish(options, true, `${nameOf(pair, to)} is active already`);
     const vip = options.vip === undefined ? "" : ` --vip ${options.vip}`;
-    const said = await run(targets[from], `${ARBITER} switch --wait ${options.wait}${vip}`, {
+    const said = await run(targets[from], `${ARBITER} switch --stay --wait ${options.wait}${vip}`, {
       timeoutMs: ACT_DEADLINE_MS,
       becomeRoot: true,
     });

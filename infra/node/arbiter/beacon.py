@@ -91,6 +91,7 @@ def encode_payload(beacon: Beacon) -> bytes:
                 vip.state,
                 int(vip.gate),
                 None if vip.advert_age is None else round(vip.advert_age * 1000),
+                int(vip.declines),
             ]
             for name, vip in word.vips.items()
         },
@@ -136,6 +137,7 @@ def _decode(payload: bytes) -> Optional[Beacon]:
                 state=str(said[1]),
                 gate=Gate(int(said[2])),
                 advert_age=None if age is None else float(age) / 1000,
+                declines=len(said) > 4 and bool(said[4]),
             )
         word = Word(
             vips=vips,

@@ -150,6 +150,7 @@ class Arbiter:
         self.held_on: Dict[str, Set[int]] = {vip.name: set() for vip in settings.vips}
 
         self.heard_at: Dict[str, float] = {}
+        self.refused_at = NEVER
         self.last_beacon: Optional[beacon.Beacon] = None
         self.reported: Dict[str, Optional[str]] = {vip.name: None for vip in settings.vips}
         self.told_state: Dict[str, str] = {vip.name: "unknown" for vip in settings.vips}
@@ -164,6 +165,8 @@ class Arbiter:
         self.keepalived = "stopped"
         self.killed_at = NEVER
         self.watched_pid = 0
+        self.searched_at = NEVER
+        self.found_pid = 0
         self.death = -1
         self.target_active: Optional[bool] = None
         self.target_told_at = NEVER
@@ -330,9 +333,16 @@ class Arbiter:
     def _hear(self, network: str, datagram: bytes, received: float) -> None:
         said = beacon.unseal(datagram, network, self.keyring.keys)
         if said is None or said.node != self.config.peer:
+            self._refuse(network, "it is not authentic: does the peer have another key (/etc/hotpair/beacon.key)?")
             return
         admitted = self.replay.admit(network, said)
         if admitted is None:
+            if said.session < self.replay.newest[0]:
+                self._refuse(
+                    network,
+                    "it is from an earlier start of the peer. If the peer was reinstalled or its clock set back: "
+                    f"rm {PEER_SEEN_RUN} {PEER_SEEN_DISK}; systemctl restart hotpair-arbiter",
+                )
             return
         self.heard_at[network] = received
         if not admitted:
@@ -343,6 +353,13 @@ class Arbiter:
         if (said.claim, said.concedes) != self._lock_said:
             self._lock_said = (said.claim, said.concedes)
             self.changed = True
+
+    def _refuse(self, network: str, why: str) -> None:
+        """Says so, at most every 10 s: the two nodes do not understand each other, or a third one is at work."""
+        now = kernel.boottime()
+        if now - self.refused_at >= 10.0:
+            self.refused_at = now
+            self.scribe.log(f"a beacon on the {network} network is refused: {why}")
 
     def _on_advert(self, sock: Any) -> None:
         peer = self.config.network("heartbeat").peer
@@ -421,7 +438,7 @@ class Arbiter:
                 self._announce(name)
 
     def _probe_keepalived(self, now: float) -> str:
-        process = kernel.process(kernel.pid_from(*VRRP_PIDS), "keepalived")
+        process = self._find_keepalived(now)
         before = self.keepalived
         self._watch_death(process)
         if process is None or process.state in "ZX":
@@ -444,6 +461,14 @@ class Arbiter:
                     if state == "stopped":
                         self.told_state[name] = "unknown"
         return self.keepalived
+
+    def _find_keepalived(self, now: float) -> Optional[kernel.Process]:
+        """By its pid file; where there is none, by its name: what runs must not be taken for dead."""
+        pid = kernel.pid_from(*VRRP_PIDS)
+        if pid == 0 and (now - self.searched_at >= 1.0 or any(self.held_on.values())):
+            self.searched_at = now
+            self.found_pid = kernel.child_process("keepalived")
+        return kernel.process(pid or self.found_pid, "keepalived")
 
     def _watch_death(self, process: Optional[kernel.Process]) -> None:
         """The end of keepalived's VRRP process is heard of at once; a new one gets its priority."""
@@ -712,6 +737,7 @@ class Arbiter:
                 state=memory.state,
                 gate=verdict.gate if verdict is not None else Gate.CLOSED,
                 advert_age=None if memory.advert_at == NEVER else max(0.0, now - memory.advert_at),
+                declines=now < memory.declines_until,
             )
         return Word(
             vips=vips,
@@ -844,7 +870,8 @@ class Arbiter:
             return {"error": "; ".join(refusals)}
         wait = min(60.0, max(0.1, float(request.get("wait", 5.0))))
         for name in names:
-            self.rules.hand_over(name, str(request.get("reason", "switch")), now, min(wait, 5.0))
+            reason, stay = str(request.get("reason", "switch")), bool(request.get("stay", False))
+            self.rules.hand_over(name, reason, now, min(wait, 5.0), stay)
         self._decide(now)
         self._send()
 

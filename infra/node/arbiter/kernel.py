@@ -321,6 +321,23 @@ def process(pid: int, name: str) -> Optional[Process]:
     return Process(pid, fields[0].decode(), switches, (int(fields[11]) + int(fields[12])) / _TICKS)
 
 
+def child_process(name: str) -> int:
+    """Number of a process of this name, of the child if one is another's parent; 0 when there is none."""
+    parents: Dict[int, int] = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:
+                stat = file.read()
+        except OSError:
+            continue
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        if stat[stat.index(b"(") + 1 : stat.rindex(b")")].startswith(name.encode()) and fields[0] != b"Z":
+            parents[int(entry)] = int(fields[1])
+    return next((pid for pid, parent in parents.items() if parent in parents), next(iter(parents), 0))
+
+
 def pid_from(*paths: str) -> int:
     """The number in the first of these files that has one; 0 when none has."""
     for path in paths:

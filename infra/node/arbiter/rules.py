@@ -31,6 +31,8 @@ BACKOFF_MAX = 600.0
 ADDRESS_GONE = 0.020
 # A state of keepalived that stays unknown for this long (seconds) is asked for, by closing the gate for a moment.
 STATE_UNKNOWN = 0.300
+# A node that an operator switched away from is not handed its preferred VIP back for this long (seconds).
+STAY = 3600.0
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
 GATEWAY_LOST = 2.0
 
@@ -85,6 +87,8 @@ class PeerVip:
     gate: Gate = Gate.OPEN
     # seconds since it saw our advert; None: never
     advert_age: Optional[float] = None
+    # an operator switched it away from there: it is not to come home by itself
+    declines: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Yield:
     started: float
     deadline: float
     automatic: bool
+    stay: bool = False
 
 
 @dataclass
@@ -167,6 +172,7 @@ class VipMemory:
     retry_at: float = NEVER
     backoff: float = BACKOFF_FIRST
     gone_home_at: float = NEVER
+    declines_until: float = NEVER
 
 
 @dataclass(frozen=True)
@@ -240,6 +246,7 @@ class Rules:
         memory = self.vips[vip]
         if held and not memory.held:
             memory.held_since = now
+            memory.declines_until = NEVER
             if now - memory.gone_home_at < 60.0:
                 # it came back soon after we gave it away: whatever the reason was, do not play ping-pong
                 memory.retry_at = now + memory.backoff
@@ -288,8 +295,11 @@ class Rules:
             return f"keepalived on the peer is in state {said.state}"
         return None
 
-    def hand_over(self, vip: str, reason: str, now: float, deadline: float = YIELD_DEADLINE) -> Optional[str]:
-        """Starts a planned hand-over; the reason of a refusal, or None when it is under way."""
+    def hand_over(
+        self, vip: str, reason: str, now: float, deadline: float = YIELD_DEADLINE, stay: bool = False
+    ) -> Optional[str]:
+        """Starts a planned hand-over; the reason of a refusal, or None when it is under way. `stay`: for an hour it
+        does not come home by itself."""
         memory = self.vips[vip]
         if memory.yielding is not None:
             return None
@@ -297,7 +307,7 @@ class Rules:
             return "this node does not hold it"
         refusal = self.unfit(vip, now)
         if refusal is None:
-            memory.yielding = Yield(reason, now, now + deadline, automatic=False)
+            memory.yielding = Yield(reason, now, now + deadline, automatic=False, stay=stay)
         return refusal
 
     # ---- decision
@@ -353,8 +363,9 @@ class Rules:
         if fit and word is not None and word.gateway == "ok" and lost:
             self._start_yield(memory, "gateway not reachable", now)
             return
-        preferred = self._preferred(name)
-        if preferred == self.settings.peer and not self.own.maintenance and self.unfit(name, now) is None:
+        said = word.vips.get(name) if word is not None else None
+        wanted = self._preferred(name) == self.settings.peer and said is not None and not said.declines
+        if wanted and not self.own.maintenance and self.unfit(name, now) is None:
             if memory.peer_fit_since is None:
                 memory.peer_fit_since = now
             if now - memory.peer_fit_since >= self.settings.failback:
@@ -373,6 +384,8 @@ class Rules:
             return None
         if not memory.held and self.fresh(now) and memory.peer_held_at > under_way.started:
             memory.yielding = None
+            if under_way.stay:
+                memory.declines_until = now + STAY
             self.events.append(Event(name, "handed-over", under_way.reason))
             return None
         if now >= under_way.deadline:

@@ -314,8 +314,9 @@ def role(settings: config.Config) -> str:
     return "active" if held_vips(settings) else "standby"
 
 
-def switch(vip: Optional[str], wait: float, reason: str = "switch") -> str:
-    answer = command({"command": "switch", "vip": vip, "wait": wait, "reason": reason}, wait + 3.0)
+def switch(vip: Optional[str], wait: float, reason: str = "switch", stay: bool = False) -> str:
+    request = {"command": "switch", "vip": vip, "wait": wait, "reason": reason, "stay": stay}
+    answer = command(request, wait + 3.0)
     return f"{', '.join(answer['vips'])}: the peer took over in {answer['tookMs']} ms"
 
 
@@ -419,6 +420,9 @@ def parser() -> argparse.ArgumentParser:
     switching = verbs.add_parser("switch", help="hand the VIPs of this node over to the peer")
     switching.add_argument("--vip", help="only this one")
     switching.add_argument("--wait", type=float, default=5.0, metavar="SECONDS", help="call it off after this long (5)")
+    switching.add_argument(
+        "--stay", action="store_true", help="a preferred node does not get it back by itself for an hour"
+    )
     parking = verbs.add_parser("maintenance", help="park this node, or take it back")
     parking.add_argument("what", choices=("on", "off"))
     parking.add_argument("--keep", action="store_true", help="park it as it is, also while it holds a VIP")
@@ -442,7 +446,7 @@ def main(arguments: Sequence[str]) -> int:
             print(unlock(options.token))
             return 0
         if options.verb == "switch":
-            print(switch(options.vip, options.wait))
+            print(switch(options.vip, options.wait, stay=options.stay))
             return 0
         if options.verb in ("check", "ping"):
             print(check() if options.verb == "check" else ping())

@@ -319,7 +319,7 @@ class Simulation:
         gate = memory.verdict.gate if node.arbiter else Gate.OPEN
         node.last_sent = (node.vip, state, gate, rules.own.keepalived)
         word = Word(
-            vips={VIP: PeerVip(node.vip, state, gate, age)},
+            vips={VIP: PeerVip(node.vip, state, gate, age, self.now < memory.declines_until)},
             digest=rules.settings.digest,
             maintenance=rules.own.maintenance,
             keepalived=rules.own.keepalived,

@@ -22,6 +22,7 @@ class Facts(unittest.TestCase):
         self.assertEqual((found.pid, found.state), (os.getpid(), "R"))
         self.assertIsNone(kernel.process(os.getpid(), "keepalived"))
         self.assertIsNone(kernel.process(0x7FFFFFF, ""))
+        self.assertEqual(kernel.child_process("no such program"), 0)
 
 
 class Adverts(unittest.TestCase):

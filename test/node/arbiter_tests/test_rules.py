@@ -209,6 +209,18 @@ class Switch(unittest.TestCase):
         self.assertEqual(sim.owners(), ["a"])
         self.assertEqual(sim.two_owners, 0.0)
 
+    def test_what_an_operator_switched_away_does_not_come_home_by_itself(self) -> None:
+        sim = settled_pair(3, preferred="a", failback=2.0)
+        rules = sim.nodes["a"].rules
+        self.assertIsNone(rules.hand_over(VIP, "switch", sim.now, stay=True))
+        sim.run(1.0)
+        self.assertEqual(sim.owners(), ["b"])
+        sim.run(5.0)
+        self.assertEqual(sim.owners(), ["b"])
+        rules.vips[VIP].declines_until = sim.now
+        sim.run(5.0)
+        self.assertEqual(sim.owners(), ["a"])
+
 
 class PublicLink(unittest.TestCase):
     def test_the_vip_moves_once_and_stays(self) -> None:
