@@ -86,7 +86,7 @@ function writeHost(directory: string, plan: NodePlan): void {
     mkdirSync(dirname(source), { recursive: true });
     writeFileSync(
       source,
-      text(file.content, () => `key0 ${"0".repeat(64)}`),
+      text(file.content, () => "0".repeat(64)),
     );
     const handler = file.onChange.action === "none" ? [] : [`${file.onChange.action} ${file.onChange.unit}`];
     return { src: source, dest: file.path, owner: file.owner, group: file.group, mode: file.mode, notify: handler };
@@ -104,7 +104,8 @@ function writeHost(directory: string, plan: NodePlan): void {
 const PLAYBOOK = `- hosts: pair
   tasks:
     - name: Packages
-      ansible.builtin.apt: { name: "{{ packages }}", state: present }
+      ansible.builtin.command: { cmd: "dpkg-query --show {{ packages | join(' ') }}" }
+      changed_when: false
     - name: Directories
       ansible.builtin.file: { path: "{{ item }}", state: directory }
       loop: "{{ directories }}"
@@ -114,7 +115,7 @@ const PLAYBOOK = `- hosts: pair
       loop_control: { label: "{{ item.dest }}" }
       register: copied
     - name: Parsers accept
-      ansible.builtin.shell: keepalived -t && haproxy -c -f /etc/haproxy/haproxy.cfg && nginx -t
+      ansible.builtin.shell: systemd-tmpfiles --create && sysctl --quiet -p /etc/sysctl.d/60-hotpair.conf && keepalived -t && haproxy -c -f /etc/haproxy/haproxy.cfg && nginx -t
       when: copied is changed
     - name: Units
       ansible.builtin.systemd_service: { name: "{{ item.name }}", enabled: true, state: "{{ item.state | default(omit) }}", daemon_reload: "{{ copied is changed }}" }

@@ -1,10 +1,27 @@
-// `npm test`: makes the machine ready, checks the sources, runs every test. Arguments go to the test runner.
+// `npm test`: makes the machine ready, checks the sources, runs every test, and takes down the hosts that an interrupted
+// test left behind. Arguments go to the test runner.
 
+import { spawnSync } from "node:child_process";
 import { check } from "./check.mjs";
-import { run } from "./project.mjs";
+import { projectEnvironment, ROOT, run } from "./project.mjs";
 import { setup } from "./setup.mjs";
 
 await setup();
 const sourcesAreFine = await check();
+const before = labNames();
+// Ctrl-C reaches the test runner as well; this process stays to clean up behind it.
+process.on("SIGINT", () => {});
 const exitCode = await run("vitest", ["run", ...process.argv.slice(2)]);
+for (const name of labNames()) {
+  if (!before.includes(name)) await run("node", ["bin/hotpair.mjs", "lab", "down", "--name", name]);
+}
 process.exit(sourcesAreFine ? exitCode : 1);
+
+function labNames() {
+  const { stdout } = spawnSync("node", ["bin/hotpair.mjs", "lab", "status", "--json"], {
+    cwd: ROOT,
+    env: projectEnvironment(),
+    encoding: "utf8",
+  });
+  return JSON.parse(stdout || "[]").map(({ name }) => name);
+}
