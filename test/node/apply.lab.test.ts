@@ -203,14 +203,12 @@ describeWithLab("apply transaction", () => {
     await a.hooks("pause after-reload");
     const { ended } = a.applyDetached(secondPlan());
     await a.paused("after-reload");
-    const boot = await a.ok("cat /proc/sys/kernel/random/boot_id; cut -d . -f 1 /proc/uptime");
-    await a.sh("systemctl reboot");
+    await a.sh("systemctl reboot").catch(() => "the connection may break at once");
     await ended;
     await expect
       .poll(() => a.ok("cat /proc/1/stat | cut -d ' ' -f 22").catch(() => ""), { timeout: 30_000, interval: 200 })
       .not.toBe("");
     await hostReady(lab, "node-a");
-    expect(boot).toBeTruthy();
     await a.ok("systemctl is-system-running --wait >/dev/null; systemctl is-active nginx haproxy");
     expect(await a.state()).toBe(before);
   });

@@ -17,8 +17,12 @@ export interface Outcome extends RunResult {
 export class Server {
   readonly target: SshTarget;
 
-  constructor(lab: Lab, host: HostName) {
+  readonly #secret: string;
+
+  /** `secret` is what every secret of a plan is here. */
+  constructor(lab: Lab, host: HostName, secret = SECRET) {
     this.target = lab.hosts[host].ssh;
+    this.#secret = secret;
   }
 
   async sh(command: string, input = ""): Promise<Outcome> {
@@ -35,7 +39,7 @@ export class Server {
   apply(plan: NodePlan, owner: string | undefined = "owner-1"): Promise<Outcome> {
     return this.sh(
       applyCommand(owner),
-      makeBundle(plan, () => SECRET),
+      makeBundle(plan, () => this.#secret),
     );
   }
 
@@ -49,7 +53,7 @@ export class Server {
     const own = shared.map((word, i) => (shared[i - 1] === "-S" ? "none" : word));
     const child = execFile("ssh", [...own, applyCommand("owner-1")]);
     const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()));
-    child.stdin?.end(makeBundle(plan, () => SECRET));
+    child.stdin?.end(makeBundle(plan, () => this.#secret));
     return { cut: () => child.kill("SIGKILL"), ended };
   }
 
