@@ -17,9 +17,9 @@ import {
   secretStates,
   withPlaceholders,
 } from "../config/index.ts";
-import { formatBound, formatDuration } from "../model/duration.ts";
+import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import type { Estimate } from "../model/estimate.ts";
+import { type Estimate, showBound, showRange } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
 import { NODE_IDS, type Node, type NodeId } from "../model/pair.ts";
 import type { Content, NodePlan } from "../model/plan.ts";
@@ -470,10 +470,10 @@ function checkText(
   });
   const rows = estimates.map(({ failure, rto, rpo }) => [
     failure,
-    `${formatDuration(rto.lower)} .. ${formatBound(rto.upper)}`,
+    showRange(rto.lower, rto.upper),
     rto.target === undefined ? "-" : formatDuration(rto.target.value),
     rto.verdict,
-    formatBound(rpo.upper),
+    showBound(rpo.upper),
     rpo.target === undefined ? "-" : formatDuration(rpo.target.value),
     rpo.verdict,
   ]);

@@ -178,7 +178,7 @@ function formulaOf(terms: readonly TimingTerm[], lower: Duration, upper: Bound):
     const own = adding.filter((term) => term.step === step);
     return own.length === 0 ? [] : [`${step} ${own.map((term) => `${term.formula} (${term.name})`).join(" + ")}`];
   });
-  return `${parts.join(" → ")} = ${shown(lower, Math.floor)}..${upper === UNBOUNDED ? upper : shown(upper, Math.ceil)}`;
+  return `${parts.join(" → ")} = ${showRange(lower, upper)}`;
 }
 
 /** To a tenth of a millisecond, which is more than a probe can see, and outwards, so that the bounds still hold. */
@@ -186,6 +186,9 @@ function shown(value: Duration, round: (value: number) => number): string {
   const tenths = round(Math.round(value * 1e6) / 1e5) / 10;
   return tenths >= 1_000 ? `${Math.round(tenths * 10) / 10_000}s` : `${tenths}ms`;
 }
+
+/** The range as a person reads it, `191.1ms..461.2ms`, rounded outwards. */
+export const showRange = (lower: Duration, upper: Bound): string => `${shown(lower, Math.floor)}..${showBound(upper)}`;
 
 /** A bound as a person reads it, rounded outwards. */
 export const showBound = (bound: Bound): string => (bound === UNBOUNDED ? bound : shown(bound, Math.ceil));

@@ -177,7 +177,7 @@ describe("check", () => {
   test("a right configuration that keeps its targets ends with 0", async () => {
     const outcome = await project.hotpair(["check", "-s", "lab"]);
     expect(outcome.code).toBe(0);
-    expect(outcome.stdout).toMatch(/node-power-cut +\S+ \.\. \d+\S* +30s +within/);
+    expect(outcome.stdout).toMatch(/node-power-cut +[\d.]+ms\.\.[\d.]+ms +30s +within/);
     expect(outcome.stdout).toMatch(/\nlab: good\n$/);
   });
 
