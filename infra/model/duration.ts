@@ -34,7 +34,6 @@ export function formatDuration(value: Duration): string {
   return `${Math.round((value / fits.factor) * 1000) / 1000}${fits.name}`;
 }
 
-
 /** Sum of bounds; one unbounded term makes the sum unbounded. */
 export function addBounds(bounds: readonly Bound[]): Bound {
   return bounds.reduce<Bound>(
