@@ -88,6 +88,16 @@ describe("page", () => {
     expect(page).toContain("two owners of web for 420 ms");
   });
 
+  it("counts two owners against the pair unless their class is declared undecidable", () => {
+    const [, , partition] = SAMPLE;
+    if (partition === undefined) throw new Error("the sample has no partition");
+    expect(page).toContain("<b>420 ms</b><span>longest time with two owners</span>");
+    const passed = { ...partition, runs: partition.runs.map((run) => ({ ...run, verdict: "passed" as const })) };
+    const declared = report([passed], options);
+    expect(declared).toContain("<b>0 ms</b>");
+    expect(declared).toContain("beside 420 ms that is declared undecidable");
+  });
+
   it("loads nothing from anywhere", () => {
     expect(page).not.toMatch(/(?:src|href)="(?!#)/);
     expect(page).not.toMatch(/url\(|@import/);
