@@ -597,7 +597,9 @@ class Arbiter:
                 self.gatekeeper.open(name)
             if before is None or (before.gate, before.reason) != (verdict.gate, verdict.reason):
                 self.changed = True
-                self.scribe.log(f"{name}: gate {'closed: ' + verdict.reason if verdict.closed else 'open'}")
+                age = now - rules.vips[name].advert_at
+                silent = f" (last advert of the peer {age * 1000:.0f} ms ago)" if age < 60.0 else ""
+                self.scribe.log(f"{name}: gate {'closed: ' + verdict.reason if verdict.closed else 'open'}{silent}")
         for event in rules.take_events():
             self._on_event(event, now)
         self._record(now)
