@@ -3,6 +3,8 @@
 
 import { APPLY_PATH } from "./bundle.ts";
 
+const MANIFEST_PATH = "/var/lib/hotpair/manifest";
+
 /**
  * Reads a bundle from standard input, refuses it unless its digest is right (a truncated one never gets further),
  * unpacks it under a directory that only root can read and hands over to the `hotpair-apply` that it carries. Written
@@ -43,7 +45,8 @@ export interface RemoveOptions {
 export function removeCommand(resource: string, { purgePackages = false, last = false }: RemoveOptions = {}): string {
   const flags = `${purgePackages ? " --purge-packages" : ""}${last ? " --last" : ""}`;
   return asRoot(
-    `[ -x ${APPLY_PATH} ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; ` +
+    `[ -x ${APPLY_PATH} ] || { [ -e ${MANIFEST_PATH} ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; ` +
+      `echo "hotpair-apply: ${APPLY_PATH} is gone and ${MANIFEST_PATH} is there: repair this server first (hotpair up)" >&2; exit 1; }; ` +
       `exec ${APPLY_PATH} remove --resource ${token(resource)}${flags}`,
   );
 }

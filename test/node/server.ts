@@ -20,8 +20,8 @@ export class Server {
   readonly #secret: string;
 
   /** `secret` is what every secret of a plan is here. */
-  constructor(lab: Lab, host: HostName, secret = SECRET) {
-    this.target = lab.hosts[host].ssh;
+  constructor(lab: Lab, host: HostName, { secret = SECRET, user = "root" } = {}) {
+    this.target = { ...lab.hosts[host].ssh, user };
     this.#secret = secret;
   }
 

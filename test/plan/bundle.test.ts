@@ -135,7 +135,7 @@ describe("commands", () => {
       sh $d/files/usr/lib/hotpair/hotpair-apply start $d a'"
     `);
     expect(removeCommand("a")).toMatchInlineSnapshot(
-      `"s=; [ "$(id -u)" = 0 ] || s="sudo -n"; $s sh -c '[ -x /usr/lib/hotpair/hotpair-apply ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; exec /usr/lib/hotpair/hotpair-apply remove --resource a'"`,
+      `"s=; [ "$(id -u)" = 0 ] || s="sudo -n"; $s sh -c '[ -x /usr/lib/hotpair/hotpair-apply ] || { [ -e /var/lib/hotpair/manifest ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; echo "hotpair-apply: /usr/lib/hotpair/hotpair-apply is gone and /var/lib/hotpair/manifest is there: repair this server first (hotpair up)" >&2; exit 1; }; exec /usr/lib/hotpair/hotpair-apply remove --resource a'"`,
     );
     expect(removeCommand("a", { purgePackages: true, last: true })).toContain(
       "remove --resource a --purge-packages --last'",

@@ -50,7 +50,10 @@ describeWithLab("apply on a pair", () => {
     const [a, b] = planPair(pair);
     plans = { "node-a": a, "node-b": b };
     const key = "5a".repeat(32);
-    servers = { "node-a": new Server(lab, "node-a", key), "node-b": new Server(lab, "node-b", key) };
+    servers = {
+      "node-a": new Server(lab, "node-a", { secret: key }),
+      "node-b": new Server(lab, "node-b", { secret: key }),
+    };
   });
   afterAll(() => labDown(LAB));
 
