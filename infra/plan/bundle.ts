@@ -8,7 +8,7 @@ import type { SecretRef } from "../model/pair.ts";
 import type { Content, NodePlan, PlannedFile } from "../model/plan.ts";
 
 /** Largest archive in bytes; as text it is a third longer. A stack's state and history keep several copies of it (a 200 KB one makes 1.1 MB of state). */
-export const MAX_BUNDLE_BYTES = 256 * 1024;
+export const MAX_BUNDLE_BYTES = 384 * 1024;
 
 /** The transaction's own file: a bundle is applied by the version that it carries. */
 export const APPLY_PATH = "/usr/lib/hotpair/hotpair-apply";

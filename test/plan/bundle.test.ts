@@ -95,8 +95,8 @@ describe("bundle", () => {
       error = thrown;
     }
     expect(error).toBeInstanceOf(UserError);
-    expect((error as UserError).message).toMatch(/^The files for node-a make a bundle of \d+ KB; at most 256 KB fit/);
-    expect((error as UserError).details.slice(0, 2)).toEqual(["/etc/app/huge: 256 KB", "/etc/app/big: 97 KB"]);
+    expect((error as UserError).message).toMatch(/^The files for node-a make a bundle of \d+ KB; at most 384 KB fit/);
+    expect((error as UserError).details.slice(0, 2)).toEqual(["/etc/app/huge: 384 KB", "/etc/app/big: 97 KB"]);
   });
 
   test.each([
