@@ -109,8 +109,8 @@ const deafNetworks = (pair: Pair, status: NodeStatus): readonly NetworkName[] =>
       });
 
 /** Why a node could not take this VIP over this instant; undefined when it could. */
-function notReady({ name, status, silent }: View, vip: string): string | undefined {
-  if (status === undefined) return `${name} ${silent}`;
+function notReady({ name, status }: View, vip: string): string | undefined {
+  if (status === undefined) return `${name} is silent`;
   if (status.maintenance) return `${name} is in maintenance`;
   const keepalived = status.daemons.find((daemon) => daemon.name === "keepalived");
   if (keepalived !== undefined && keepalived.state !== "running") return `keepalived on ${name} is ${keepalived.state}`;
@@ -134,8 +134,8 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
     (vip) => views.filter(({ status }) => vipOf(status, vip.name)?.held === true).length !== 1,
   );
   const noArbiter = views.filter(({ status }) => status === undefined || status.arbiter === null);
-  const arbiters = noArbiter.map(({ name, status, silent }) =>
-    status === undefined ? `${name} ${silent}` : `the arbiter on ${name} does not answer`,
+  const arbiters = noArbiter.map(({ name, status }) =>
+    status === undefined ? `${name} is silent` : `the arbiter on ${name} does not answer`,
   );
   const both = views.flatMap(({ status }) => (status === undefined ? [] : [status]));
   const hears = (network: NetworkName): boolean =>
@@ -149,10 +149,9 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
   const entry = (failure: FailureClassId, text: string, reasons: readonly string[]): Survival => ({
     failure,
     text,
-    survives: reasons.length === 0,
-    because: [...new Set(reasons)].join("; "),
+    survives: reasons.length === 0 && both.length > 0,
+    because: both.length === 0 ? "neither node answers" : [...new Set(reasons)].join("; "),
   });
-  const nobody = both.length === 0 ? ["neither node answers"] : [];
   const found = [
     entry("node-power-cut", "loss of the active node", uncovered),
     entry(
@@ -168,17 +167,13 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
           entry(
             "storage-link-loss",
             "a cut of the storage network",
-            hears("heartbeat") || both.length === 1
-              ? []
-              : ["the heartbeat network is cut already", ...nobody].slice(-1),
+            hears("heartbeat") || both.length < 2 ? [] : ["the heartbeat network is cut already"],
           ),
         ]),
     ...(pair.haproxy === undefined
       ? []
       : [entry("haproxy-hang", "a hung HAProxy on the active node", [...uncovered, ...arbiters, ...dead])]),
-    ...(pair.haproxy === undefined
-      ? []
-      : [entry("backend-kill", "loss of one backend server", [...nobody, ...thinBackends(views)])]),
+    ...(pair.haproxy === undefined ? [] : [entry("backend-kill", "loss of one backend server", thinBackends(views))]),
     entry("full-partition", "a cut of all networks between the nodes", [
       "two nodes without a witness cannot decide it: both would own the VIP",
     ]),

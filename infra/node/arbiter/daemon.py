@@ -657,7 +657,7 @@ class Arbiter:
             return "keepalived started"
         if before == "master":
             return "keepalived gave it up: the peer has it, or its address was removed"
-        return "nothing keeps it from taking over any more"
+        return "the gate is open again" if before == "fault" else "keepalived stands by"
 
     # ---- the VIP's neighbours
 
