@@ -15,7 +15,7 @@ export interface Manifest {
   /** Owner token; null when nothing of hotpair is installed. */
   readonly resource: string | null;
   readonly digest: string | null;
-  /** Unix seconds. */
+  /** Unix milliseconds. */
   readonly appliedAt: number | null;
   readonly files: readonly (FileFacts & { readonly path: string; readonly secret: boolean })[];
   readonly installedPackages: readonly string[];
