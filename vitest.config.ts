@@ -1,9 +1,16 @@
-// Three projects: `unit` is pure and fast, `lab` needs root and real hosts, `e2e` drives the real Pulumi engine
-// against them. They run one after the other, and lab and e2e file by file: the hosts share the machine's cores with
-// whoever measures them. Group orders start at 1, since a project with one worker in group 0 runs last.
+// Three projects: `unit` is pure and fast; `lab` needs root and real hosts; `e2e` drives the real Pulumi engine against
+// them. Unit tests run first. The others share the machine's cores with the hosts that they measure and wait for them most
+// of the time: two files at once, each with a lab of its own name. (Group orders start at 1: in group 0, vitest moves a
+// project with one worker to the end.)
 import { defineConfig } from "vitest/config";
 
-const realHosts = { fileParallelism: false, testTimeout: 180_000, hookTimeout: 300_000, teardownTimeout: 120_000 };
+const withRealHosts = {
+  maxWorkers: 2,
+  sequence: { groupOrder: 2 },
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  teardownTimeout: 120_000,
+};
 
 export default defineConfig({
   test: {
@@ -14,20 +21,13 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/**/*.lab.test.ts", "test/**/*.e2e.test.ts"],
+          maxWorkers: 2,
           testTimeout: 60_000,
           sequence: { groupOrder: 1 },
         },
       },
-      { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...realHosts, sequence: { groupOrder: 2 } } },
-      {
-        test: {
-          name: "e2e",
-          include: ["test/**/*.e2e.test.ts"],
-          ...realHosts,
-          testTimeout: 600_000,
-          sequence: { groupOrder: 3 },
-        },
-      },
+      { test: { name: "lab", include: ["test/**/*.lab.test.ts"], ...withRealHosts } },
+      { test: { name: "e2e", include: ["test/**/*.e2e.test.ts"], ...withRealHosts, testTimeout: 600_000 } },
     ],
   },
 });
