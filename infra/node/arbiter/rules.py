@@ -202,6 +202,7 @@ class Rules:
         self.gateway_lost_since: Optional[float] = None
         # keepalived of this node runs since about then
         self.running_since = NEVER
+        self.peer_running_since = NEVER
         self.events: List[Event] = []
 
     # ---- observations
@@ -229,6 +230,8 @@ class Rules:
             return
         self.word = word
         self.word_at = received
+        if word.keepalived != "running":
+            self.peer_running_since = received
         if any(since is not None for since in self.link_up_since.values()) or not self.link_up_since:
             self.settled = True
         for name, said in word.vips.items():
@@ -464,13 +467,11 @@ class Rules:
         if said is None or said.held or word.digest != settings.digest:
             return OPEN
         favoured = (self._preferred(name) or "a") == settings.node
-        if self.own.keepalived == "stopped" and not favoured:
-            # Nobody reads the gate yet; when somebody does, it is closed, and this is asked again.
-            memory.turn_since = now
-        elif word.keepalived == "stopped" and not favoured and now - self.running_since < 4 * settings.beacon:
-            # Both were started in the same instant, it seems.
-            pass
-        elif word.keepalived != "running" or word.maintenance or word.service == "dead":
+        if now - self.running_since < 4 * settings.beacon:
+            # keepalived of this node does not run yet, or has just started with a closed gate: in this instant the
+            # peer may decide to open because it did not. Its next beacons tell.
+            return self._turn(now)
+        if word.keepalived != "running" or word.maintenance or word.service == "dead":
             return OPEN
         if memory.turn_since is None:
             memory.turn_since = now
@@ -480,10 +481,14 @@ class Rules:
         running = said.gate is Gate.OPEN and said.state == "backup" and word.public_up
         if favoured and not running and said.gate is not Gate.OPEN:
             return OPEN
-        # Its link may have come up, or its gate opened, this instant: keepalived and the next beacons say so soon.
-        if not running and said.gate is not Gate.READY and waited >= 4 * settings.beacon:
+        # Its link may have come up, its gate opened or its keepalived started this instant: the next beacons say so.
+        known = min(waited, now - self.peer_running_since) >= 4 * settings.beacon
+        if not running and said.gate is not Gate.READY and known:
             return OPEN
-        return Verdict(True, "peer goes first", now + settings.evidence, ready=True)
+        return self._turn(now)
+
+    def _turn(self, now: float) -> Verdict:
+        return Verdict(True, "peer goes first", now + self.settings.evidence, ready=True)
 
     def _preferred(self, name: str) -> Optional[str]:
         return next((vip.preferred for vip in self.settings.vips if vip.name == name), None)
