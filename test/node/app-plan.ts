@@ -54,7 +54,7 @@ const appDaemon = [
   "# Reads its setting at start and on SIGHUP.",
   'check() { grep -qx ok /etc/app/app.conf || { echo "app: line 1 of /etc/app/app.conf: bad setting"; exit 1; }; }',
   "check",
-  "trap check HUP",
+  'trap "sleep 0.2; check" HUP',
   "while :; do sleep 1 & wait; done",
   "",
 ].join("\n");

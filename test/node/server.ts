@@ -64,7 +64,7 @@ export class Server {
     await this.ok(
       lines.length === 0
         ? `rm -f ${file}; rmdir /run/hotpair 2>/dev/null || :`
-        : `mkdir -p /run/hotpair && echo '${lines.join("\n")}' >${file}`,
+        : `mkdir -p /run/hotpair && echo '${lines.join("\n")}' >${file}.new && mv ${file}.new ${file}`,
     );
   }
 
