@@ -23,15 +23,16 @@ export function parseDuration(text: string): Duration | undefined {
   return match && factor !== undefined ? ms(Number(match[1]) * factor) : undefined;
 }
 
-/** Writes the shortest text that reads back as the same duration to a thousandth of a millisecond. */
+/** Writes a text that reads back as the same duration to a thousandth of a millisecond: whole in the largest unit that fits. */
 export function formatDuration(value: Duration): string {
   for (const [name, factor] of Object.entries(MS_PER).reverse()) {
-    const scaled = value / factor;
-    if (scaled >= 1 && Number.isInteger(Math.round(scaled * 1000) / 1000))
-      return `${Math.round(scaled * 1000) / 1000}${name}`;
+    const whole = Math.round(value / factor);
+    // 301.172ms, not 301172us: a fraction reads better than the smallest unit in hundreds of thousands.
+    if (factor < 1 && value >= 1) break;
+    if (whole >= 1 && Math.abs(whole * factor - value) <= 0.0005) return `${whole}${name}`;
   }
-  const fits = value >= 1_000 ? { factor: 1_000, name: "s" } : { factor: 1, name: "ms" };
-  return `${Math.round((value / fits.factor) * 1000) / 1000}${fits.name}`;
+  const microseconds = Math.round(value * 1_000);
+  return value >= 1_000 ? `${microseconds / 1e6}s` : `${microseconds / 1_000}ms`;
 }
 
 /** Sum of bounds; one unbounded term makes the sum unbounded. */
