@@ -23,7 +23,7 @@ async function worker(): Promise<void> {
 function request(): Promise<string | undefined> {
   return new Promise((resolve) => {
     let answer = "";
-    const socket = connect({ host, port: Number(port) }, () => socket.end(REQUEST));
+    const socket = connect({ host, port: Number(port) }, () => socket.write(REQUEST));
     socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error("deadline")));
     socket.on("data", (chunk) => {
       answer += chunk.toString("latin1");
