@@ -1,11 +1,10 @@
 // Requests lost while HAProxy reloads every second on the active node: a fixed number of requests, each on a new
 // connection, none repeated by the client. Options: --requests N (default 1,000,000).
 
-import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { runIn } from "../infra/lab/lab.ts";
 import { run as runOn } from "../infra/ssh/run.ts";
-import { namespaceArguments } from "./client-namespace.ts";
 import { requireProgram, VIP, withPair } from "./lab-pair.ts";
 
 interface Counted {
@@ -43,15 +42,11 @@ export async function run(args: readonly string[]): Promise<unknown> {
 function client(namespace: string, requests: number): Promise<Counted> {
   return new Promise((resolve, reject) => {
     const program = join(import.meta.dirname, "reload-client.ts");
-    const child = spawn(
-      "nsenter",
-      [...namespaceArguments(namespace), process.execPath, program, VIP, "80", String(requests)],
-      {
-        stdio: ["ignore", "pipe", "inherit"],
-      },
-    );
+    const child = runIn(namespace, [process.execPath, program, VIP, "80", String(requests)], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let output = "";
-    child.stdout.on("data", (chunk) => {
+    child.stdout?.on("data", (chunk) => {
       output += chunk;
     });
     child.on("exit", (code) =>

@@ -5,7 +5,6 @@
 import { parseArgs } from "node:util";
 import type { Lab } from "../infra/lab/lab.ts";
 import { run as runOn } from "../infra/ssh/run.ts";
-import { namespaceArguments } from "./client-namespace.ts";
 import { median, requireProgram, timed, VIP, withPair } from "./lab-pair.ts";
 
 interface Load {
@@ -67,7 +66,8 @@ sleep 3`;
 
 function measure(lab: Lab, url: string, seconds: number): Load {
   const { output } = timed("nsenter", [
-    ...namespaceArguments(lab.namespaces.client),
+    `--net=/run/netns/${lab.namespaces.client}`,
+    "--",
     "wrk",
     "--latency",
     "-t1",
