@@ -117,6 +117,10 @@ function pairOf(settings: PairSettings, name: string): Pair {
     },
     nginx,
     external,
+    witness: undefined,
+    authority: undefined,
+    mariadb: undefined,
+    fencing: undefined,
     base: settings.base,
     objectives: objectivesOf(settings.objectives),
     secrets: {
@@ -142,6 +146,7 @@ function nodeOf({ name, ssh, networks }: PairSettings["nodes"][number], index: n
   return {
     id,
     name,
+    site: undefined,
     ssh: sshOf(ssh, index),
     networks: Object.fromEntries(attachments) as Record<NetworkName, Attachment>,
   };

@@ -8,6 +8,9 @@ export type NodeId = "a" | "b";
 export const NODE_IDS: readonly [NodeId, NodeId] = ["a", "b"];
 export const peerOf = (id: NodeId): NodeId => (id === "a" ? "b" : "a");
 
+/** Every host that gets a plan: the two nodes, and the witness where the pair has one. */
+export type HostId = NodeId | "witness";
+
 export type NetworkName = "public" | "heartbeat" | "storage";
 
 /** Where a secret stands in the stack's configuration, e.g. `{ secret: "beaconKey" }` for `hotpair:pair.beaconKey`. Values join in `infra/components`. */
@@ -30,6 +33,12 @@ export interface Pair {
   readonly nginx: Nginx | undefined;
   /** A service on the nodes that hotpair does not manage and only sends traffic to (through a HAProxy backend). */
   readonly external: External | undefined;
+  /** Defined for every pair that holds state. */
+  readonly witness: Witness | undefined;
+  /** Defined exactly when `witness` is. */
+  readonly authority: Authority | undefined;
+  readonly mariadb: Mariadb | undefined;
+  readonly fencing: Fencing | undefined;
   readonly base: Base;
   readonly objectives: Objectives;
   /**
@@ -50,6 +59,8 @@ export interface Node {
   readonly id: NodeId;
   /** Host name, [a-z0-9-]{1,63}; unlike `id` it may change. */
   readonly name: string;
+  /** Failure domain (room, rack, zone); undefined: not stated. */
+  readonly site: string | undefined;
   readonly ssh: Ssh;
   readonly networks: Readonly<Partial<Record<NetworkName, Attachment>> & { public: Attachment; heartbeat: Attachment }>;
 }
@@ -171,6 +182,89 @@ export interface External {
   readonly port: number;
   /** systemd units that hotpair looks at (never starts or stops) for status. */
   readonly units: readonly string[];
+}
+
+/** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
+export interface Witness {
+  readonly name: string;
+  readonly site: string | undefined;
+  readonly ssh: Ssh;
+  /** Plain IPv4 address at which both nodes reach it, on or beyond the network that clients use. */
+  readonly address: string;
+}
+
+/** The authority for state: three etcd members, and the lease that one node at a time holds (docs/lease.md). */
+export interface Authority {
+  readonly etcd: {
+    /** TCP ports on every member; on a witness of several pairs each pair has its own. */
+    readonly clientPort: number;
+    readonly peerPort: number;
+    /** etcd's heartbeat interval and election timeout. Defaults 50 ms and 300 ms (measured). */
+    readonly heartbeat: Duration;
+    readonly election: Duration;
+    /** Largest size of a member's database, in bytes. */
+    readonly quota: number;
+  };
+  readonly lease: {
+    /** R: time between renewals. */
+    readonly renewal: Duration;
+    /** Longest wait for one answer of etcd. */
+    readonly rpcTimeout: Duration;
+    /** D: the holder stops this long after it *sent* its last acknowledged renewal. */
+    readonly deadline: Duration;
+    /** T: a challenger takes over this long after it *saw* the last renewal. */
+    readonly takeover: Duration;
+    /** systemd's watchdog on the holder, fed by acknowledged renewals only. */
+    readonly watchdog: Duration;
+    /** Longest stop of one unit of the chain; S is the sum over the chain. */
+    readonly stopTimeout: Duration;
+    /** Largest difference in speed of the two nodes' clocks, e.g. 0.001 for 1 ms per second. */
+    readonly drift: number;
+    readonly margin: Duration;
+  };
+  /** PEM of the pair's own certificate authority; its key stays in the stack file and goes to no server. */
+  readonly caCertificate: string;
+  readonly caKey: SecretRef;
+  /** While a rotation is under way: the authority before, still trusted. */
+  readonly previousCaCertificate: string | undefined;
+  /** One certificate per member, for both sides of TLS. */
+  readonly members: Readonly<Record<HostId, { readonly certificate: string; readonly key: SecretRef }>>;
+}
+
+/** A MariaDB primary and its semi-synchronous replica (reference: docs/mariadb.md). */
+export interface Mariadb {
+  /** Port of the servers, on the nodes' own addresses; clients come by a HAProxy frontend on the VIP. */
+  readonly port: number;
+  /** Port of the responder that HAProxy asks for the role: 200 on the writable primary only. */
+  readonly rolePort: number;
+  readonly dataDirectory: string;
+  /** InnoDB buffer pool and redo log, in bytes; the redo log bounds crash recovery. */
+  readonly bufferPool: number;
+  readonly redoLog: number;
+  readonly maxConnections: number;
+  /** Network that replication uses: `storage` where there is one. */
+  readonly replicationNetwork: NetworkName;
+  /** Reads on the replica while it lags less than this; undefined: no reads there. */
+  readonly replicaReads: { readonly port: number; readonly maxLag: Duration } | undefined;
+  /** First provisioning takes over a server that already has data, instead of refusing it. */
+  readonly adopt: boolean;
+  readonly replicationPassword: SecretRef;
+  /** While a rotation is under way. */
+  readonly previousReplicationPassword: SecretRef | undefined;
+}
+
+/** How the holder of the lease makes sure that the peer is off, where time alone does not prove it. */
+export interface Fencing {
+  /** One per node: what shoots that node. */
+  readonly agents: Readonly<Record<NodeId, FencingAgent>>;
+  readonly timeout: Duration;
+}
+
+export interface FencingAgent {
+  /** Program of the fence-agents project, e.g. `fence_ipmilan`; `lab` kills a machine of the lab. */
+  readonly agent: string;
+  /** The agent's own options, on its standard input as `name=value`. */
+  readonly options: Readonly<Record<string, string | SecretRef>>;
 }
 
 export interface Base {

@@ -1,7 +1,7 @@
 // What each node must look like: pure data, made by the services, read by components, render, drift and policy.
 
 import type { Finding } from "./finding.ts";
-import type { NodeId, Pair, SecretRef } from "./pair.ts";
+import type { HostId, NodeId, Pair, SecretRef } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
 
 /** Text with secrets as references; the values join in `infra/components` and nowhere else. */
@@ -59,16 +59,22 @@ export interface Service {
   readonly name: string;
   /** undefined when the pair does not use the service. */
   plan(pair: Pair, node: NodeId): Contribution | undefined;
+  /** What the witness gets; absent for services that it does not run. */
+  witness?(pair: Pair): Contribution | undefined;
   /** What it adds to detection, decision and recovery, per failure class. */
   timing(pair: Pair): readonly TimingTerm[];
   findings(pair: Pair): readonly Finding[];
 }
 
-/** Everything about one node, in the order in which it is applied. Paths are unique and sorted. */
-export interface NodePlan extends Contribution {
-  readonly node: NodeId;
+/** Everything about one host, in the order in which it is applied. Paths are unique and sorted. */
+export interface HostPlan extends Contribution {
+  readonly node: HostId;
   readonly name: string;
-  /** Addresses whose presence makes this node active. */
+  /** Addresses whose presence makes this host active; none on a witness. */
   readonly vips: readonly { readonly name: string; readonly address: string; readonly interface: string }[];
   readonly installPackages: boolean;
+}
+
+export interface NodePlan extends HostPlan {
+  readonly node: NodeId;
 }

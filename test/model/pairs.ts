@@ -19,6 +19,7 @@ export const labPair: Pair = {
     {
       id: "a",
       name: "node-a",
+      site: undefined,
       ssh: {
         host: "198.18.0.11",
         port: 22,
@@ -36,6 +37,7 @@ export const labPair: Pair = {
     {
       id: "b",
       name: "node-b",
+      site: undefined,
       ssh: {
         host: "198.18.0.12",
         port: 22,
@@ -98,6 +100,10 @@ export const labPair: Pair = {
   },
   nginx: { port: 8080, healthPath: "/healthz", root: "/var/lib/hotpair/www" },
   external: undefined,
+  witness: undefined,
+  authority: undefined,
+  mariadb: undefined,
+  fencing: undefined,
   base: { persistentJournal: true, installPackages: true },
   objectives: { tier: "standard", rto: {}, rpo: {} },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
