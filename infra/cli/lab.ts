@@ -1,4 +1,4 @@
-// `hotpair lab …`: two real hosts on this machine. Thin: everything that it does is in infra/lab.
+// `hotpair lab …`: two real hosts and, where asked, a witness on this machine. Thin: everything that it does is in infra/lab.
 
 import { spawn } from "node:child_process";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -8,13 +8,15 @@ import {
   ensureImage,
   findLab,
   type HostName,
+  hostOf,
+  hostsOf,
   type ImageVariant,
   type Lab,
   labDown,
   labNames,
   labUp,
 } from "../lab/lab.ts";
-import { hostNames, networks } from "../lab/layout.ts";
+import { hostNames, networksOf } from "../lab/layout.ts";
 import { requireLabMachine } from "../lab/requirements.ts";
 import { UserError } from "../model/errors.ts";
 import { sshArguments } from "../ssh/run.ts";
@@ -22,6 +24,8 @@ import { sshArguments } from "../ssh/run.ts";
 interface Named {
   name: string;
 }
+
+const hostChoice = new Intl.ListFormat("en", { type: "disjunction" }).format(hostNames);
 
 export function register(program: Command): void {
   const lab = program.command("lab").description("two real hosts on this machine, to try hotpair and to break it");
@@ -35,10 +39,12 @@ export function register(program: Command): void {
         .choices(["bare", "ready"])
         .default("bare"),
     )
+    .option("--witness", "also a third host, on the public network only: the witness of a pair that holds state", false)
     .option("--json", "print the lab as JSON", false)
-    .action(async (options: Named & { image: ImageVariant; json: boolean }) => {
+    .action(async (options: Named & { image: ImageVariant; witness: boolean; json: boolean }) => {
       const started = Date.now();
-      const up = await labUp({ name: options.name, image: options.image, onStep: announce });
+      const { name, image, witness } = options;
+      const up = await labUp({ name, image, witness, onStep: announce });
       announce(`lab ${up.name} is up after ${((Date.now() - started) / 1000).toFixed(1)} s`);
       console.log(options.json ? json(up) : summary(up));
     });
@@ -72,25 +78,25 @@ export function register(program: Command): void {
   lab
     .command("ssh")
     .description("a shell on a host, over SSH")
-    .argument("<node>", hostNames.join(" or "), asHost)
+    .argument("<host>", hostChoice, asHost)
     .argument("[command...]", "a command instead of a shell")
     .addOption(nameOption())
     .passThroughOptions()
-    .action(async (node: HostName, words: string[], options: Named) => {
-      const { ssh } = requireLab(options.name).hosts[node];
+    .action(async (host: HostName, words: string[], options: Named) => {
+      const { ssh } = hostOf(requireLab(options.name), host);
       await become(["ssh", ...sshArguments(ssh, words.length === 0), ...withoutDashes(words)]);
     });
 
   lab
     .command("exec")
     .description("run a command inside a host as its console would, without its network")
-    .usage("[options] <node> -- <command...>")
-    .argument("<node>", hostNames.join(" or "), asHost)
+    .usage("[options] <host> -- <command...>")
+    .argument("<host>", hostChoice, asHost)
     .argument("<command...>", "the command and its arguments")
     .addOption(nameOption())
     .passThroughOptions()
-    .action(async (node: HostName, words: string[], options: Named) => {
-      await become([...consolePrefix(requireLab(options.name), node), ...withoutDashes(words)]);
+    .action(async (host: HostName, words: string[], options: Named) => {
+      await become([...consolePrefix(requireLab(options.name), host), ...withoutDashes(words)]);
     });
 
   lab
@@ -104,21 +110,21 @@ export function register(program: Command): void {
   lab
     .command("power-cut")
     .description("cut a host's power: no goodbye, and what was not synced to its disk is lost")
-    .argument("<node>", hostNames.join(" or "), asHost)
+    .argument("<host>", hostChoice, asHost)
     .addOption(nameOption())
-    .action(async (node: HostName, options: Named) => {
-      const { at } = await powerCut(requireLab(options.name), node);
-      announce(`${node} lost power at ${new Date(at).toISOString()}`);
+    .action(async (host: HostName, options: Named) => {
+      const { at } = await powerCut(requireLab(options.name), host);
+      announce(`${host} lost power at ${new Date(at).toISOString()}`);
     });
 
   lab
     .command("power-on")
     .description("power a host on and wait until it accepts SSH")
-    .argument("<node>", hostNames.join(" or "), asHost)
+    .argument("<host>", hostChoice, asHost)
     .addOption(nameOption())
-    .action(async (node: HostName, options: Named) => {
-      await powerOn(requireLab(options.name), node);
-      announce(`${node} is on`);
+    .action(async (host: HostName, options: Named) => {
+      await powerOn(requireLab(options.name), host);
+      announce(`${host} is on`);
     });
 }
 
@@ -128,7 +134,7 @@ function nameOption(): Option {
 
 function asHost(word: string): HostName {
   const host = hostNames.find((one) => one === word);
-  if (!host) throw new InvalidArgumentError(`expected ${hostNames.join(" or ")}.`);
+  if (!host) throw new InvalidArgumentError(`expected ${hostChoice}.`);
   return host;
 }
 
@@ -149,10 +155,10 @@ function announce(text: string): void {
 }
 
 function describe(lab: Lab) {
-  const { name, index, image, stateDir, keyFile, hosts, namespaces } = lab;
-  const described = hostNames.map((host) => {
-    const { address, interface: interfaces, hostKey, pid } = hosts[host];
-    return { name: host, power: pid === undefined ? "off" : "on", pid: pid ?? null, address, interfaces, hostKey };
+  const { name, index, image, stateDir, keyFile, namespaces } = lab;
+  const described = hostsOf(lab).map((host) => {
+    const { address, interface: interfaces, hostKey, pid } = host;
+    return { name: host.name, power: pid === undefined ? "off" : "on", pid: pid ?? null, address, interfaces, hostKey };
   });
   return { name, index, image, stateDir, keyFile, namespaces, hosts: described };
 }
@@ -163,10 +169,9 @@ function json(lab: Lab): string {
 
 function summary(lab: Lab): string {
   const lines = [`lab ${lab.name} (image ${lab.image}, state in ${lab.stateDir})`];
-  for (const host of hostNames) {
-    const { pid, address } = lab.hosts[host];
-    const addresses = networks.map((network) => `${network} ${address[network]}`).join(", ");
-    lines.push(`  ${host}  ${pid === undefined ? "off" : "on "}  ${addresses}`);
+  for (const { name, pid, address } of hostsOf(lab)) {
+    const addresses = networksOf(name).map((network) => `${network} ${address[network]}`);
+    lines.push(`  ${name.padEnd(7)}  ${pid === undefined ? "off" : "on "}  ${addresses.join(", ")}`);
   }
   lines.push(`  client ${lab.prefix("public")}.50 in namespace ${lab.namespaces.client}`);
   lines.push(`  remote client ${lab.prefix("remote")}.50 in namespace ${lab.namespaces.remote}, behind a router`);

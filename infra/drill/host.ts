@@ -3,7 +3,7 @@
 
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
-import { consolePrefix, findLab, type HostName, type Lab, labNames } from "../lab/lab.ts";
+import { consolePrefix, findLab, type Lab, labNames, type NodeName } from "../lab/lab.ts";
 import { NODE_IDS, type Node, type NodeId, type Pair, type SecretRef } from "../model/pair.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
 import { type RunResult, run, runOrThrow, type SshTarget, spawnStream } from "../ssh/run.ts";
@@ -12,7 +12,7 @@ export interface Host {
   readonly node: Node;
   readonly target: SshTarget;
   /** Name in the lab; undefined on real servers. */
-  readonly labName: HostName | undefined;
+  readonly labName: NodeName | undefined;
 }
 
 export interface Place {
@@ -21,7 +21,7 @@ export interface Place {
   readonly hosts: Readonly<Record<NodeId, Host>>;
 }
 
-const LAB_NAMES: Readonly<Record<NodeId, HostName>> = { a: "node-a", b: "node-b" };
+const LAB_NAMES: Readonly<Record<NodeId, NodeName>> = { a: "node-a", b: "node-b" };
 
 /**
  * Finds out where the pair stands: a lab on this machine whose hosts have the addresses and host keys of the stack, or

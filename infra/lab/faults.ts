@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command, quoteArguments, startDetached } from "./command.ts";
-import { bootCommand, hostReady, type Lab, startHost } from "./lab.ts";
-import { type HostName, interfaceOf, type Network, networks, processMarker } from "./layout.ts";
+import { bootCommand, hostOf, hostReady, type Lab, startHost } from "./lab.ts";
+import { type HostName, hostNames, interfaceOf, type Network, networksOf, processMarker } from "./layout.ts";
 import { hostKeeper, kill, processesWith } from "./processes.ts";
 
 export interface FaultOptions {
@@ -16,7 +16,7 @@ export interface FaultOptions {
   undoAfterMs?: number;
 }
 
-/** Who can be cut off from whom on a network. All but the hosts are on the public network only. */
+/** Who can be cut off from whom on a network. All but the two nodes are on the public network only. */
 export type Party = HostName | "client" | "intruder" | "router" | "machine";
 
 /**
@@ -30,7 +30,7 @@ export async function powerCut(
   options: FaultOptions = {},
 ): Promise<{ at: number; latest: number }> {
   const keeper = hostKeeper(lab, host);
-  const init = lab.hosts[host].pid;
+  const init = hostOf(lab, host).pid;
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
   const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, portsOf(host)));
@@ -108,11 +108,12 @@ function inHosts(lab: Lab, argv: string[]): string[] {
 }
 
 function portsOf(host: HostName): string[] {
-  return networks.map((network) => interfaceOf(host, network));
+  return networksOf(host).map((network) => interfaceOf(host, network));
 }
 
 function portOf(party: Party, network: Network): string {
-  if (party === "node-a" || party === "node-b") return interfaceOf(party, network);
+  const host = hostNames.find((name) => name === party);
+  if (host) return interfaceOf(host, network);
   if (network === "public") return party;
   throw new Error(`${party} is on the public network only, not on ${network}`);
 }

@@ -1,5 +1,5 @@
-// The lab's public face: two real Debian hosts on this machine, with their networks and clients, up, down and found
-// again. Faults from outside are in faults.ts; what a lab is called and addressed by is in layout.ts.
+// The lab's public face: two real Debian hosts on this machine and, where asked, a third as their witness, with their
+// networks and clients, up, down and found again. Faults from outside are in faults.ts; what a lab is called and addressed by is in layout.ts.
 
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,20 +17,22 @@ import {
   addressOf,
   cgroupOf,
   type HostName,
-  hostNames,
   interfaceOf,
   labsDirectory,
   macOf,
   maximumLabs,
   type Namespaces,
   type Network,
+  type NodeName,
   namespacesOf,
   networks,
+  networksOf,
   prefixOf,
   processMarker,
   publicOctet,
   type Segment,
   stateDirectoryOf,
+  witnessNetworks,
 } from "./layout.ts";
 import { withLock } from "./lock.ts";
 import { createNetwork, networkExists, removeNetwork } from "./network.ts";
@@ -39,14 +41,17 @@ import { requireLabMachine } from "./requirements.ts";
 
 export type { ImageVariant } from "./image.ts";
 export { ensureImage } from "./image.ts";
-export type { HostName, Namespaces, Network, Segment } from "./layout.ts";
+export type { HostName, Namespaces, Network, NodeName, Segment } from "./layout.ts";
+
+/** Something for every network that a host is on: the public one at least. */
+type PerNetwork = { public: string } & Partial<Record<Network, string>>;
 
 export interface LabHost {
   name: HostName;
   /** IPv4, without prefix length (it is 24 everywhere). */
-  address: Record<Network, string>;
+  address: PerNetwork;
   /** Interface names inside the host. */
-  interface: Record<Network, string>;
+  interface: PerNetwork;
   /** "ssh-ed25519 AAAA…" */
   hostKey: string;
   /** As root, over the public network, with the lab's key. */
@@ -55,14 +60,22 @@ export interface LabHost {
   readonly pid: number | undefined;
 }
 
+/** One of the two servers: it is on every network. */
+export interface LabNode extends LabHost {
+  name: NodeName;
+  address: Record<Network, string>;
+  interface: Record<Network, string>;
+}
+
 export interface Lab {
   name: string;
   index: number;
   image: ImageVariant;
   stateDir: string;
-  /** Private key that root and ops accept on both hosts. */
+  /** Private key that root and ops accept on every host. */
   keyFile: string;
-  hosts: Record<HostName, LabHost>;
+  /** Those that the lab was made with. */
+  hosts: Readonly<Record<NodeName, LabNode> & { witness?: LabHost }>;
   namespaces: Namespaces;
   /** First three octets of a network, e.g. "198.18.0". */
   prefix(network: Segment): string;
@@ -73,17 +86,20 @@ export interface LabUpOptions {
   name?: string;
   /** Default "bare". */
   image?: ImageVariant;
+  /** A third host on the public network. A lab that is up keeps the hosts that it was made with. */
+  witness?: boolean;
   /** Size of each host's disk in bytes, default 4 GiB; the file is sparse. */
   diskBytes?: number;
   /** One line per step, for a person who waits. */
   onStep?: (text: string) => void;
 }
 
-/** What `lab.json` in the state directory holds. Written when the index is taken; `complete` once both hosts answered. */
+/** What `lab.json` in the state directory holds. Written when the index is taken; `complete` once all hosts answered. */
 interface LabRecord {
   name: string;
   index: number;
   image: ImageVariant;
+  witness: boolean;
   complete: boolean;
 }
 
@@ -92,7 +108,7 @@ const bootDeadlineMs = 60_000;
 const claimsDirectory = "/run/hotpair-lab";
 
 /**
- * Brings a lab up and waits until both hosts accept SSH. A lab that is up already is returned as it is, a host of it that
+ * Brings a lab up and waits until all its hosts accept SSH. A lab that is up already is returned as it is, a host of it that
  * is off is powered on, and the remains of an interrupted attempt are removed first.
  */
 export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
@@ -111,15 +127,16 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
           `lab ${name} is up with image "${there.image}", and "${image}" was asked for: take it down first (hotpair lab down --name ${name})`,
         );
       }
-      await Promise.all(hostNames.map((host) => startHost(there, host)));
-      await Promise.all(hostNames.map((host) => hostReady(there, host)));
+      if (options.witness && !there.hosts.witness) throw new UserError(noWitness(name));
+      await Promise.all(hostsOf(there).map((host) => startHost(there, host.name)));
+      await Promise.all(hostsOf(there).map((host) => hostReady(there, host.name)));
       return there;
     }
     await removeLab(name);
     const stateDir = stateDirectoryOf(name);
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     const index = claimIndex(name, stateDir);
-    const record: LabRecord = { name, index, image, complete: false };
+    const record: LabRecord = { name, index, image, witness: options.witness ?? false, complete: false };
     await writeRecord(stateDir, record);
     const lab = describe(record);
     try {
@@ -127,9 +144,10 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
       await createNetwork(index);
       await writeFile(lab.keyFile, clientKeyPair(index).privateKey, { mode: 0o600 });
       await mkdir(join(stateDir, "pulled"));
-      say(`hosts: ${hostNames.join(" and ")} boot from image ${image}`);
+      const names = hostsOf(lab).map((host) => host.name);
+      say(`hosts: ${names.join(", ")} boot from image ${image}`);
       await Promise.all(
-        hostNames.map(async (host) => {
+        names.map(async (host) => {
           await prepareHost(lab, host, lower, options.diskBytes ?? 4 * 1024 ** 3);
           await startHost(lab, host);
           await hostReady(lab, host);
@@ -169,6 +187,23 @@ export async function labNames(): Promise<string[]> {
     .sort();
 }
 
+/** The hosts that a lab was made with, the nodes first. */
+export function hostsOf(lab: Lab): LabHost[] {
+  const { witness } = lab.hosts;
+  return [lab.hosts["node-a"], lab.hosts["node-b"], ...(witness ? [witness] : [])];
+}
+
+/** A host of a lab by its name. Throws UserError when the lab was made without a witness and it is asked for. */
+export function hostOf(lab: Lab, name: HostName): LabHost {
+  const host = lab.hosts[name];
+  if (!host) throw new UserError(noWitness(lab.name));
+  return host;
+}
+
+function noWitness(name: string): string {
+  return `lab ${name} was made without a witness: take it down first (hotpair lab down --name ${name}), then hotpair lab up --witness --name ${name}`;
+}
+
 /** Starts a program in one of the lab's namespaces. It ends with the lab at the latest. */
 export function runIn(namespace: string, argv: readonly string[], options: SpawnOptions = {}): ChildProcess {
   return spawn("nsenter", [`--net=/run/netns/${namespace}`, "--", ...argv], options);
@@ -184,7 +219,7 @@ export async function consoleRun(lab: Lab, host: HostName, argv: readonly string
 
 /** The words that, put before a command line, run it inside the host. */
 export function consolePrefix(lab: Lab, host: HostName): string[] {
-  const pid = lab.hosts[host].pid;
+  const { pid } = hostOf(lab, host);
   if (pid === undefined) {
     throw new UserError(`${host} of lab ${lab.name} is off: hotpair lab power-on ${host} --name ${lab.name}`);
   }
@@ -220,7 +255,7 @@ export function bootCommand(stateDir: string, host: HostName, delayNetworkMs = 0
 /** Resolves when the host's SSH server greets and lets ordinary users in. */
 export async function hostReady(lab: Lab, host: HostName): Promise<void> {
   const deadline = Date.now() + bootDeadlineMs;
-  while (!((await greets(lab.hosts[host].address.public)) && loginsAllowed(lab, host))) {
+  while (!((await greets(hostOf(lab, host).address.public)) && loginsAllowed(lab, host))) {
     const off = hostKeeper(lab, host) === undefined;
     if (off || Date.now() > deadline) {
       const log = await readFile(join(lab.stateDir, host, "console.log"), "utf8").catch(() => "");
@@ -239,17 +274,23 @@ function describe(record: LabRecord): Lab {
   const { name, index, image } = record;
   const stateDir = stateDirectoryOf(name);
   const keyFile = join(stateDir, "id_ed25519");
-  const host = (hostName: HostName): LabHost => {
-    const per = (value: (network: Network) => string) =>
-      Object.fromEntries(networks.map((network) => [network, value(network)])) as Record<Network, string>;
-    const address = per((network) => addressOf(index, hostName, network));
+  const host = <Name extends HostName, Wired extends Network>(hostName: Name, wired: readonly Wired[]) => {
+    const per = (value: (network: Wired) => string) =>
+      Object.fromEntries(wired.map((network) => [network, value(network)])) as Record<Wired, string>;
     const hostKey = hostKeyPair(index, hostName).publicKey;
+    const ssh: SshTarget = {
+      host: addressOf(index, hostName, "public"),
+      port: 22,
+      user: "root",
+      hostKey,
+      auth: { kind: "key", file: keyFile },
+    };
     return {
       name: hostName,
-      address,
+      address: per((network) => addressOf(index, hostName, network)),
       interface: per((network) => interfaceOf(hostName, network)),
       hostKey,
-      ssh: { host: address.public, port: 22, user: "root", hostKey, auth: { kind: "key", file: keyFile } },
+      ssh,
       get pid() {
         return hostInit({ index, stateDir }, hostName);
       },
@@ -261,7 +302,11 @@ function describe(record: LabRecord): Lab {
     image,
     stateDir,
     keyFile,
-    hosts: { "node-a": host("node-a"), "node-b": host("node-b") },
+    hosts: {
+      "node-a": host("node-a", networks),
+      "node-b": host("node-b", networks),
+      ...(record.witness && { witness: host("witness", witnessNetworks) }),
+    },
     namespaces: namespacesOf(index),
     prefix: (network) => prefixOf(index, network),
   };
@@ -271,8 +316,7 @@ function describe(record: LabRecord): Lab {
 async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: number): Promise<void> {
   const directory = join(lab.stateDir, host);
   const seed = join(directory, "seed");
-  const { index, hosts } = lab;
-  const me = hosts[host];
+  const { index } = lab;
   const keys = hostKeyPair(index, host);
   const authorized = `${clientKeyPair(index).publicKey} lab\n`;
   const write = async (path: string, content: string, mode = 0o644, owner = 0) => {
@@ -282,17 +326,18 @@ async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: n
   };
   await mkdir(seed, { recursive: true, mode: 0o755 });
   await write("etc/hostname", `${host}\n`);
-  const known = hostNames.map((other) => `${hosts[other].address.public} ${other}\n`);
+  const known = hostsOf(lab).map((other) => `${other.address.public} ${other.name}\n`);
   await write("etc/hosts", `127.0.0.1 localhost\n::1 localhost\n${known.join("")}`);
   // With an id from the start, systemd does not take each boot from the image for a first boot.
   await write("etc/machine-id", `${createHash("md5").update(`hotpair lab ${index} ${host}`).digest("hex")}\n`);
   await write("etc/ssh/ssh_host_ed25519_key", keys.privateKey, 0o600);
   await write("etc/ssh/ssh_host_ed25519_key.pub", `${keys.publicKey} ${host}\n`);
-  for (const network of networks) {
+  for (const network of networksOf(host)) {
     const gateway = network === "public" ? `Gateway=${prefixOf(index, "public")}.${publicOctet.router}\n` : "";
+    const address = `${addressOf(index, host, network)}/24`;
     await write(
       `etc/systemd/network/10-${network}.network`,
-      `[Match]\nName=${me.interface[network]}\n\n[Network]\nAddress=${me.address[network]}/24\n${gateway}LinkLocalAddressing=no\nIPv6AcceptRA=no\n`,
+      `[Match]\nName=${interfaceOf(host, network)}\n\n[Network]\nAddress=${address}\n${gateway}LinkLocalAddressing=no\nIPv6AcceptRA=no\n`,
     );
   }
   await write("root/.ssh/authorized_keys", authorized, 0o600);
@@ -301,7 +346,9 @@ async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: n
   await command(["chown", "1000:1000", join(seed, "home/ops")]);
   await command(["chmod", "700", join(seed, "root"), join(seed, "root/.ssh"), join(seed, "home/ops/.ssh")]);
 
-  const ports = networks.map((network) => `${me.interface[network]}:${network}:${macOf(index, host, network)}`);
+  const ports = networksOf(host).map(
+    (network) => `${interfaceOf(host, network)}:${network}:${macOf(index, host, network)}`,
+  );
   await writeFile(
     join(directory, "host.conf"),
     `INDEX=${index}\nHOSTS_NETNS=${lab.namespaces.hosts}\nIMAGE='${image}'\nPORTS='${ports.join(" ")}'\n`,
@@ -458,7 +505,7 @@ async function writeRecord(stateDir: string, record: LabRecord): Promise<void> {
 // --- waiting for a host ------------------------------------------------------------------------------------------
 
 function loginsAllowed(lab: Lab, host: HostName): boolean {
-  const pid = lab.hosts[host].pid;
+  const { pid } = hostOf(lab, host);
   // systemd-user-sessions(8) removes the file when users may log in; root may earlier.
   return pid !== undefined && !existsSync(`/proc/${pid}/root/run/nologin`);
 }

@@ -4,10 +4,22 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 
 export type Network = "public" | "heartbeat" | "storage";
-export type HostName = "node-a" | "node-b";
+/** The two servers of the pair: every lab has them. */
+export type NodeName = "node-a" | "node-b";
+/** Every host that a lab can have; the witness only where it was asked for. */
+export type HostName = NodeName | "witness";
 
 export const networks: readonly Network[] = ["public", "heartbeat", "storage"];
-export const hostNames: readonly HostName[] = ["node-a", "node-b"];
+export const nodeNames: readonly NodeName[] = ["node-a", "node-b"];
+export const hostNames: readonly HostName[] = [...nodeNames, "witness"];
+
+/** A witness needs no cable but that to the network which clients use. */
+export const witnessNetworks = ["public"] as const;
+
+/** The networks that a host has a cable to. */
+export function networksOf(host: HostName): readonly Network[] {
+  return host === "witness" ? witnessNetworks : networks;
+}
 
 /** 198.18.0.0/15 is set aside for benchmarks (RFC 2544, RFC 6890); eight /24 per lab leave room for 30 labs and more. */
 export const maximumLabs = 30;
@@ -15,7 +27,8 @@ export const maximumLabs = 30;
 /** Who sits on the public network beside the hosts: last octet of its address there. */
 export const publicOctet = { machine: 1, client: 50, intruder: 66, router: 254 } as const;
 
-const hostOctet: Record<HostName, number> = { "node-a": 11, "node-b": 12 };
+const hostOctet: Record<HostName, number> = { "node-a": 11, "node-b": 12, witness: 13 };
+const interfacePrefix: Record<HostName, string> = { "node-a": "a", "node-b": "b", witness: "w" };
 const interfaceSuffix: Record<Network, string> = { public: "pub", heartbeat: "hb", storage: "st" };
 
 /** The network behind the router, from which a remote client reaches the hosts. */
@@ -28,18 +41,24 @@ export function prefixOf(index: number, segment: Segment): string {
 }
 
 export function addressOf(index: number, host: HostName, network: Network): string {
+  requireCable(host, network);
   return `${prefixOf(index, network)}.${hostOctet[host]}`;
 }
 
 /** The interface inside the host, and likewise the bridge port that it is plugged into: at most 15 characters. */
 export function interfaceOf(host: HostName, network: Network): string {
-  return `${host.slice(-1)}-${interfaceSuffix[network]}`;
+  requireCable(host, network);
+  return `${interfacePrefix[host]}-${interfaceSuffix[network]}`;
 }
 
 /** Locally administered and the same after every boot, as a real network card's is: ARP caches stay truthful. */
 export function macOf(index: number, host: HostName, network: Network): string {
   const hex = (value: number) => value.toString(16).padStart(2, "0");
   return `02:68:70:${hex(index)}:${hex(hostOctet[host])}:${hex(networks.indexOf(network))}`;
+}
+
+function requireCable(host: HostName, network: Network): void {
+  if (!networksOf(host).includes(network)) throw new Error(`${host} has no cable to the ${network} network`);
 }
 
 /** Network namespaces by the names that `ip netns` knows. `hosts` holds the three bridges and nothing that listens. */

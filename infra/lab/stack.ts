@@ -2,11 +2,11 @@
 // decides is replaced, the rest stays as its author wrote it.
 
 import type { Lab } from "./lab.ts";
-import { hostNames, networks } from "./layout.ts";
+import { networks, nodeNames } from "./layout.ts";
 
 /** `text` is stacks/Pulumi.lab.yaml, where node-a stands before node-b. */
 export function stackFor(lab: Lab, text: string): string {
-  const keys = hostNames.map((host) => lab.hosts[host].hostKey);
+  const keys = nodeNames.map((host) => lab.hosts[host].hostKey);
   const moved = networks.reduce(
     (all, network, third) => all.replaceAll(new RegExp(`\\b198\\.18\\.${third}\\.(?=\\d)`, "g"), `<${network}>.`),
     text,

@@ -8,13 +8,16 @@ import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../../infra
 import {
   consoleRun,
   type HostName,
+  hostOf,
   hostReady,
   type Lab,
   labDown,
   labUp,
   type Network,
+  type NodeName,
   runIn,
 } from "../../infra/lab/lab.ts";
+import { addressOf } from "../../infra/lab/layout.ts";
 import { disconnectAll, run, runOrThrow } from "../../infra/ssh/run.ts";
 import { leftovers } from "./leftovers.ts";
 import { describeWithLab } from "./skip.ts";
@@ -26,7 +29,7 @@ describeWithLab("faults from outside", () => {
   let lab: Lab;
 
   beforeAll(async () => {
-    lab = await labUp({ name, diskBytes: 1024 ** 3 });
+    lab = await labUp({ name, witness: true, diskBytes: 1024 ** 3 });
   });
 
   afterAll(async () => {
@@ -37,13 +40,13 @@ describeWithLab("faults from outside", () => {
   });
 
   const shell = (host: HostName, script: string) => consoleRun(lab, host, ["sh", "-c", script]);
-  const carrier = (host: HostName, network: Network) =>
+  const carrier = (host: NodeName, network: Network) =>
     shell(host, `cat /sys/class/net/${lab.hosts[host].interface[network]}/carrier`).then((text) => text.trim());
 
   /** Whether a ping from one host reaches the other and its answer comes back. */
   const reaches = (from: HostName, to: HostName, network: Network) =>
-    shell(from, `ping -q -c 1 -W 1 ${lab.hosts[to].address[network]} > /dev/null && echo yes || echo no`).then((text) =>
-      text.trim(),
+    shell(from, `ping -q -c 1 -W 1 ${addressOf(lab.index, to, network)} > /dev/null && echo yes || echo no`).then(
+      (text) => text.trim(),
     );
 
   async function eventually(what: () => Promise<boolean> | boolean, withinMs: number): Promise<void> {
@@ -150,14 +153,14 @@ describeWithLab("faults from outside", () => {
 
   test("frames are lost in one direction only, on one network only", async () => {
     // A permanent neighbour entry, so that what is lost is the data and not the address resolution.
-    const listen = (host: HostName) => {
+    const listen = (host: NodeName) => {
       const receive = `import socket,sys
 s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM); s.bind(("${lab.hosts[host].address.heartbeat}",9999)); s.settimeout(1.5)
 try: print(s.recv(99).decode())
 except TimeoutError: print("silence")`;
       return consoleRun(lab, host, ["python3", "-c", receive]);
     };
-    const send = (from: HostName, to: HostName) =>
+    const send = (from: NodeName, to: NodeName) =>
       shell(
         from,
         `sleep 0.4; python3 -c 'import socket; socket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b"hello",("${lab.hosts[to].address.heartbeat}",9999))'`,
@@ -181,6 +184,36 @@ except TimeoutError: print("silence")`;
     expect(await greeting(lab.namespaces.client, lab.hosts["node-b"].address.public)).toContain("SSH-2.0");
     await clearDrops(lab);
     expect(await greeting(lab.namespaces.client, lab.hosts["node-a"].address.public)).toContain("SSH-2.0");
+  });
+
+  test("a witness is a host like the others, on the public network only", async () => {
+    const { ssh } = hostOf(lab, "witness");
+    expect(await runOrThrow(ssh, "hostname; systemctl is-system-running --wait", { timeoutMs })).toBe(
+      "witness\nrunning\n",
+    );
+    expect(await shell("witness", "ls /sys/class/net")).toBe("lo\nw-pub\n");
+    expect(await reaches("witness", "node-a", "public")).toBe("yes");
+    expect(await shell("node-b", "ping -q -c 1 -W 1 witness > /dev/null && echo yes")).toBe("yes\n");
+    await expect(setLink(lab, "witness", "heartbeat", false)).rejects.toThrow("has no cable");
+
+    await powerCut(lab, "witness");
+    expect(lab.hosts.witness?.pid).toBeUndefined();
+    expect(await reaches("node-a", "witness", "public")).toBe("no");
+    expect((await labUp({ name })).hosts.witness?.pid).toBeDefined();
+    await setLink(lab, "witness", "public", false);
+    expect(await reaches("node-a", "witness", "public")).toBe("no");
+    await setLink(lab, "witness", "public", true);
+    await eventually(async () => (await reaches("node-b", "witness", "public")) === "yes", 5_000);
+  });
+
+  test("a node can be cut from the witness alone", async () => {
+    await dropTraffic(lab, "node-a", "witness", "public");
+    await dropTraffic(lab, "witness", "node-a", "public");
+    expect(await reaches("node-a", "witness", "public")).toBe("no");
+    expect(await reaches("node-b", "witness", "public")).toBe("yes");
+    expect(await reaches("node-a", "node-b", "public")).toBe("yes");
+    await clearDrops(lab);
+    expect(await reaches("node-a", "witness", "public")).toBe("yes");
   });
 
   test("faults undo themselves at their time, even when their maker is killed", async () => {

@@ -11,6 +11,7 @@ test("the keys of lab index 0 are the documented ones", () => {
   const page = readFileSync(join(import.meta.dirname, "../../docs/decisions/lab.md"), "utf8");
   expect(page).toContain(`| node-a | \`${hostKeyPair(0, "node-a").publicKey}\` |`);
   expect(page).toContain(`| node-b | \`${hostKeyPair(0, "node-b").publicKey}\` |`);
+  expect(page).toContain(`| witness | \`${hostKeyPair(0, "witness").publicKey}\` |`);
   expect(page).toContain(`| client | \`${clientKeyPair(0).publicKey}\` |`);
 });
 
@@ -18,6 +19,7 @@ test("every host of every lab has a key of its own", () => {
   const keys = [0, 1, 29].flatMap((index) => [
     hostKeyPair(index, "node-a").publicKey,
     hostKeyPair(index, "node-b").publicKey,
+    hostKeyPair(index, "witness").publicKey,
     clientKeyPair(index).publicKey,
   ]);
   expect(new Set(keys).size).toBe(keys.length);

@@ -11,6 +11,7 @@ import {
   maximumLabs,
   namespacesOf,
   networks,
+  networksOf,
   prefixOf,
 } from "../../infra/lab/layout.ts";
 import { networkScript } from "../../infra/lab/network.ts";
@@ -24,6 +25,14 @@ test("the default lab has the addresses of the committed stack file", () => {
   expect(prefixOf(0, "remote")).toBe("198.18.3");
   expect(interfaceOf("node-a", "public")).toBe("a-pub");
   expect(interfaceOf("node-b", "storage")).toBe("b-st");
+  expect(addressOf(0, "witness", "public")).toBe("198.18.0.13");
+  expect(interfaceOf("witness", "public")).toBe("w-pub");
+});
+
+test("a witness is on the public network only", () => {
+  expect(networksOf("witness")).toEqual(["public"]);
+  expect(() => addressOf(0, "witness", "heartbeat")).toThrow("witness has no cable to the heartbeat network");
+  expect(() => interfaceOf("witness", "storage")).toThrow("witness has no cable to the storage network");
 });
 
 test("no two labs share a network, a namespace, an interface or a MAC address", () => {
@@ -32,7 +41,9 @@ test("no two labs share a network, a namespace, an interface or a MAC address", 
     indexes.flatMap((index) => segments.map((segment) => prefixOf(index, segment))),
     indexes.flatMap((index) => Object.values(namespacesOf(index))),
     indexes.map(machineInterfaceOf),
-    indexes.flatMap((index) => hostNames.flatMap((host) => networks.map((network) => macOf(index, host, network)))),
+    indexes.flatMap((index) =>
+      hostNames.flatMap((host) => networksOf(host).map((network) => macOf(index, host, network))),
+    ),
   ];
   for (const names of all) expect(new Set(names).size).toBe(names.length);
 });

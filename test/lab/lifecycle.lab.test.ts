@@ -96,10 +96,11 @@ describeWithLab("the life of a lab", () => {
     ["its network is complete", () => existsSync(`/sys/class/net/${machineInterfaceOf(index())}`)],
     ["a disk is being made", () => existsSync(join(stateDir, "node-a/disk.img"))],
     ["a host is being started", () => existsSync(join(stateDir, "node-b/console.log"))],
+    ["the witness is being started", () => existsSync(join(stateDir, "witness/console.log"))],
     ["a host's first process runs", () => hostInit({ index: index(), stateDir }, "node-a") !== undefined],
   ];
   test.each(stages)("kill -9 of up when %s: down leaves nothing", async (_, reached) => {
-    const up = start(["up", "--name", "t-lab-kill"]);
+    const up = start(["up", "--witness", "--name", "t-lab-kill"]);
     while (!reached()) await sleep(1);
     up.child.kill("SIGKILL");
     await up.ended;
@@ -113,7 +114,7 @@ describeWithLab("the life of a lab", () => {
     ["has killed a host", () => hostInit({ index: index(), stateDir }, "node-a") === undefined],
     ["has removed a namespace", () => !existsSync(`/run/netns/${namespacesOf(index()).hosts}`)],
   ])("kill -9 of down when it %s: down again leaves nothing", async (_, reached) => {
-    const lab = await labUp({ name: "t-lab-kill" });
+    const lab = await labUp({ name: "t-lab-kill", witness: true });
     const down = start(["down", "--name", "t-lab-kill"]);
     while (!reached()) await sleep(1);
     down.child.kill("SIGKILL");
@@ -123,12 +124,15 @@ describeWithLab("the life of a lab", () => {
   });
 
   test("kill -9 of up, then up: the remains are replaced", async () => {
-    const up = start(["up", "--name", "t-lab-kill"]);
+    const up = start(["up", "--witness", "--name", "t-lab-kill"]);
     while (hostInit({ index: index(), stateDir }, "node-b") === undefined) await sleep(1);
     up.child.kill("SIGKILL");
     await up.ended;
     const lab = await labUp({ name: "t-lab-kill" });
     expect(await consoleRun(lab, "node-b", ["hostname"])).toBe("node-b\n");
+    expect(lab.hosts.witness).toBeUndefined();
+    await expect(labUp({ name: "t-lab-kill", witness: true })).rejects.toThrow("made without a witness");
+    await expect(consoleRun(lab, "witness", ["hostname"])).rejects.toThrow("hotpair lab up --witness");
     await labDown("t-lab-kill");
     expect(leftovers("t-lab-kill", [lab.index])).toEqual([]);
   });

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readStack } from "../../infra/config/index.ts";
 import { powerCut, powerOn } from "../../infra/lab/faults.ts";
-import { type HostName, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
+import { type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
 import { stackFor } from "../../infra/lab/stack.ts";
 import type { NodePlan } from "../../infra/model/plan.ts";
 import { planPair } from "../../infra/plan/plan.ts";
@@ -33,12 +33,12 @@ const restarting = (plan: NodePlan, comment: string): NodePlan => ({
 
 describeWithLab("apply on a pair", () => {
   let lab: Lab;
-  let plans: Record<HostName, NodePlan>;
-  let servers: Record<HostName, Server>;
+  let plans: Record<NodeName, NodePlan>;
+  let servers: Record<NodeName, Server>;
 
-  const vip = async (host: HostName) => (await servers[host].sh("/usr/lib/hotpair/hotpair-arbiter role")).text.trim();
-  const active = async (): Promise<HostName> => ((await vip("node-a")) === "active" ? "node-a" : "node-b");
-  const other = (host: HostName): HostName => (host === "node-a" ? "node-b" : "node-a");
+  const vip = async (host: NodeName) => (await servers[host].sh("/usr/lib/hotpair/hotpair-arbiter role")).text.trim();
+  const active = async (): Promise<NodeName> => ((await vip("node-a")) === "active" ? "node-a" : "node-b");
+  const other = (host: NodeName): NodeName => (host === "node-a" ? "node-b" : "node-a");
   const whole = () =>
     expect
       .poll(async () => [await vip("node-a"), await vip("node-b")].sort().join(" "), { timeout: 60_000, interval: 300 })

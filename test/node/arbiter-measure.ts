@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { clearDrops, dropTraffic, powerCut, setLink } from "../../infra/lab/faults.ts";
-import { type HostName, labDown, labUp, type Network } from "../../infra/lab/lab.ts";
+import { labDown, labUp, type Network, type NodeName } from "../../infra/lab/lab.ts";
 import { ms } from "../../infra/model/duration.ts";
 import { masterDownInterval } from "../../infra/model/vrrp.ts";
 import { HOSTS, TestPair, type Watch, Watcher } from "./arbiter-pair.ts";
@@ -31,16 +31,16 @@ const pair = new TestPair(lab, (before) => ({
   },
 }));
 
-const cut = async (networks: readonly Network[], one: HostName, two: HostName) => {
+const cut = async (networks: readonly Network[], one: NodeName, two: NodeName) => {
   for (const network of networks)
     await Promise.all([dropTraffic(lab, one, two, network), dropTraffic(lab, two, one, network)]);
 };
-const lose = async (host: HostName, watcher: Watcher) => watcher.lost(host, (await powerCut(lab, host)).latest);
+const lose = async (host: NodeName, watcher: Watcher) => watcher.lost(host, (await powerCut(lab, host)).latest);
 const VRRP = "$(cat /run/vrrp.pid)";
 const KEEPALIVED = "$(cat /run/keepalived.pid)";
 const ARBITER = "$(systemctl show -p MainPID --value hotpair-arbiter)";
 
-type Fault = (active: HostName, standby: HostName, watcher: Watcher) => Promise<unknown>;
+type Fault = (active: NodeName, standby: NodeName, watcher: Watcher) => Promise<unknown>;
 const faults: Readonly<Record<string, { readonly title: string; readonly fault: Fault; readonly forMs: number }>> = {
   power: { title: "power cut of the active node", fault: (a, _, watcher) => lose(a, watcher), forMs: 1_000 },
   "heartbeat-power": {
@@ -154,7 +154,7 @@ try {
     console.log(
       `\ngate closed ${counted.length} times, after the last advert: median / max ${both(counted)} ms; VRRP's timer: ${masterDownInterval(ms(advert), pair.pair.vrrp.priority).toFixed(1)} ms`,
     );
-  const used = async (host: HostName) => {
+  const used = async (host: NodeName) => {
     const [user = 0, system = 0] = (await pair.sh(host, `cut -d ' ' -f 14,15 /proc/${ARBITER}/stat`))
       .split(" ")
       .map(Number);

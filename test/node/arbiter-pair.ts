@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadStack } from "../../infra/cli/stack.ts";
 import { clearDrops, powerOn, setLink } from "../../infra/lab/faults.ts";
-import { consolePrefix, consoleRun, type HostName, type Lab, labUp, type Network, runIn } from "../../infra/lab/lab.ts";
+import { consolePrefix, consoleRun, type Lab, labUp, type Network, type NodeName, runIn } from "../../infra/lab/lab.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import type { NodePlan } from "../../infra/model/plan.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
@@ -14,7 +14,7 @@ import { text } from "../../infra/plan/bundle.ts";
 import { planPair } from "../../infra/plan/plan.ts";
 
 export const HOSTS = ["node-a", "node-b"] as const;
-export const other = (host: HostName): HostName => (host === "node-a" ? "node-b" : "node-a");
+export const other = (host: NodeName): NodeName => (host === "node-a" ? "node-b" : "node-a");
 export const KEY_ONE = "11".repeat(32);
 export const KEY_TWO = "22".repeat(32);
 
@@ -42,7 +42,7 @@ export class TestPair {
     return this.pair.vips[0]?.address.split("/")[0] ?? "";
   }
 
-  plan(host: HostName): NodePlan {
+  plan(host: NodeName): NodePlan {
     return planPair(this.pair)[host === "node-a" ? 0 : 1];
   }
 
@@ -57,7 +57,7 @@ export class TestPair {
     await this.settled();
   }
 
-  #units(host: HostName): string {
+  #units(host: NodeName): string {
     return this.plan(host)
       .units.map((unit) => unit.name)
       .toReversed()
@@ -65,7 +65,7 @@ export class TestPair {
   }
 
   /** The files alone. */
-  async install(host: HostName, keys = this.#keys): Promise<void> {
+  async install(host: NodeName, keys = this.#keys): Promise<void> {
     this.#keys = keys;
     const script = this.plan(host).files.map((file) => {
       const content = text(file.content, (ref) => keys[ref.secret] ?? "");
@@ -81,26 +81,26 @@ export class TestPair {
     );
   }
 
-  async sh(host: HostName, command: string): Promise<string> {
+  async sh(host: NodeName, command: string): Promise<string> {
     return (await consoleRun(this.lab, host, ["sh", "-c", command])).trim();
   }
 
   /** As `sh`, for commands that may fail: exit code and both streams. */
-  async try(host: HostName, command: string): Promise<{ code: number; text: string }> {
+  async try(host: NodeName, command: string): Promise<{ code: number; text: string }> {
     const said = await this.sh(host, `{ ${command}; } 2>&1; echo "exit $?"`);
     const [, out = "", code = "1"] = /^([\s\S]*?)exit (\d+)$/.exec(said) ?? [];
     return { code: Number(code), text: out.trim() };
   }
 
-  arbiter(host: HostName, verb: string): Promise<{ code: number; text: string }> {
+  arbiter(host: NodeName, verb: string): Promise<{ code: number; text: string }> {
     return this.try(host, `${ARBITER} ${verb}`);
   }
 
-  async status(host: HostName): Promise<NodeStatus> {
+  async status(host: NodeName): Promise<NodeStatus> {
     return JSON.parse(await this.sh(host, `${ARBITER} status --json`)) as NodeStatus;
   }
 
-  async owners(): Promise<HostName[]> {
+  async owners(): Promise<NodeName[]> {
     const held = await Promise.all(
       HOSTS.map(async (host) =>
         this.lab.hosts[host].pid === undefined
@@ -111,7 +111,7 @@ export class TestPair {
     return HOSTS.filter((_, index) => held[index]);
   }
 
-  async owner(): Promise<HostName> {
+  async owner(): Promise<NodeName> {
     const owners = await this.owners();
     const [only] = owners;
     if (owners.length !== 1 || only === undefined) throw new Error(`owners of the VIP: ${owners.join(", ") || "none"}`);
@@ -119,7 +119,7 @@ export class TestPair {
   }
 
   /** Until both nodes are healthy, one owns the VIP, and the other stands by with an open gate. */
-  async settled(timeoutMs = 60_000): Promise<{ active: HostName; standby: HostName }> {
+  async settled(timeoutMs = 60_000): Promise<{ active: NodeName; standby: NodeName }> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       const problem = await this.#problem();
@@ -166,7 +166,7 @@ export class TestPair {
     await this.settled();
   }
 
-  async moveTo(host: HostName): Promise<void> {
+  async moveTo(host: NodeName): Promise<void> {
     await this.settled();
     const active = await this.owner();
     if (active === host) return;
@@ -195,18 +195,18 @@ export interface Watch {
   /** Client gap: longest time between two answers. */
   gapMs: number;
   /** VIP movements: [when, host, came]. */
-  events: readonly (readonly [number, HostName, boolean])[];
+  events: readonly (readonly [number, NodeName, boolean])[];
 }
 
 /** Watches address changes on both hosts, and the VIP as a client sees it, until `stop`. */
 export class Watcher {
   readonly #children: ChildProcess[] = [];
-  readonly #events: [number, HostName, boolean][] = [];
-  readonly #held: Record<HostName, boolean>;
+  readonly #events: [number, NodeName, boolean][] = [];
+  readonly #held: Record<NodeName, boolean>;
   readonly #answers: number[] = [];
   #from = 0;
 
-  private constructor(held: Record<HostName, boolean>) {
+  private constructor(held: Record<NodeName, boolean>) {
     this.#held = held;
   }
 
@@ -219,7 +219,7 @@ export class Watcher {
     return watcher;
   }
 
-  async watch(pair: TestPair, host: HostName): Promise<void> {
+  async watch(pair: TestPair, host: NodeName): Promise<void> {
     const [command = "", ...args] = [...consolePrefix(pair.lab, host), "python3", "-u", "-c", OBSERVER, pair.vip];
     const child = spawn(command, args, { stdio: ["ignore", "pipe", "inherit"] });
     this.#children.push(child);
@@ -265,7 +265,7 @@ export class Watcher {
   }
 
   /** Says that a host lost power: it holds nothing any more, and cannot say so. */
-  lost(host: HostName, at: number): void {
+  lost(host: NodeName, at: number): void {
     this.#events.push([at, host, false]);
   }
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { command } from "../../infra/lab/command.ts";
 import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../../infra/lab/faults.ts";
-import { type HostName, labDown, labUp, type Network } from "../../infra/lab/lab.ts";
+import { labDown, labUp, type Network, type NodeName } from "../../infra/lab/lab.ts";
 import { ms } from "../../infra/model/duration.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import { masterDownInterval } from "../../infra/model/vrrp.ts";
@@ -37,9 +37,9 @@ describeWithLab("who is active", () => {
 
   /** Runs a fault against a settled pair and watches until `forMs` after it. */
   async function during(
-    fault: (active: HostName, standby: HostName, watcher: Watcher) => Promise<unknown>,
+    fault: (active: NodeName, standby: NodeName, watcher: Watcher) => Promise<unknown>,
     forMs: number,
-  ): Promise<Watch & { active: HostName; standby: HostName; owner: HostName }> {
+  ): Promise<Watch & { active: NodeName; standby: NodeName; owner: NodeName }> {
     const { active, standby } = await pair.settled();
     const watcher = await Watcher.start(pair);
     await fault(active, standby, watcher);
@@ -51,16 +51,16 @@ describeWithLab("who is active", () => {
     return { ...watch, active, standby, owner: owners[0] ?? active };
   }
 
-  const cut = async (networks: readonly Network[], one: HostName, two: HostName) => {
+  const cut = async (networks: readonly Network[], one: NodeName, two: NodeName) => {
     for (const network of networks)
       await Promise.all([dropTraffic(pair.lab, one, two, network), dropTraffic(pair.lab, two, one, network)]);
   };
-  const lose = async (host: HostName, watcher: Watcher) => watcher.lost(host, (await powerCut(pair.lab, host)).latest);
-  const stays = (result: { active: HostName; owner: HostName; events: Watch["events"] }) => {
+  const lose = async (host: NodeName, watcher: Watcher) => watcher.lost(host, (await powerCut(pair.lab, host)).latest);
+  const stays = (result: { active: NodeName; owner: NodeName; events: Watch["events"] }) => {
     expect(result.owner).toBe(result.active);
     expect(result.events).toEqual([]);
   };
-  const moves = (result: { standby: HostName; owner: HostName; noOwnerMs: number }, withinMs: number) => {
+  const moves = (result: { standby: NodeName; owner: NodeName; noOwnerMs: number }, withinMs: number) => {
     expect(result.owner).toBe(result.standby);
     expect(result.noOwnerMs).toBeLessThan(withinMs);
   };
@@ -249,7 +249,7 @@ describeWithLab("who is active", () => {
   test("the beacon key is rotated in phases without a silent moment", async () => {
     const { active, standby } = await pair.settled();
     const watcher = await Watcher.start(pair);
-    const install = async (host: HostName, current: string, previous: string) => {
+    const install = async (host: NodeName, current: string, previous: string) => {
       await pair.install(host, { beaconKey: current, previousBeaconKey: previous });
       await pair.sh(host, "systemctl restart hotpair-arbiter");
       await pair.settled();
@@ -324,7 +324,7 @@ describeWithLab("who is active", () => {
 
   test("hotpair-active.target follows the VIP", async () => {
     const { active, standby } = await pair.settled();
-    const up = (host: HostName) => pair.try(host, "systemctl is-active hotpair-active.target");
+    const up = (host: NodeName) => pair.try(host, "systemctl is-active hotpair-active.target");
     await expect.poll(async () => (await up(active)).text, { timeout: 15_000 }).toBe("active");
     await pair.arbiter(active, "switch");
     await expect.poll(async () => (await up(standby)).text, { timeout: 5_000 }).toBe("active");
@@ -389,7 +389,7 @@ describeWithLab("who is active", () => {
         { ...api, preferred: "b" },
       ],
     };
-    const holds = async (host: HostName) =>
+    const holds = async (host: NodeName) =>
       (await pair.status(host)).vips.filter(({ held }) => held).map(({ name }) => name);
     const both = () => Promise.all(HOSTS.map(holds));
     const home = [["web"], ["api"]];

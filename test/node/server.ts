@@ -2,7 +2,7 @@
 // text what the server is like, so that "as it was before" is one comparison.
 
 import { execFile } from "node:child_process";
-import type { HostName, Lab } from "../../infra/lab/lab.ts";
+import { type HostName, hostOf, type Lab } from "../../infra/lab/lab.ts";
 import type { NodePlan } from "../../infra/model/plan.ts";
 import { makeBundle } from "../../infra/plan/bundle.ts";
 import { applyCommand, type RemoveOptions, removeCommand } from "../../infra/plan/commands.ts";
@@ -21,7 +21,7 @@ export class Server {
 
   /** `secret` is what every secret of a plan is here. */
   constructor(lab: Lab, host: HostName, { secret = SECRET, user = "root" } = {}) {
-    this.target = { ...lab.hosts[host].ssh, user };
+    this.target = { ...hostOf(lab, host).ssh, user };
     this.#secret = secret;
   }
 

@@ -8,14 +8,14 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { powerCut, powerOn } from "../../infra/lab/faults.ts";
-import { consoleRun, type HostName, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
+import { consoleRun, type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
 import { stackTextFor } from "../drill/lab-pair.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { writeStack } from "./lab-stack.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const STACK = "e2e";
-const HOSTS: readonly HostName[] = ["node-a", "node-b"];
+const HOSTS: readonly NodeName[] = ["node-a", "node-b"];
 const WATCHED = "/etc /usr/lib/systemd /usr/lib/hotpair /var/lib/hotpair";
 
 interface Result {
@@ -30,7 +30,7 @@ describeWithLab("a pair's life", () => {
   let directory: string;
   let text: string;
   let removeStack = (): void => {};
-  const before = new Map<HostName, string>();
+  const before = new Map<NodeName, string>();
   const said: string[] = [];
 
   beforeAll(async () => {
@@ -94,14 +94,14 @@ describeWithLab("a pair's life", () => {
 
   // --- what is true on a server ------------------------------------------------------------------------------------
 
-  const on = (host: HostName, command: string): Promise<string> => consoleRun(lab, host, ["sh", "-c", command]);
+  const on = (host: NodeName, command: string): Promise<string> => consoleRun(lab, host, ["sh", "-c", command]);
 
-  const role = async (host: HostName) => (await on(host, "/usr/lib/hotpair/hotpair-arbiter role")).trim();
+  const role = async (host: NodeName) => (await on(host, "/usr/lib/hotpair/hotpair-arbiter role")).trim();
 
-  const owner = async (host: HostName) => (await on(host, "sed -n 's/^resource //p' /var/lib/hotpair/manifest")).trim();
+  const owner = async (host: NodeName) => (await on(host, "sed -n 's/^resource //p' /var/lib/hotpair/manifest")).trim();
 
   /** Processes that a restart would change, and every state change of the VIP so far. */
-  const running = (host: HostName): Promise<string> =>
+  const running = (host: NodeName): Promise<string> =>
     on(
       host,
       "systemctl show -p MainPID --value keepalived haproxy hotpair-arbiter nginx; grep -c . /var/log/hotpair/audit.log || :",
@@ -113,7 +113,7 @@ describeWithLab("a pair's life", () => {
   };
 
   /** What a server has, without what daemons write by themselves (keepalived names its addresses for iproute2). */
-  async function snapshot(host: HostName): Promise<string> {
+  async function snapshot(host: NodeName): Promise<string> {
     const files = `find ${WATCHED} -xdev -not -name '*.cache' -not -path '*/systemd/hwdb*' -not -path '*/iproute2/rt_addrprotos.d/*' \\( -type f -exec sha256sum {} + -o -type l -printf 'link %p %l\\n' \\) 2>/dev/null | sort -k 2`;
     return on(host, `${files}; systemctl is-active nginx haproxy keepalived; sysctl net.ipv4.ip_nonlocal_bind`);
   }

@@ -3,7 +3,7 @@
 
 import { request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type HostName, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
+import { type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import { makeBundle } from "../../infra/plan/bundle.ts";
 import { applyCommand } from "../../infra/plan/commands.ts";
@@ -19,7 +19,7 @@ const INTERVAL = 5;
 
 describeWithLab("HAProxy before nginx on two hosts", () => {
   let lab: Lab;
-  let owner: HostName;
+  let owner: NodeName;
 
   beforeAll(async () => {
     lab = await labUp({ name: NAME, image: "ready" });
@@ -32,14 +32,14 @@ describeWithLab("HAProxy before nginx on two hosts", () => {
       });
       expect(applied.code, applied.stdout + applied.stderr).toBe(0);
     }
-    owner = await until(20_000, async () => (await ask(lab)).balancedBy as HostName);
+    owner = await until(20_000, async () => (await ask(lab)).balancedBy as NodeName);
   });
 
   afterAll(async () => {
     if (process.env.KEEP_LAB === undefined) await labDown(NAME);
   });
 
-  const on = async (host: HostName, command: string): Promise<string> => {
+  const on = async (host: NodeName, command: string): Promise<string> => {
     const { code, stdout, stderr } = await run(lab.hosts[host].ssh, command, { timeoutMs: 60_000 });
     if (code !== 0) throw new Error(`${host}: ${command}\n${stdout}${stderr}`);
     return stdout.trim();
@@ -89,7 +89,7 @@ describeWithLab("HAProxy before nginx on two hosts", () => {
   });
 
   test("a GET that a server took and did not answer is repeated at the other, a POST is not", async () => {
-    const other: HostName = owner === "node-a" ? "node-b" : "node-a";
+    const other: NodeName = owner === "node-a" ? "node-b" : "node-a";
     const address = lab.hosts[other].address.public;
     await on(other, "systemctl stop nginx");
     await on(other, `systemd-run --quiet --collect --unit=deaf python3 -u -c '${DEAF_SERVER}' ${address}`);
