@@ -45,6 +45,11 @@ export interface PlannedUnit {
   readonly running: boolean;
   /** A restart of this unit moves the active role: hand over to the peer first. */
   readonly holdsRole: boolean;
+  /**
+   * Shell command that must succeed before this unit is restarted; its output says why not. Asked before anything is
+   * changed and again right before the restart.
+   */
+  readonly guard?: string;
 }
 
 export interface Contribution {
@@ -53,6 +58,8 @@ export interface Contribution {
   readonly units: readonly PlannedUnit[];
   readonly validators: readonly Validator[];
   readonly health: readonly HealthCheck[];
+  /** Directories and files below /var/lib/hotpair that its daemons write and that go with it when the server is given back. */
+  readonly state?: readonly string[];
 }
 
 export interface Service {
@@ -73,6 +80,8 @@ export interface HostPlan extends Contribution {
   /** Addresses whose presence makes this host active; none on a witness. */
   readonly vips: readonly { readonly name: string; readonly address: string; readonly interface: string }[];
   readonly installPackages: boolean;
+  /** On a witness, the pair's name: it may serve several pairs, each with books and programs of its own. */
+  readonly witnessOf?: string;
 }
 
 export interface NodePlan extends HostPlan {

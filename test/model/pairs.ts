@@ -2,7 +2,7 @@
 // place where tests below the configuration get a Pair from.
 
 import { ms, seconds } from "../../infra/model/duration.ts";
-import type { Pair } from "../../infra/model/pair.ts";
+import type { HostId, Pair } from "../../infra/model/pair.ts";
 
 const hostKey = (letter: string): string => `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${letter.repeat(43)}`;
 
@@ -186,6 +186,93 @@ export const externalService: Pair = {
     ...labPair.haproxy,
     backends: labPair.haproxy.backends.map((backend) => ({ ...backend, name: "shop" })),
     frontends: labPair.haproxy.frontends.map((frontend) => ({ ...frontend, backend: "shop" })),
+  },
+};
+
+const memberOf = (id: HostId) => ({
+  certificate: `-----BEGIN CERTIFICATE-----\n${id}\n-----END CERTIFICATE-----\n`,
+  key: { secret: `authority.members.${id}.key` },
+});
+
+/** A witness and an authority, and nothing yet that holds state: what etcd and the lease are tested with. */
+export const witnessed: Pair = {
+  ...labPair,
+  name: "shop",
+  witness: {
+    name: "witness",
+    site: undefined,
+    ssh: {
+      host: "198.18.0.13",
+      port: 22,
+      user: "root",
+      hostKey: hostKey("W"),
+      auth: { kind: "keyFile", file: "~/.cache/hotpair/lab/default/id_ed25519" },
+      jump: undefined,
+    },
+    address: "198.18.0.13",
+  },
+  authority: {
+    etcd: { clientPort: 2379, peerPort: 2380, heartbeat: ms(50), election: ms(300), quota: 64 * 1024 ** 2 },
+    lease: {
+      renewal: ms(100),
+      rpcTimeout: ms(200),
+      deadline: ms(800),
+      takeover: ms(1_500),
+      watchdog: ms(800),
+      stopTimeout: ms(200),
+      drift: 0.001,
+      margin: ms(50),
+    },
+    caCertificate: "-----BEGIN CERTIFICATE-----\nauthority\n-----END CERTIFICATE-----\n",
+    caKey: { secret: "authority.caKey" },
+    previousCaCertificate: undefined,
+    members: { a: memberOf("a"), b: memberOf("b"), witness: memberOf("witness") },
+  },
+};
+
+/** A MariaDB primary and its replica behind HAProxy, with witness and authority. */
+export const statefulPair: Pair = {
+  ...witnessed,
+  nginx: undefined,
+  haproxy: labPair.haproxy && {
+    ...labPair.haproxy,
+    frontends: [
+      { name: "db", bind: { vip: "web", port: 3307 }, mode: "tcp", certificate: undefined, backend: "mariadb" },
+    ],
+    backends: [
+      {
+        name: "mariadb",
+        mode: "tcp",
+        algorithm: "leastconn",
+        servers: [
+          { name: "node-a", address: "198.18.0.11", port: 3306 },
+          { name: "node-b", address: "198.18.0.12", port: 3306 },
+        ],
+        check: {
+          path: undefined,
+          status: 200,
+          interval: ms(100),
+          fastInterval: ms(50),
+          fall: 2,
+          rise: 1,
+          timeout: ms(250),
+        },
+        maxconn: 500,
+      },
+    ],
+  },
+  mariadb: {
+    port: 3306,
+    rolePort: 3305,
+    dataDirectory: "/var/lib/mysql",
+    bufferPool: 128 * 1024 ** 2,
+    redoLog: 96 * 1024 ** 2,
+    maxConnections: 200,
+    replicationNetwork: "storage",
+    replicaReads: undefined,
+    adopt: false,
+    replicationPassword: { secret: "mariadb.replicationPassword" },
+    previousReplicationPassword: undefined,
   },
 };
 
