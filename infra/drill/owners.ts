@@ -1,11 +1,13 @@
 // Watches who holds the VIPs: starts the observer program on each server, reads what it sees, and brings its times to the
-// drill's clock. Independent of hotpair's own daemons. The arithmetic over what was seen is ownership.ts.
+// drill's clock. Independent of hotpair's own daemons. The arithmetic over what was seen is ownership.ts; who could write
+// is watched beside it, writers.ts.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
-import { type Place, stream } from "./host.ts";
+import type { Place } from "./host.ts";
+import { observe } from "./observe.ts";
 import type { Sighting } from "./ownership.ts";
 
 const PROGRAM = readFileSync(join(import.meta.dirname, "observer.py"), "utf8");
@@ -103,21 +105,11 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
   let clock = place.lab === undefined ? { offset: 0, error: Number.POSITIVE_INFINITY } : { offset: 0, error: 0 };
   let late = 0;
   let pings = 0;
-  let connected = false;
-  let lastLine = 0;
-  let stopped = false;
-  let child: Awaited<ReturnType<typeof stream>>;
   const sent = new Map<number, number>();
-  const size = Buffer.byteLength(PROGRAM);
-  // Standard input carries the program first and pings after it, so it must not be read ahead.
-  const starter = `import os\ns=b""\nwhile len(s)<${size}:\n c=os.read(0,${size}-len(s))\n if not c: raise SystemExit\n s+=c\nexec(s)`;
-  const argv = ["/usr/bin/env", "python3", "-u", "-c", starter, String(Math.ceil(lifetimeMs / 1000)), ...vipOf.keys()];
 
-  const line = (text: string) => {
-    const now = Date.now();
+  const line = (text: string, now: number): boolean => {
     const read = readObserverLine(text);
-    if (read === undefined) return;
-    lastLine = now;
+    if (read === undefined) return false;
     const at = "at" in read ? toMs(read.at) - clock.offset : 0;
     if (read.kind === "hello") {
       // Only the connection was lost: what the node held meanwhile, it now says itself.
@@ -126,81 +118,47 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
       concluded = [];
     } else if (read.kind === "sighting") {
       const vip = vipOf.get(read.address);
-      if (vip === undefined) return;
+      if (vip === undefined) return true;
       known.add(vip);
       sightings.push({ node, vip, held: read.held, at });
     } else if (read.kind === "alive") late = Math.max(late, Number(read.lateNs) / 1e6);
     else if (read.kind === "pong") {
       const sentAt = sent.get(read.n);
       sent.delete(read.n);
-      if (sentAt === undefined || place.lab !== undefined) return;
+      if (sentAt === undefined || place.lab !== undefined) return true;
       // Date.now() has whole milliseconds at either end.
       const measured = clockOffset(sentAt, toMs(read.at), now + 1);
       if (measured.error < clock.error) clock = measured;
     }
+    return true;
   };
-  const ping = () => {
-    if (!connected || child?.stdin === null || child?.stdin === undefined) return;
-    sent.set(++pings, Date.now());
-    child.stdin.write(`ping ${pings}\n`);
-  };
+  const observer = observe(place, node, PROGRAM, [String(Math.ceil(lifetimeMs / 1000)), ...vipOf.keys()], {
+    line,
+    connected() {
+      for (let i = 0; place.lab === undefined && i < 5; i++) setTimeout(ping, 50 * (i + 1)).unref();
+    },
+    lost() {
+      // What it held it may have held until it fell silent, and we cannot have known later than now. A node whose power
+      // was cut is cut off earlier, by whoever cut it.
+      concluded = [...known].map((vip) => ({ node, vip, held: false, at: Date.now() }));
+      sightings.push(...concluded);
+    },
+  });
+  function ping() {
+    if (observer.say(`ping ${pings + 1}`)) sent.set(++pings, Date.now());
+  }
   const timer = setInterval(ping, 1_000);
   timer.unref();
-
-  let lastPid: number | undefined;
-  const session = async () => {
-    // A host that goes down would wait for a new visitor to leave: in the lab, one observer per boot.
-    const labName = place.hosts[node].labName;
-    const pid = labName && place.lab?.hosts[labName].pid;
-    if (place.lab !== undefined && (pid === undefined || pid === lastPid)) return;
-    lastPid = pid;
-    child = await stream(place, node, argv).catch(() => undefined);
-    if (child === undefined || stopped) return void child?.stdin?.end();
-    let rest = "";
-    child.stdin?.on("error", () => undefined);
-    child.stdin?.write(PROGRAM);
-    child.stdout?.setEncoding("utf8").on("data", (data: string) => {
-      const lines = (rest + data).split("\n");
-      rest = lines.pop() ?? "";
-      for (const one of lines) line(one);
-    });
-    connected = true;
-    for (let i = 0; place.lab === undefined && i < 5; i++) setTimeout(ping, 50 * (i + 1)).unref();
-    await new Promise<void>((resolve) => {
-      child?.on("error", () => resolve());
-      child?.on("close", () => resolve());
-    });
-    connected = false;
-    // What it held it may have held until it fell silent, and we cannot have known later than now. A node whose power
-    // was cut is cut off earlier, by whoever cut it.
-    if (stopped) return;
-    concluded = [...known].map((vip) => ({ node, vip, held: false, at: Date.now() }));
-    sightings.push(...concluded);
-  };
-  const loop = (async () => {
-    while (!stopped) {
-      await session();
-      if (!stopped) await sleep(place.lab === undefined ? 500 : 100);
-    }
-  })();
 
   return {
     ready: () => known.size === vipOf.size && Number.isFinite(clock.error),
     sightings: () => sightings,
     clock: () => clock,
     lateMs: () => late,
-    async settle() {
-      const asked = Date.now();
-      // The observer writes every 200 ms: a line that came later than the question follows all that happened before it.
-      while (connected && lastLine < asked + 250 && Date.now() < asked + 10_000) await sleep(20);
-    },
+    settle: () => observer.settle(),
     async stop() {
-      stopped = true;
       clearInterval(timer);
-      child?.stdin?.end();
-      const killer = setTimeout(() => child?.kill("SIGKILL"), 2_000);
-      await loop;
-      clearTimeout(killer);
+      await observer.stop();
     },
   };
 }

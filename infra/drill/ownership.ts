@@ -11,10 +11,14 @@ export interface Sighting {
   readonly at: number;
 }
 
-/** From here on the node holds nothing: its power was cut. Unix milliseconds of the drill's clock. */
+/**
+ * From here on the node holds nothing: its power was cut. With `until` it was frozen so long: it did nothing meanwhile, and
+ * then went on where it had been. Unix milliseconds of the drill's clock.
+ */
 export interface PowerCut {
   readonly node: NodeId;
   readonly at: number;
+  readonly until?: number;
 }
 
 export interface Span {
@@ -31,9 +35,16 @@ export function heldSpans(sightings: readonly Sighting[], cuts: readonly PowerCu
   const vips = [...new Set(sightings.map((sighting) => sighting.vip))];
   for (const node of NODE_IDS) {
     for (const vip of vips) {
+      const seen = sightings.filter((sighting) => sighting.node === node && sighting.vip === vip);
+      const heldAt = (at: number) => seen.filter((sighting) => sighting.at <= at).at(-1)?.held ?? false;
       const changes = [
-        ...sightings.filter((sighting) => sighting.node === node && sighting.vip === vip),
-        ...cuts.filter((cut) => cut.node === node).map((cut) => ({ held: false, at: cut.at })),
+        ...seen,
+        ...cuts
+          .filter((cut) => cut.node === node)
+          .flatMap(({ at, until }) => [
+            { held: false, at },
+            ...(until === undefined ? [] : [{ held: heldAt(until), at: until }]),
+          ]),
       ].toSorted((a, b) => a.at - b.at);
       let from: number | undefined;
       for (const { held, at } of changes) {

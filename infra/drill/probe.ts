@@ -7,19 +7,8 @@ import http from "node:http";
 import https from "node:https";
 import net from "node:net";
 import os from "node:os";
+import { every, wallClock } from "./clock.ts";
 import { type ClientKind, type ProbeOptions, type Request, writeRequest } from "./request.ts";
-
-/**
- * Wall clock read once, then the monotonic clock: a clock that is set while the drill runs must not bend the history.
- * Date.now() has whole milliseconds, so the mapping is taken at the moment it ticks.
- */
-function wallClock(): () => number {
-  const before = Date.now();
-  let tick = Date.now();
-  while (tick === before) tick = Date.now();
-  const offset = tick - performance.now();
-  return () => offset + performance.now();
-}
 
 interface Outcome {
   readonly ok: boolean;
@@ -135,20 +124,6 @@ function run(options: ProbeOptions): void {
   if (options.persistentIntervalMs !== null && options.scheme !== "tcp") {
     persistent(options, now, begin, record, (at) => out.write(`${JSON.stringify({ reconnect: at })}\n`));
   }
-}
-
-/** Calls `due` once per multiple of `interval` after `begin`, catching up after a delay. */
-function every(begin: number, interval: number, now: () => number, due: (at: number) => void): void {
-  let next = begin;
-  const step = () => {
-    // Timers have whole milliseconds: up to half of one early counts as on time.
-    while (now() >= next - 0.5) {
-      due(next);
-      next += interval;
-    }
-    setTimeout(step, Math.max(0, next - now()));
-  };
-  step();
 }
 
 /**

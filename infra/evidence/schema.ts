@@ -49,6 +49,9 @@ export interface Run {
   /** What each client saw. `direct` is the one that the RTO is measured with. */
   readonly clients: Readonly<Record<"direct" | "persistent" | "beyondRouter", ClientResult | undefined>>;
   readonly ownership: Ownership;
+  /** A pair with state: what the ledger proved, and who could acknowledge a write when. */
+  readonly ledger?: Ledger;
+  readonly writers?: Writers;
   readonly log: readonly LogLine[];
 }
 
@@ -97,4 +100,48 @@ export interface LogLine {
   readonly node: string;
   readonly source: string;
   readonly text: string;
+}
+
+/** Numbered writes through the VIP and what became of them, on the primary that is left and on its replica. */
+export interface Ledger {
+  readonly writers: number;
+  readonly primary: LedgerVerdict;
+  /** The replica's table once it was in sync again; absent when it was not. */
+  readonly replica?: LedgerVerdict;
+}
+
+export interface LedgerVerdict {
+  readonly attempts: number;
+  readonly acknowledged: number;
+  /** Certainly not written, and not to be known. */
+  readonly failed: number;
+  readonly unknown: number;
+  /** Unknown ones that are there: allowed. */
+  readonly survived: number;
+  readonly missing: Violations;
+  readonly duplicated: Violations;
+  readonly disordered: Violations;
+  readonly phantom: Violations;
+}
+
+export interface Violations {
+  readonly count: number;
+  /** The first ones, as client/number. */
+  readonly first: readonly string[];
+}
+
+/** From samples on both nodes; times in milliseconds from the fault, as everywhere in a run. */
+export interface Writers {
+  /** When a node could have acknowledged a write: its database runs, listens and is writable. */
+  readonly spans: readonly { readonly node: NodeId; readonly fromMs: number; readonly untilMs: number | null }[];
+  /** When a node held the lease by its own deadline. */
+  readonly leases: readonly { readonly node: NodeId; readonly fromMs: number; readonly untilMs: number | null }[];
+  readonly twoWritersMs: number;
+  readonly twoLeasesMs: number;
+  /** Changes of `insync`, as the authority has it. */
+  readonly insync: readonly { readonly atMs: number; readonly nodes: readonly NodeId[] }[];
+  /** From the fault until both nodes were in sync again; 0: they never ceased to be; null: not while somebody looked. */
+  readonly redundantAfterMs: number | null;
+  /** Longest time between two samples of a node that was not switched off or frozen. */
+  readonly resolutionMs: number;
 }

@@ -27,6 +27,32 @@ const client = z.object({
   lateMaxMs: ms.optional(),
 });
 
+const count = z.number().int().min(0);
+const violations = z.object({ count, first: z.array(z.string()) });
+const ledgerVerdict = z.object({
+  attempts: count,
+  acknowledged: count,
+  failed: count,
+  unknown: count,
+  survived: count,
+  missing: violations,
+  duplicated: violations,
+  disordered: violations,
+  phantom: violations,
+});
+const ledger = z.object({ writers: count, primary: ledgerVerdict, replica: ledgerVerdict.optional() });
+const node = z.enum(["a", "b"]);
+const nodeSpans = z.array(z.object({ node, fromMs: ms, untilMs: ms.nullable() }));
+const writers = z.object({
+  spans: nodeSpans,
+  leases: nodeSpans,
+  twoWritersMs: ms.min(0),
+  twoLeasesMs: ms.min(0),
+  insync: z.array(z.object({ atMs: ms, nodes: z.array(node) })),
+  redundantAfterMs: ms.nullable(),
+  resolutionMs: ms.min(0),
+});
+
 const run = z.object({
   number: z.number().int().min(1),
   verdict: z.enum(["passed", "failed"]),
@@ -39,11 +65,13 @@ const run = z.object({
     beyondRouter: client.optional(),
   }),
   ownership: z.object({
-    spans: z.array(z.object({ vip: z.string(), node: z.enum(["a", "b"]), fromMs: ms, untilMs: ms.nullable() })),
+    spans: z.array(z.object({ vip: z.string(), node, fromMs: ms, untilMs: ms.nullable() })),
     twoOwnersMs: perVip,
     noOwnerMs: perVip,
     clockErrorMs: ms.min(0),
   }),
+  ledger: ledger.optional(),
+  writers: writers.optional(),
   log: z.array(z.object({ atMs: ms, node: z.string(), source: z.string(), text: z.string() })),
 });
 

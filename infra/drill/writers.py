@@ -1,0 +1,262 @@
+"""Watches on one server of a pair with state whether its database could acknowledge a write, who holds the lease and who
+is in sync, for a drill. Independent of hotpair's daemons: it reads the kernel, the database and etcd itself.
+
+Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS PORT`. Beside observer.py, in a process of its own, so that the
+watch over the addresses is never late for a database that does not answer. Writes one JSON object per line on standard
+output, times in nanoseconds of CLOCK_REALTIME as strings:
+  {"hello": at, "boot": id}      once
+  {"state": at, "lease": bool, "run": bool, "listen": bool, "ro": bool|null, "stopped": bool}   at every change
+       lease    the deadline in /run/hotpair/holder has not passed (CLOCK_BOOTTIME)
+       run      there is a database process
+       stopped  it is stopped by a signal
+       listen   its port accepts connections
+       ro       @@global.read_only as it last answered since it started; null: it has not answered yet
+  {"insync": at, "revision": n, "nodes": ["a", "b"]}   at every change of the key, as this node's nearest member has it
+  {"alive": at, "late": ns}      every 200 ms, with the longest delay of a look since the last one
+Ends when standard input closes, when nobody reads, or after SECONDS.
+"""
+import base64
+import http.client
+import json
+import os
+import select
+import ssl
+import subprocess
+import sys
+import time
+
+LOOK_NS = 10_000_000
+PORT_EVERY = 3
+PROCESS_EVERY = 10
+HOLDER = "/run/hotpair/holder"
+LEASE = "/etc/hotpair/lease.json"
+CLIENT = ["mariadb", "--batch", "--skip-column-names", "--unbuffered", "--connect-timeout=2"]
+QUESTION = b"SELECT @@global.read_only;\n"
+INSYNC_SECONDS = 0.1
+
+
+def say(record):
+    # Whole lines, unbuffered, shorter than PIPE_BUF: two processes may write. A reader that is gone ends us here.
+    os.write(1, (json.dumps(record, separators=(",", ":")) + "\n").encode())
+
+
+def held():
+    """Whether this node holds the lease, by the deadline that its holder wrote."""
+    try:
+        with open(HOLDER, encoding="ascii") as file:
+            return float(file.read().split()[0]) > time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def process():
+    """Number of the database's process; None when there is none. hotpair's own is preferred to any other."""
+    found = None
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/comm", encoding="ascii", errors="replace") as file:
+                if file.read().strip() != "mariadbd":
+                    continue
+            with open(f"/proc/{name}/cgroup", encoding="utf-8", errors="replace") as file:
+                ours = "hotpair-mariadb" in file.read()
+        except OSError:
+            continue
+        if ours:
+            return int(name)
+        found = int(name)
+    return found
+
+
+def condition(pid):
+    """Letter of proc_pid_stat(5), e.g. "T" for stopped; None when the process is gone or dead."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            letter = file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+    return None if letter in "ZXx" else letter
+
+
+def listens(port):
+    """Whether somebody listens on the TCP port, of either family (proc_net_tcp: state 0A)."""
+    wanted = f":{port:04X}"
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(path, encoding="ascii") as file:
+                for line in file:
+                    words = line.split()
+                    if len(words) > 3 and words[3] == "0A" and words[1].endswith(wanted):
+                        return True
+        except OSError:
+            pass
+    return False
+
+
+class Database:
+    """One open client over the local socket, asked again and again; never waited for."""
+
+    def __init__(self):
+        self.child = None
+        self.asked = False
+        self.pending = b""
+        self.last_try = 0
+
+    def ask(self):
+        """Starts a question unless one is open; the answer comes through `answers`."""
+        if self.child is None:
+            now = time.monotonic_ns()
+            if now - self.last_try < 50_000_000:
+                return
+            self.last_try = now
+            try:
+                self.child = subprocess.Popen(
+                    CLIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                    # The client is no observer: it must not run ahead of everybody.
+                    preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
+                )
+            except OSError:
+                return
+            os.set_blocking(self.child.stdout.fileno(), False)
+            self.asked, self.pending = False, b""
+        if not self.asked:
+            try:
+                os.write(self.child.stdin.fileno(), QUESTION)
+                self.asked = True
+            except OSError:
+                self.forget()
+
+    def answers(self):
+        """The latest answer that has come, True for read-only; None when none has. Raises EOFError when it went away."""
+        if self.child is None:
+            return None
+        try:
+            data = os.read(self.child.stdout.fileno(), 4096)
+        except BlockingIOError:
+            return None
+        if not data:
+            self.forget()
+            raise EOFError
+        self.pending += data
+        if b"\n" not in self.pending:
+            return None
+        *lines, self.pending = self.pending.split(b"\n")
+        self.asked = False
+        return lines[-1].strip() not in (b"0", b"OFF")
+
+    def forget(self):
+        if self.child is None:
+            return
+        self.child.kill()
+        for pipe in (self.child.stdin, self.child.stdout):
+            pipe.close()
+        self.child.wait()
+        self.child = None
+
+    def descriptors(self):
+        return [] if self.child is None else [self.child.stdout.fileno()]
+
+
+def watch_insync(parent):
+    """In a process of its own, since an authority that does not answer would hold up everything else."""
+    try:
+        with open(LEASE, encoding="utf-8") as file:
+            settings = json.load(file)
+    except (OSError, ValueError):
+        return
+    context = ssl.create_default_context(cafile=settings["ca"])
+    context.check_hostname = False
+    context.load_cert_chain(settings["certificate"], settings["key"])
+    own = settings["node"]["id"]
+    order = [own, "witness", settings["peer"]["id"]]
+    endpoints = [settings["endpoints"][name] for name in order if name in settings["endpoints"]]
+    key = base64.b64encode(f"/hotpair/{settings['pair']}/insync".encode()).decode()
+    question = json.dumps({"key": key, "serializable": True})
+    last, connection, turn = None, None, 0
+    while os.getppid() == parent:
+        try:
+            if connection is None:
+                host = endpoints[turn % len(endpoints)].split("://")[-1].rstrip("/")
+                connection = http.client.HTTPSConnection(host, timeout=1, context=context)
+            connection.request("POST", "/v3/kv/range", question)
+            answer = json.loads(connection.getresponse().read())
+            at = time.time_ns()
+            kvs = answer.get("kvs", [])
+            revision = int(kvs[0]["mod_revision"]) if kvs else 0
+            nodes = sorted(json.loads(base64.b64decode(kvs[0]["value"]))) if kvs else []
+            if (revision, nodes) != last:
+                last = (revision, nodes)
+                say({"insync": str(at), "revision": revision, "nodes": nodes})
+        except (OSError, ValueError, KeyError, http.client.HTTPException):
+            if connection is not None:
+                connection.close()
+            connection, turn = None, turn + 1
+        time.sleep(INSYNC_SECONDS)
+
+
+def main():
+    lifetime, port = float(sys.argv[1]), int(sys.argv[2])
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        say({"hello": str(time.time_ns()), "boot": file.read().strip()})
+    parent = os.getpid()
+    if os.fork() == 0:
+        try:
+            watch_insync(parent)
+        finally:
+            os._exit(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except OSError:
+        try:
+            os.nice(-19)
+        except OSError:
+            pass
+    database = Database()
+    end = time.monotonic() + lifetime
+    pid, read_only, listen, before, turn = None, None, False, None, 0
+    next_look = time.monotonic_ns()
+    next_alive, worst = next_look, 0
+    while time.monotonic() < end:
+        wait = max(0, next_look - time.monotonic_ns())
+        ready, _, _ = select.select([0, *database.descriptors()], [], [], wait / 1e9)
+        if 0 in ready and not os.read(0, 4096):
+            return
+        try:
+            answer = database.answers()
+            if answer is not None:
+                read_only = answer
+        except EOFError:
+            pass
+        now = time.monotonic_ns()
+        if now >= next_look:
+            worst = max(worst, now - next_look)
+            # No look is made up for: what was missed is in `late`.
+            next_look = now + LOOK_NS
+            letter = None if pid is None else condition(pid)
+            if letter is None and (pid is not None or turn % PROCESS_EVERY == 0):
+                # What the old one may still have said is not the new one's word.
+                database.forget()
+                pid, read_only = process(), None
+                letter = None if pid is None else condition(pid)
+            if turn % PORT_EVERY == 0 or letter is None:
+                listen = letter is not None and listens(port)
+            if letter is not None and letter not in "Tt":
+                database.ask()
+            turn += 1
+        else:
+            letter = None if pid is None else condition(pid)
+        state = (held(), letter is not None, letter is not None and listen, read_only, letter in ("T", "t"))
+        if state != before:
+            before = state
+            lease, run, accepts, only, stopped = state
+            say({"state": str(time.time_ns()), "lease": lease, "run": run, "listen": accepts, "ro": only, "stopped": stopped})
+        if now >= next_alive:
+            say({"alive": str(time.time_ns()), "late": worst})
+            next_alive, worst = now + 200_000_000, 0
+
+
+try:
+    main()
+except (BrokenPipeError, KeyboardInterrupt):
+    pass

@@ -1,0 +1,200 @@
+// Watches which node's database could acknowledge a write, which one holds the lease and who is in sync: starts the program
+// writers.py on each server of a pair with state and reads what it sees. What it adds up to is at the end, pure.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Writers } from "../evidence/schema.ts";
+import { NODE_IDS, type NodeId } from "../model/pair.ts";
+import type { Place } from "./host.ts";
+import { observe } from "./observe.ts";
+import { heldSpans, type PowerCut, type Sighting, type Span, timeWithOwners, type Window } from "./ownership.ts";
+
+const PROGRAM = readFileSync(join(import.meta.dirname, "writers.py"), "utf8");
+
+/** The two rights that at most one node may have, as ownership.ts counts owners of anything. */
+const WRITE = "write";
+const LEASE = "lease";
+
+export interface InsyncChange {
+  /** Revision of the key in the authority: the same one is seen by both nodes' observers. */
+  readonly revision: number;
+  readonly at: number;
+  readonly nodes: readonly NodeId[];
+}
+
+/** What the program says; times in Unix milliseconds of the server's clock. */
+export type WritersLine =
+  | { readonly kind: "hello"; readonly boot: string }
+  | { readonly kind: "state"; readonly at: number; readonly writes: boolean; readonly lease: boolean }
+  | { readonly kind: "insync"; readonly at: number; readonly revision: number; readonly nodes: readonly NodeId[] }
+  | { readonly kind: "alive"; readonly lateMs: number };
+
+/** Reads one line; undefined for anything else (a login banner on a server's console, half a line of a dead server). */
+export function readWritersLine(text: string): WritersLine | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const record = value as Record<string, unknown>;
+  const time = (field: unknown) => Number(BigInt(String(field)) / 1_000n) / 1_000;
+  if ("hello" in record) return { kind: "hello", boot: String(record.boot) };
+  if ("alive" in record) return { kind: "alive", lateMs: Number(record.late) / 1e6 };
+  if ("insync" in record) {
+    const listed = Array.isArray(record.nodes) ? record.nodes : [];
+    const nodes = NODE_IDS.filter((id) => listed.includes(id));
+    return { kind: "insync", at: time(record.insync), revision: Number(record.revision), nodes };
+  }
+  if (!("state" in record)) return undefined;
+  const { run, listen, ro, stopped, lease } = record;
+  // A database that is stopped cannot answer, and one whose word was never heard has not been made writable yet.
+  const writes = run === true && listen === true && ro === false && stopped !== true;
+  return { kind: "state", at: time(record.state), writes, lease: lease === true };
+}
+
+export interface WritersWatch {
+  /** Resolves when both observers have said what is there now; rejects when one cannot run within the time. */
+  ready(timeoutMs: number): Promise<void>;
+  /** Who could write and who held the lease, `vip` being one of the two rights. Unix milliseconds of this machine's clock. */
+  sightings(): Sighting[];
+  insync(): InsyncChange[];
+  /** Longest delay of a look, in milliseconds. */
+  lateMs(): number;
+  settle(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** `offset`: milliseconds by which a node's clock is ahead, as the watch over the addresses measures it. */
+export function watchWriters(
+  place: Place,
+  port: number,
+  offset: (node: NodeId) => number,
+  lifetimeMs: number,
+): WritersWatch {
+  const watchers = NODE_IDS.map((id) => watchNode(place, id, port, () => offset(id), lifetimeMs));
+  return {
+    async ready(timeoutMs) {
+      const deadline = Date.now() + timeoutMs;
+      for (const [index, watcher] of watchers.entries())
+        while (!watcher.ready()) {
+          if (Date.now() > deadline) {
+            const name = place.pair.nodes[index === 0 ? 0 : 1].name;
+            throw new Error(
+              `the observer of the database on ${name} says nothing; it needs python3 and mariadb-client`,
+            );
+          }
+          await sleep(20);
+        }
+    },
+    sightings: () => watchers.flatMap((watcher) => watcher.sightings()),
+    insync: () => watchers.flatMap((watcher) => watcher.insync()),
+    lateMs: () => Math.max(...watchers.map((watcher) => watcher.lateMs())),
+    settle: async () => void (await Promise.all(watchers.map((watcher) => watcher.settle()))),
+    stop: async () => void (await Promise.all(watchers.map((watcher) => watcher.stop()))),
+  };
+}
+
+function watchNode(place: Place, node: NodeId, port: number, offset: () => number, lifetimeMs: number) {
+  const raw: { readonly at: number; readonly writes: boolean; readonly lease: boolean }[] = [];
+  const insync: InsyncChange[] = [];
+  let concluded: (typeof raw)[number] | undefined;
+  let boot = "";
+  let late = 0;
+  const words = [String(Math.ceil(lifetimeMs / 1000)), String(port)];
+  const observer = observe(place, node, PROGRAM, words, {
+    line(text) {
+      const read = readWritersLine(text);
+      if (read === undefined) return false;
+      if (read.kind === "hello") {
+        // Only the connection was lost: what the node could do meanwhile, it now says itself.
+        if (read.boot === boot && concluded !== undefined) raw.splice(raw.indexOf(concluded), 1);
+        boot = read.boot;
+        concluded = undefined;
+      } else if (read.kind === "state") raw.push(read);
+      else if (read.kind === "insync") insync.push({ ...read, at: read.at - offset() });
+      else late = Math.max(late, read.lateMs);
+      return true;
+    },
+    lost() {
+      concluded = { at: Date.now() + offset(), writes: false, lease: false };
+      raw.push(concluded);
+    },
+  });
+  return {
+    ready: () => raw.length > 0,
+    sightings: (): Sighting[] =>
+      raw.flatMap(({ at, writes, lease }) => [
+        { node, vip: WRITE, held: writes, at: at - offset() },
+        { node, vip: LEASE, held: lease, at: at - offset() },
+      ]),
+    insync: () => insync,
+    lateMs: () => late,
+    settle: () => observer.settle(),
+    stop: () => observer.stop(),
+  };
+}
+
+/** What the evidence keeps; `faultAt` is the origin of its times, `lateMs` what the observers' own delay may hide. */
+export function summariseWriters(
+  sightings: readonly Sighting[],
+  changes: readonly InsyncChange[],
+  cuts: readonly PowerCut[],
+  window: Window,
+  faultAt: number,
+  lateMs: number,
+): Writers {
+  const spans = heldSpans(sightings, cuts);
+  const insync = insyncChanges(changes);
+  return {
+    spans: spansOf(spans, WRITE, window, faultAt),
+    leases: spansOf(spans, LEASE, window, faultAt),
+    twoWritersMs: round(timeWithOwners(spans, WRITE, 2, window)),
+    twoLeasesMs: round(timeWithOwners(spans, LEASE, 2, window)),
+    insync: insync.map(({ at, nodes }) => ({ atMs: round(at - faultAt), nodes })),
+    redundantAfterMs: redundantAfter(insync, faultAt),
+    resolutionMs: round(lateMs + 10),
+  };
+}
+
+/** Writers at an instant: which nodes could acknowledge a write. */
+export const writersDuring = (sightings: readonly Sighting[], cuts: readonly PowerCut[], window: Window): NodeId[] => {
+  const within = heldSpans(sightings, cuts).filter(
+    (span) => span.vip === WRITE && span.from < window.until && (span.until ?? window.until) > window.from,
+  );
+  return NODE_IDS.filter((id) => within.some((span) => span.node === id));
+};
+
+/** Each revision once, when it was first seen, in the authority's own order. */
+function insyncChanges(changes: readonly InsyncChange[]): InsyncChange[] {
+  const first = new Map<number, InsyncChange>();
+  for (const change of changes) {
+    const known = first.get(change.revision);
+    if (known === undefined || change.at < known.at) first.set(change.revision, change);
+  }
+  return [...first.values()].toSorted((one, other) => one.revision - other.revision);
+}
+
+/** Milliseconds from the fault until both were in sync again for good. */
+function redundantAfter(changes: readonly InsyncChange[], faultAt: number): number | null {
+  const last = changes.at(-1);
+  if (last === undefined || last.nodes.length < 2) return null;
+  const after = changes.filter((change) => change.at > faultAt);
+  const lastLoss = after.findLastIndex((change) => change.nodes.length < 2);
+  const before = changes[changes.length - after.length - 1];
+  const back = lastLoss >= 0 ? after[lastLoss + 1] : before?.nodes.length === 2 ? undefined : after[0];
+  return back === undefined ? 0 : round(back.at - faultAt);
+}
+
+const spansOf = (spans: readonly Span[], right: string, window: Window, faultAt: number) =>
+  spans
+    .filter((span) => span.vip === right && span.from < window.until && (span.until ?? window.until) > window.from)
+    .map((span) => ({
+      node: span.node,
+      fromMs: round(Math.max(span.from, window.from) - faultAt),
+      untilMs: span.until === undefined || span.until >= window.until ? null : round(span.until - faultAt),
+    }));
+
+const round = (value: number): number => Math.round(value * 100) / 100;

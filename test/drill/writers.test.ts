@@ -1,0 +1,96 @@
+// Who could acknowledge a write, from what the observers say: a database that does not run, does not listen, is read-only
+// or stopped cannot; a frozen node does nothing until it thaws; overlap is counted to the millisecond.
+
+import { describe, expect, test } from "vitest";
+import type { Sighting } from "../../infra/drill/ownership.ts";
+import { readWritersLine, summariseWriters, writersDuring } from "../../infra/drill/writers.ts";
+import type { NodeId } from "../../infra/model/pair.ts";
+
+const FAULT = 10_000;
+const WINDOW = { from: 8_000, until: 20_000 };
+const seen = (node: NodeId, right: "write" | "lease", at: number, held: boolean): Sighting => ({
+  node,
+  vip: right,
+  held,
+  at,
+});
+
+describe("what an observer says", () => {
+  const state = (change: Record<string, unknown>) =>
+    readWritersLine(
+      JSON.stringify({
+        state: "1795193466944247765",
+        lease: true,
+        run: true,
+        listen: true,
+        ro: false,
+        stopped: false,
+        ...change,
+      }),
+    );
+
+  test("a running, listening, writable database can write", () => {
+    expect(state({})).toEqual({ kind: "state", at: 1795193466944.247, writes: true, lease: true });
+  });
+
+  test.each([{ run: false }, { listen: false }, { ro: true }, { ro: null }, { stopped: true }])(
+    "%j cannot",
+    (change) => {
+      expect(state(change)).toMatchObject({ writes: false });
+    },
+  );
+
+  test("who is in sync, and nothing out of anything else", () => {
+    expect(readWritersLine('{"insync":"1795193466944247765","revision":7,"nodes":["a","b"]}')).toMatchObject({
+      kind: "insync",
+      revision: 7,
+      nodes: ["a", "b"],
+    });
+    expect(readWritersLine("Last login: today")).toBeUndefined();
+    expect(readWritersLine('{"state":"17951')).toBeUndefined();
+    expect(readWritersLine("[]")).toBeUndefined();
+  });
+});
+
+describe("what it comes to", () => {
+  test("a failover with a gap: no overlap", () => {
+    const sightings = [
+      seen("a", "write", 8_000, true),
+      seen("b", "write", 8_000, false),
+      seen("b", "write", 11_500, true),
+    ];
+    const cuts = [{ node: "a", at: FAULT }] as const;
+    const writers = summariseWriters(sightings, [], cuts, WINDOW, FAULT, 2);
+    expect(writers.twoWritersMs).toBe(0);
+    expect(writers.spans).toEqual([
+      { node: "a", fromMs: -2_000, untilMs: 0 },
+      { node: "b", fromMs: 1_500, untilMs: null },
+    ]);
+    expect(writersDuring(sightings, cuts, { from: FAULT + 100, until: FAULT + 1_000 })).toEqual([]);
+  });
+
+  test("a frozen node that wakes up writable beside the new primary: the overlap after the thaw, and only that", () => {
+    const sightings = [
+      seen("a", "write", 8_000, true),
+      seen("b", "write", 11_500, true),
+      // It was frozen until 13 000 and killed 18 ms later.
+      seen("a", "write", 13_018, false),
+    ];
+    const writers = summariseWriters(sightings, [], [{ node: "a", at: FAULT, until: 13_000 }], WINDOW, FAULT, 2);
+    expect(writers.twoWritersMs).toBe(18);
+  });
+
+  test("redundant again when the last change says so, each change counted once although both nodes saw it", () => {
+    const changes = [
+      { revision: 3, at: 8_000, nodes: ["a", "b"] as const },
+      { revision: 9, at: 11_020, nodes: ["b"] as const },
+      { revision: 9, at: 11_000, nodes: ["b"] as const },
+      { revision: 15, at: 16_500, nodes: ["a", "b"] as const },
+    ];
+    const writers = summariseWriters([], changes, [], WINDOW, FAULT, 0);
+    expect(writers.insync.map(({ atMs }) => atMs)).toEqual([-2_000, 1_000, 6_500]);
+    expect(writers.redundantAfterMs).toBe(6_500);
+    expect(summariseWriters([], changes.slice(0, 3), [], WINDOW, FAULT, 0).redundantAfterMs).toBeNull();
+    expect(summariseWriters([], changes.slice(0, 1), [], WINDOW, FAULT, 0).redundantAfterMs).toBe(0);
+  });
+});
