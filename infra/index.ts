@@ -6,7 +6,7 @@ import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
 import { HotPair } from "./components/pair.ts";
-import { readPair, readStack, secretsOf } from "./config/index.ts";
+import { readInput, readPair, readStack, secretsOf } from "./config/index.ts";
 import { UserError } from "./model/errors.ts";
 import { NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
 import { planPair } from "./plan/plan.ts";
@@ -28,7 +28,8 @@ export default async function program(): Promise<Record<string, unknown>> {
 async function deploy(): Promise<Record<string, unknown>> {
   const stack = pulumi.getStack();
   refuseWrongFile(stack);
-  const input = new pulumi.Config("hotpair").requireObject<unknown>("pair");
+  const config = new pulumi.Config("hotpair");
+  const input = readInput((key) => config.getObject<unknown>(key));
   const pair = readPair(input, { stack });
   refuseMandatory(stack, collectFindings(pair));
   const secrets = lookUp(secretsOf(input));

@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { CONFIG_KEY, readStackFile, type StackFile } from "../config/index.ts";
+import { CONFIG_KEY, configPath, parsePath, readStackFile, type StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { openSalt } from "./passphrase.ts";
@@ -16,7 +16,7 @@ import { announce } from "./terminal.ts";
 export interface SecretStore {
   /** Ciphertext to stand under `secure`. */
   encrypt(plain: string): Promise<string>;
-  /** Value of the secret at this path below `hotpair:pair`, e.g. `nodes[0].ssh.key`. */
+  /** Value of the secret at this path of the input, e.g. `nodes[0].ssh.key` or `witness.ssh.key`. */
   decrypt(path: string, ciphertext: string): Promise<string>;
 }
 
@@ -101,7 +101,16 @@ export function providerStore({ stack, file, text }: StackText): SecretStore {
       }),
     decrypt: (path) =>
       withCopy((copy) =>
-        pulumi(project, ["config", "get", "--stack", stack, "--config-file", copy, "--path", `${CONFIG_KEY}.${path}`]),
+        pulumi(project, [
+          "config",
+          "get",
+          "--stack",
+          stack,
+          "--config-file",
+          copy,
+          "--path",
+          configPath(parsePath(path)),
+        ]),
       ),
   };
 }

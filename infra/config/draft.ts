@@ -1,6 +1,7 @@
 // What can be understood of a configuration that may be wrong elsewhere, so that one mistake does not hide the next: an
 // unreadable value is left out, everything around it is still compared. Only rules.ts reads it.
 
+import { type Duration, parseDuration } from "../model/duration.ts";
 import { type Cidr, parseCidr, parseIpv4 } from "./ipv4.ts";
 import type { Path } from "./problem.ts";
 
@@ -66,15 +67,51 @@ export interface DraftBackend {
   readonly hasStatus: boolean;
 }
 
+export interface DraftWitness {
+  readonly name: string | undefined;
+  readonly address: number | undefined;
+  readonly hasKeyFile: boolean;
+  readonly hasKey: boolean;
+}
+
+export interface DraftAuthority {
+  readonly clientPort: number;
+  readonly peerPort: number;
+  /** Undefined where it cannot be read. */
+  readonly heartbeat: Duration | undefined;
+  readonly election: Duration | undefined;
+}
+
+export interface DraftMariadb {
+  readonly port: number;
+  readonly rolePort: number;
+  readonly readPort: number | undefined;
+  readonly replicationNetwork: string | undefined;
+}
+
+export interface DraftFencing {
+  readonly agents: readonly {
+    readonly path: Path;
+    readonly node: string | undefined;
+    readonly options: readonly string[];
+    readonly secrets: readonly string[];
+  }[];
+}
+
 export interface Draft {
   readonly networks: readonly DraftNetwork[];
   readonly nodes: readonly DraftNode[];
   readonly vips: readonly DraftVip[];
   readonly frontends: readonly DraftFrontend[];
   readonly backends: readonly DraftBackend[];
+  readonly hasHaproxy: boolean;
   readonly statsPort: number | undefined;
   readonly nginxPort: number | undefined;
   readonly external: { readonly name: string | undefined; readonly port: number | undefined } | undefined;
+  readonly witness: DraftWitness | undefined;
+  readonly authority: DraftAuthority | undefined;
+  readonly mariadb: DraftMariadb | undefined;
+  readonly fencing: DraftFencing | undefined;
   readonly tier: string;
   readonly hasDefaultRto: boolean;
   readonly hasDefaultRpo: boolean;
@@ -106,12 +143,17 @@ export function draftOf(input: unknown): Draft {
       draftFrontend(map(value), ["haproxy", "frontends", index]),
     ),
     backends: items(haproxy.backends).map((value, index) => draftBackend(map(value), ["haproxy", "backends", index])),
+    hasHaproxy: pair.haproxy !== undefined,
     statsPort: pair.haproxy === undefined ? undefined : (whole(map(haproxy.stats).port) ?? 8404),
     nginxPort: pair.nginx === undefined ? undefined : (whole(map(pair.nginx).port) ?? 8080),
     external:
       pair.external === undefined
         ? undefined
         : { name: word(map(pair.external).name), port: whole(map(pair.external).port) },
+    witness: pair.witness === undefined ? undefined : draftWitness(map(pair.witness)),
+    authority: pair.authority === undefined ? undefined : draftAuthority(map(map(pair.authority).etcd)),
+    mariadb: pair.mariadb === undefined ? undefined : draftMariadb(map(pair.mariadb)),
+    fencing: pair.fencing === undefined ? undefined : draftFencing(map(pair.fencing)),
     tier: word(objectives.tier) ?? "standard",
     hasDefaultRto: map(objectives.rto).default !== undefined,
     hasDefaultRpo: map(objectives.rpo).default !== undefined,
@@ -139,6 +181,39 @@ function draftNode(node: Record<string, unknown>, path: Path): DraftNode {
     })),
   };
 }
+
+function draftWitness(witness: Record<string, unknown>): DraftWitness {
+  const ssh = map(witness.ssh);
+  return {
+    name: witness.name === undefined ? "witness" : word(witness.name),
+    address: ipv4(witness.address),
+    hasKeyFile: ssh.keyFile !== undefined,
+    hasKey: ssh.key !== undefined,
+  };
+}
+
+const draftAuthority = (etcd: Record<string, unknown>): DraftAuthority => ({
+  clientPort: whole(etcd.clientPort) ?? 2379,
+  peerPort: whole(etcd.peerPort) ?? 2380,
+  heartbeat: time(etcd.heartbeat ?? "50ms"),
+  election: time(etcd.election ?? "300ms"),
+});
+
+const draftMariadb = (mariadb: Record<string, unknown>): DraftMariadb => ({
+  port: whole(mariadb.port) ?? 3306,
+  rolePort: whole(mariadb.rolePort) ?? 9200,
+  readPort: whole(map(mariadb.replicaReads).port),
+  replicationNetwork: word(mariadb.replicationNetwork),
+});
+
+const draftFencing = (fencing: Record<string, unknown>): DraftFencing => ({
+  agents: items(fencing.agents).map((value, index) => ({
+    path: ["fencing", "agents", index],
+    node: word(map(value).node),
+    options: Object.keys(map(map(value).options)),
+    secrets: Object.keys(map(map(value).secrets)),
+  })),
+});
 
 function draftFrontend(frontend: Record<string, unknown>, path: Path): DraftFrontend {
   const bind = word(frontend.bind) ?? "";
@@ -185,6 +260,8 @@ const items = (value: unknown): readonly unknown[] => (Array.isArray(value) ? va
 const word = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
 
 const whole = (value: unknown): number | undefined => (Number.isInteger(value) ? (value as number) : undefined);
+
+const time = (value: unknown): Duration | undefined => (typeof value === "string" ? parseDuration(value) : undefined);
 
 const cidr = (value: unknown): Cidr | undefined => (typeof value === "string" ? parseCidr(value) : undefined);
 

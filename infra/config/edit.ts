@@ -1,35 +1,40 @@
 // Changes single values in the text of a stack file and leaves every other byte as its owner wrote it: comments, order,
 // quotes. Text in, text out; a YAML library that writes the whole document again would not keep all of that.
 
-import { isMap, isScalar, isSeq, type Node, type Pair, parseDocument, type YAMLMap } from "yaml";
-import { CONFIG_KEY, configPath, type Path } from "./problem.ts";
+import { isMap, isScalar, isSeq, type Node, type Pair, parseDocument, type Scalar, type YAMLMap } from "yaml";
+import { configPath, type Path, placeOf } from "./problem.ts";
 
 /** A text, or ciphertext to stand as `{secure: …}`. */
 export type NewValue = string | { readonly secure: string };
 
-/** The file with this value at a path below `hotpair:pair`. The map around it must exist. */
+/**
+ * The file with this value at a path of the input. Maps that are missing on the way are made; a list is never made longer.
+ */
 export function setValue(text: string, path: Path, value: NewValue): string {
-  const { parent, pair, key } = find(text, path);
+  const { parent, pair, keys } = find(text, path);
   const present = scalarOf(pair?.value, value);
-  if (present !== undefined) {
-    const [from, to] = rangeOf(present);
+  if (pair !== undefined && present !== undefined) {
     const written = typeof value === "string" ? value : value.secure;
-    const flow = parent.flow || (isMap(pair?.value) && pair.value.flow);
+    const flow = parent.flow || (isMap(pair.value) && pair.value.flow);
+    const holder = isMap(pair.value) ? (pair.value.items[0] ?? pair) : pair;
+    const column = startOf(holder) - lineStart(text, startOf(holder));
     return checked(
-      text.slice(0, from) + (flow ? JSON.stringify(written) : scalar(written)) + text.slice(to),
+      text.slice(0, rangeOf(present)[0]) +
+        (flow ? JSON.stringify(written) : scalar(written, column)) +
+        text.slice(endOfScalar(present, text)),
       path,
       value,
     );
   }
   if (pair !== undefined) return setValue(removeValue(text, path), path, value);
-  const edited = parent.flow ? insertIntoFlow(text, parent, key, value) : insertIntoBlock(text, parent, key, value);
+  const edited = parent.flow ? insertIntoFlow(text, parent, keys, value) : insertIntoBlock(text, parent, keys, value);
   return checked(edited, path, value);
 }
 
-/** The file without the value at this path; unchanged when there is none. */
+/** The file without the value at a path of the input; unchanged when there is none. */
 export function removeValue(text: string, path: Path): string {
-  const { parent, pair } = find(text, path);
-  if (pair === undefined) return text;
+  const { parent, pair, keys } = find(text, path);
+  if (pair === undefined || keys.length > 1) return text;
   const from = startOf(pair);
   const to = endOf(pair, text);
   if (!parent.flow) {
@@ -42,25 +47,28 @@ export function removeValue(text: string, path: Path): string {
 }
 
 /** The scalar that only has to say something else: of the same kind, plain text or ciphertext, as the new value. */
-function scalarOf(present: unknown, value: NewValue): Node | undefined {
+function scalarOf(present: unknown, value: NewValue): Scalar | undefined {
   const node = typeof value === "string" ? present : isMap(present) ? present.get("secure", true) : undefined;
-  return isScalar(node) && node.source !== "" && node.type !== "BLOCK_LITERAL" && node.type !== "BLOCK_FOLDED"
-    ? node
-    : undefined;
+  return isScalar(node) && node.source !== "" ? node : undefined;
 }
 
-function find(text: string, path: Path): { parent: YAMLMap; pair: Pair | undefined; key: string } {
-  const document = parseDocument(text);
-  let node: unknown = document.get("config", true);
-  for (const part of [CONFIG_KEY, ...path.slice(0, -1)]) {
-    if (isMap(node)) node = node.get(part, true);
-    else if (isSeq(node) && typeof part === "number") node = node.items[part];
+/** The last map on the way to a path, the keys that it lacks (at least the last one), and that key's pair if it is there. */
+function find(text: string, path: Path): { parent: YAMLMap; pair: Pair | undefined; keys: readonly string[] } {
+  const { key, below } = placeOf(path);
+  const parts: Path = [key, ...below];
+  let node: unknown = parseDocument(text).get("config", true);
+  for (const [index, part] of parts.entries()) {
+    const rest = parts.slice(index).map(String);
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isScalar(item.key) && item.key.value === part);
+      if (rest.length === 1) return { parent: node, pair, keys: rest };
+      if (pair === undefined && parts.slice(index).every((each) => typeof each === "string"))
+        return { parent: node, pair, keys: rest };
+      node = pair?.value;
+    } else if (isSeq(node) && typeof part === "number") node = node.items[part];
     else break;
   }
-  const key = String(path.at(-1));
-  if (!isMap(node)) throw new Error(`${configPath(path)} has no map around it`);
-  const pair = node.items.find((item) => isScalar(item.key) && item.key.value === key);
-  return { parent: node, pair, key };
+  throw new Error(`${configPath(path)} has no map around it`);
 }
 
 const rangeOf = (node: unknown): readonly [number, number, number] => {
@@ -71,10 +79,17 @@ const rangeOf = (node: unknown): readonly [number, number, number] => {
 
 const startOf = (pair: Pair): number => rangeOf(pair.key)[0];
 
+/** End of a scalar without the line's end that a block of lines includes. */
+const endOfScalar = (node: Scalar, text: string): number =>
+  node.type === "BLOCK_LITERAL" || node.type === "BLOCK_FOLDED"
+    ? text.slice(0, rangeOf(node)[1]).trimEnd().length
+    : rangeOf(node)[1];
+
 /** End of what the pair says, without the white space and comments that follow. */
 function endOf(pair: Pair, text: string): number {
   const value = pair.value as Node | null;
-  if (value === null || (isScalar(value) && value.source === "")) return text.indexOf(":", startOf(pair)) + 1;
+  if (value === null || (isScalar(value) && value.source === "")) return text.indexOf(":", rangeOf(pair.key)[1]) + 1;
+  if (isScalar(value)) return endOfScalar(value, text);
   if (isMap(value) && !value.flow) return endOf(value.items.at(-1) ?? pair, text);
   if (isSeq(value) && !value.flow) {
     const last = value.items.at(-1);
@@ -91,40 +106,51 @@ function lineEnd(text: string, offset: number): number {
   return found < 0 ? text.length : found + 1;
 }
 
-function insertIntoBlock(text: string, parent: YAMLMap, key: string, value: NewValue): string {
+function insertIntoBlock(text: string, parent: YAMLMap, keys: readonly string[], value: NewValue): string {
   const [first] = parent.items;
   const last = parent.items.at(-1);
   if (first === undefined || last === undefined) throw new Error("a map of the stack file is empty");
   const start = startOf(first);
-  const indent = " ".repeat(start - lineStart(text, start));
-  const lines =
-    typeof value === "string"
-      ? [`${indent}${key}: ${scalar(value)}`]
-      : [`${indent}${key}:`, `${indent}  secure: ${scalar(value.secure)}`];
+  const column = start - lineStart(text, start);
   const at = lineEnd(text, endOf(last, text));
   const before = text.slice(0, at);
-  return `${before}${before.endsWith("\n") ? "" : "\n"}${lines.join("\n")}\n${text.slice(at)}`;
+  return `${before}${before.endsWith("\n") ? "" : "\n"}${nested(keys, value, column).join("\n")}\n${text.slice(at)}`;
 }
 
-function insertIntoFlow(text: string, parent: YAMLMap, key: string, value: NewValue): string {
+function nested([key = "", ...inner]: readonly string[], value: NewValue, column: number): readonly string[] {
+  const indent = " ".repeat(column);
+  if (inner.length > 0) return [`${indent}${key}:`, ...nested(inner, value, column + 2)];
+  if (typeof value === "string") return [`${indent}${key}: ${scalar(value, column)}`];
+  return [`${indent}${key}:`, `${indent}  secure: ${scalar(value.secure, column + 2)}`];
+}
+
+function insertIntoFlow(text: string, parent: YAMLMap, keys: readonly string[], value: NewValue): string {
   const last = parent.items.at(-1);
   const at = last === undefined ? rangeOf(parent)[0] + 1 : endOf(last, text);
-  const inner = typeof value === "string" ? JSON.stringify(value) : `{ secure: ${JSON.stringify(value.secure)} }`;
-  return `${text.slice(0, at)}${last === undefined ? " " : ", "}${key}: ${inner}${text.slice(at)}`;
+  const written = typeof value === "string" ? JSON.stringify(value) : `{ secure: ${JSON.stringify(value.secure)} }`;
+  const inner = keys.slice(1).reduceRight((inside, key) => `{ ${key}: ${inside} }`, written);
+  return `${text.slice(0, at)}${last === undefined ? " " : ", "}${keys[0]}: ${inner}${text.slice(at)}`;
 }
 
-/** Plain where every YAML reader takes it for the same text. */
-const scalar = (value: string): string =>
-  /^[A-Za-z][A-Za-z0-9+/=:._-]*( [A-Za-z0-9+/=._-]+)*$/.test(value) && !/:( |$)/.test(value)
-    ? value
-    : JSON.stringify(value);
+/** Plain where every YAML reader takes it for the same text; lines as a block below a key at this column. */
+function scalar(value: string, column: number): string {
+  if (/^[A-Za-z][A-Za-z0-9+/=:._-]*( [A-Za-z0-9+/=._-]+)*$/.test(value) && !/:( |$)/.test(value)) return value;
+  const lines = value.replace(/\n$/, "").split("\n");
+  if (lines.length < 2 || !lines.every((line) => /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(line)))
+    return JSON.stringify(value);
+  const indent = " ".repeat(column + 2);
+  return [value.endsWith("\n") ? "|" : "|-", ...lines.map((line) => `${indent}${line}`)].join("\n");
+}
 
 /** The edit is read back: a file that says something else is worse than an error. */
 function checked(edited: string, path: Path, value: NewValue): string {
   const document = parseDocument(edited);
   const found: unknown = document.errors.length > 0 ? undefined : document.toJS();
-  const config = (found as { config?: Record<string, unknown> } | undefined)?.config?.[CONFIG_KEY];
-  const now = path.reduce<unknown>((node, part) => (node as Record<PropertyKey, unknown> | undefined)?.[part], config);
+  const { key, below } = placeOf(path);
+  const now = ["config", key, ...below].reduce<unknown>(
+    (node, part) => (node as Record<PropertyKey, unknown> | null | undefined)?.[part],
+    found,
+  );
   if (JSON.stringify(now) !== JSON.stringify(value))
     throw new Error(`${configPath(path)} could not be written into the stack file; write it by hand`);
   return edited;

@@ -5,7 +5,11 @@ const HOST_KEYS = [
   "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINtLcb2a5ZBymEOsVUO27p/g4VDw6SpepxeSWQWiRErO",
   "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOGKNBJIlIppepBxm7kcB+zGBpP9ohu58ZOXuZaXOYfh",
   "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8a9JG8fH5HKGmSTKtrwAIUmhcXj5v4ewZWoCfH2wJN",
+  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICaOqP2bc+HHTO8OnM9ufMPGANssqR9mpY9i8Crp363B",
 ] as const;
+/** The form of a certificate around a text that is none. */
+const CERTIFICATE =
+  "-----BEGIN CERTIFICATE-----\nMCJub3QgYSBjZXJ0aWZpY2F0ZSwgb25seSBhbiBleGFtcGxl\n-----END CERTIFICATE-----\n";
 const CIPHERTEXT = { secure: "v1:bm90IGEgc2VjcmV0:bm90IGEgc2VjcmV0LCBvbmx5IGFuIGV4YW1wbGU=" };
 
 export const EXAMPLE = {
@@ -19,6 +23,7 @@ export const EXAMPLE = {
   nodes: [
     {
       name: "node-a",
+      site: "room-1",
       ssh: {
         host: "198.51.100.11",
         port: 22,
@@ -35,6 +40,7 @@ export const EXAMPLE = {
     },
     {
       name: "node-b",
+      site: "room-2",
       ssh: { host: "198.51.100.12", hostKey: HOST_KEYS[1], key: CIPHERTEXT },
       networks: {
         public: { interface: "eth0", address: "198.51.100.12/24" },
@@ -43,10 +49,7 @@ export const EXAMPLE = {
       },
     },
   ],
-  vips: [
-    { name: "web", address: "198.51.100.100/24", preferred: "node-a", mode: "ip", routerId: 51 },
-    { name: "api", address: "198.51.100.101/24", preferred: "node-b", routerId: 52 },
-  ],
+  vips: [{ name: "web", address: "198.51.100.100/24", preferred: "node-a", mode: "ip", routerId: 51 }],
   vrrp: {
     advertInterval: "100ms",
     priority: 253,
@@ -66,6 +69,7 @@ export const EXAMPLE = {
     frontends: [
       { name: "web", bind: "web:443", mode: "http", certificate: "/etc/ssl/private/shop.pem", backend: "pages" },
       { name: "queue", bind: "*:5672", mode: "tcp", backend: "queue" },
+      { name: "data", bind: "web:3306", mode: "tcp", backend: "data" },
     ],
     backends: [
       {
@@ -85,6 +89,7 @@ export const EXAMPLE = {
         maxconn: 5000,
       },
       { name: "queue", mode: "tcp", servers: [{ name: "queue-1", address: "198.51.100.21", port: 5672 }] },
+      { name: "data", mode: "tcp", service: "mariadb" },
     ],
     maxconn: 20_000,
     timeouts: { connect: "250ms", client: "30s", server: "30s" },
@@ -92,6 +97,40 @@ export const EXAMPLE = {
   },
   nginx: { port: 8080, healthPath: "/healthz", root: "/srv/www" },
   external: { name: "app", port: 9000, units: ["app.service"] },
+  mariadb: {
+    port: 3306,
+    rolePort: 9200,
+    dataDirectory: "/var/lib/mysql",
+    bufferPool: "4GiB",
+    redoLog: "512MiB",
+    maxConnections: 500,
+    replicationNetwork: "storage",
+    replicaReads: { port: 3307, maxLag: "1s" },
+    adopt: false,
+    replicationPassword: CIPHERTEXT,
+    previousReplicationPassword: CIPHERTEXT,
+  },
+  authority: {
+    etcd: { clientPort: 2379, peerPort: 2380, heartbeat: "50ms", election: "300ms", quota: "64MiB" },
+    lease: {
+      renewal: "100ms",
+      rpcTimeout: "200ms",
+      deadline: "800ms",
+      takeover: "1.5s",
+      watchdog: "800ms",
+      stopTimeout: "200ms",
+      drift: "1000ppm",
+      margin: "50ms",
+    },
+    caCertificate: CERTIFICATE,
+    caKey: CIPHERTEXT,
+    previousCaCertificate: CERTIFICATE,
+    members: {
+      a: { certificate: CERTIFICATE, key: CIPHERTEXT },
+      b: { certificate: CERTIFICATE, key: CIPHERTEXT },
+      witness: { certificate: CERTIFICATE, key: CIPHERTEXT },
+    },
+  },
   base: { persistentJournal: true, installPackages: true },
   objectives: {
     tier: "standard",
@@ -100,4 +139,34 @@ export const EXAMPLE = {
   },
   beaconKey: CIPHERTEXT,
   previousBeaconKey: CIPHERTEXT,
+  witness: {
+    name: "witness",
+    site: "room-3",
+    ssh: {
+      host: "198.51.100.13",
+      port: 22,
+      user: "root",
+      hostKey: HOST_KEYS[3],
+      keyFile: "~/.ssh/id_ed25519",
+      jump: { host: "bastion.example.net", port: 22, user: "jump", hostKey: HOST_KEYS[2] },
+    },
+    address: "198.51.100.13",
+  },
+  fencing: {
+    agents: [
+      {
+        node: "node-a",
+        agent: "fence_ipmilan",
+        options: { ip: "198.18.3.11", username: "fence", lanplus: "1" },
+        secrets: { password: CIPHERTEXT },
+      },
+      {
+        node: "node-b",
+        agent: "fence_ipmilan",
+        options: { ip: "198.18.3.12", username: "fence", lanplus: "1" },
+        secrets: { password: CIPHERTEXT },
+      },
+    ],
+    timeout: "20s",
+  },
 };

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { parseDuration } from "../model/duration.ts";
+import { formatSize, parseSize } from "../model/size.ts";
 import { parseCidr, parseIpv4 } from "./ipv4.ts";
 import { show, suggest } from "./problem.ts";
 
@@ -90,6 +91,39 @@ function inMs(text: string): number {
   return value;
 }
 
+interface SizeRange {
+  /** As sizes are written, e.g. `16MiB`. Every value is a multiple of `step`. */
+  readonly min: string;
+  readonly max: string;
+  readonly step: string;
+  readonly because: string;
+  readonly example: string;
+}
+
+/** `128MiB`, `2GiB`: a whole number and its binary unit. */
+export function size({ min, max, step, because, example }: SizeRange) {
+  const noSize = wrong("a size with its unit (KiB, MiB, GiB, TiB)", example);
+  const bytes = (text: string): number => {
+    const value = parseSize(text);
+    if (value === undefined) throw new Error(`${text} is no size`);
+    return value;
+  };
+  return z
+    .string({ error: noSize })
+    .regex(/^[1-9]\d{0,6}(KiB|MiB|GiB|TiB)$/, { error: noSize })
+    .superRefine((value, context) => {
+      const parsed = parseSize(value);
+      if (parsed === undefined) return;
+      if (parsed < bytes(min) || parsed > bytes(max))
+        context.addIssue(`${show(value)} is outside ${min} to ${max} (${because}); expected e.g. ${example}`);
+      else if (parsed % bytes(step) !== 0)
+        context.addIssue(
+          `${show(value)} is not a multiple of ${step} (${because}); expected e.g. ${formatSize(Math.ceil(parsed / bytes(step)) * bytes(step))}`,
+        );
+    })
+    .meta({ examples: [example], limits: `${min} to ${max}, multiples of ${step} (${because})` });
+}
+
 export function list<Item extends z.ZodType>(item: Item, what: string, { min = 0, max = 64 } = {}) {
   const amount = min === max ? `exactly ${min}` : `${min} to ${max}`;
   return z
@@ -103,9 +137,12 @@ const count = (value: unknown): string => String(Array.isArray(value) ? value.le
 const notA = (what: string, value: unknown): string =>
   value === undefined ? `is missing; expected ${what}` : `${show(value)} stands here; expected ${what}`;
 
-/** A map of the named keys and no others. Each unknown key becomes one line of the issue's message, in order. */
-export function keys<Fields extends z.ZodRawShape>(fields: Fields) {
-  const known = Object.keys(fields);
+/**
+ * A map of the named keys and no others. Each unknown key becomes one line of the issue's message, in order. `apart` are
+ * keys that its author writes somewhere else and that are not offered here.
+ */
+export function keys<Fields extends z.ZodRawShape>(fields: Fields, apart: readonly string[] = []) {
+  const known = Object.keys(fields).filter((name) => !apart.includes(name));
   return z.strictObject(fields, {
     error: (issue) => {
       if (issue.code !== "unrecognized_keys") return notA(`the keys ${known.join(", ")}`, issue.input);
@@ -119,6 +156,19 @@ function unknownKey(name: string, known: readonly string[]): string {
   return meant === undefined
     ? `is not a known key; expected one of ${known.join(", ")}`
     : `is not a known key; did you mean "${meant}"?`;
+}
+
+/** A map whose keys are names of its author's choosing. */
+export function named<Value extends z.ZodType>(what: string, pattern: RegExp, example: string, value: Value) {
+  const key = z
+    .string()
+    .regex(pattern, { error: ({ input }) => `${show(input)} is not ${what}; expected e.g. ${example}` });
+  return z.record(key, value, {
+    error: (issue) =>
+      issue.code === "invalid_key"
+        ? `is not ${what}; expected e.g. ${example}`
+        : notA(`${what} and value`, issue.input),
+  });
 }
 
 export const address = (example: string) =>
@@ -167,6 +217,40 @@ export const mailbox = (example: string) =>
     example,
     pattern: /^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9]([A-Za-z0-9.-]{0,250}[A-Za-z0-9])?$/,
   });
+
+/**
+ * One certificate in PEM (RFC 7468), whole: the length that its DER states is checked, so that a torn copy is found here.
+ * Who signed it is the command's business that makes it.
+ */
+export function isCertificate(value: string): boolean {
+  const body = /^-----BEGIN CERTIFICATE-----\n((?:[A-Za-z0-9+/]{1,64}={0,2}\n)+)-----END CERTIFICATE-----\n?$/.exec(
+    value,
+  )?.[1];
+  const base64 = body?.replaceAll("\n", "");
+  if (base64 === undefined || base64.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) return false;
+  const bytes = Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const [tag, length = 0, ...rest] = bytes;
+  // A SEQUENCE; its length in one byte, or behind a count of bytes (X.690 §8.1.3).
+  if (tag !== 0x30) return false;
+  if (length < 0x80) return bytes.length === 2 + length;
+  const count = length - 0x80;
+  return (
+    count >= 1 &&
+    count <= 3 &&
+    bytes.length === 2 + count + rest.slice(0, count).reduce((sum, byte) => sum * 256 + byte, 0)
+  );
+}
+
+export const certificate = (what: string, how: string) => {
+  const error = ({ input }: { readonly input?: unknown }) =>
+    input === undefined
+      ? `is missing; expected ${what} in PEM: ${how}`
+      : `${show(input)} is not ${what}, one whole certificate in PEM; ${how}`;
+  return z
+    .string({ error })
+    .refine(isCertificate, { error })
+    .meta({ examples: ["-----BEGIN CERTIFICATE-----…"] });
+};
 
 const KEY_TYPES = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 

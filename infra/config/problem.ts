@@ -4,7 +4,7 @@
 export type Path = readonly PropertyKey[];
 
 export interface Problem {
-  /** Path below the configuration key, e.g. `["nodes", 1, "networks", "heartbeat", "address"]`. */
+  /** Path in the input, e.g. `["nodes", 1, "networks", "heartbeat", "address"]`, or `["witness", "address"]`. */
   readonly path: Path;
   /** Value, what is wrong, what is expected, what to do. Never the value of a secret. */
   readonly message: string;
@@ -24,6 +24,15 @@ export type Locate = (path: Path, at?: "key") => Place | undefined;
 
 export const CONFIG_KEY = "hotpair:pair";
 
+/** Parts of the input that stand under keys of their own beside the pair: `hotpair:witness`, `hotpair:fencing`. */
+export const APART = ["witness", "fencing"] as const;
+
+/** The key of the stack's configuration that a path of the input stands under, and the rest of it. */
+export function placeOf(path: Path): { readonly key: string; readonly below: Path } {
+  const apart = APART.find((name) => name === path[0]);
+  return apart === undefined ? { key: CONFIG_KEY, below: path } : { key: `hotpair:${apart}`, below: path.slice(1) };
+}
+
 /** `nodes[1].networks.heartbeat.address`: the way in which Pulumi writes paths into structured configuration. */
 export function formatPath(path: Path): string {
   return path
@@ -40,9 +49,11 @@ export function formatPath(path: Path): string {
 export const parsePath = (text: string): Path =>
   text.split(/[.[\]]+/).flatMap((part) => (part === "" ? [] : [/^\d+$/.test(part) ? Number(part) : part]));
 
+/** A path of the input as its author wrote it: `hotpair:pair.vips[0].name`, `hotpair:witness.address`. */
 export const configPath = (path: Path): string => {
-  const below = formatPath(path);
-  return below === "" || below.startsWith("[") ? `${CONFIG_KEY}${below}` : `${CONFIG_KEY}.${below}`;
+  const { key, below } = placeOf(path);
+  const text = formatPath(below);
+  return text === "" || text.startsWith("[") ? `${key}${text}` : `${key}.${text}`;
 };
 
 export function formatProblem(problem: Problem, locate?: Locate): string {

@@ -3,8 +3,26 @@
 
 import { type Duration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import type { Attachment, Backend, Frontend, NetworkName, Node, NodeId, Pair, Ssh, Vip } from "../model/pair.ts";
+import type {
+  Attachment,
+  Authority,
+  Backend,
+  Fencing,
+  FencingAgent,
+  Frontend,
+  HostId,
+  Mariadb,
+  NetworkName,
+  Node,
+  NodeId,
+  Pair,
+  SecretRef,
+  Ssh,
+  Vip,
+  Witness,
+} from "../model/pair.ts";
 import { NODE_IDS } from "../model/pair.ts";
+import { parseSize } from "../model/size.ts";
 import { isHostKey } from "./formats.ts";
 import { formatProblem, type Locate, type Problem } from "./problem.ts";
 import { problemsOf } from "./rules.ts";
@@ -117,10 +135,10 @@ function pairOf(settings: PairSettings, name: string): Pair {
     },
     nginx,
     external,
-    witness: undefined,
-    authority: undefined,
-    mariadb: undefined,
-    fencing: undefined,
+    witness: witnessOf(settings.witness),
+    authority: authorityOf(settings.authority),
+    mariadb: mariadbOf(settings),
+    fencing: fencingOf(settings.fencing, nodes),
     base: settings.base,
     objectives: objectivesOf(settings.objectives),
     secrets: {
@@ -140,29 +158,115 @@ function time(text: string): Duration {
 const timeOr = (text: string | undefined, otherwise: number): Duration =>
   text === undefined ? ms(otherwise) : time(text);
 
-function nodeOf({ name, ssh, networks }: PairSettings["nodes"][number], index: number): Node {
+function bytes(text: string): number {
+  const value = parseSize(text);
+  if (value === undefined) throw new Error(`the schema let "${text}" pass as a size`);
+  return value;
+}
+
+function nodeOf({ name, site, ssh, networks }: PairSettings["nodes"][number], index: number): Node {
   const id: NodeId = NODE_IDS[index === 0 ? 0 : 1];
   const attachments = Object.entries(networks).filter(([, attachment]) => attachment !== undefined);
   return {
     id,
     name,
-    site: undefined,
-    ssh: sshOf(ssh, index),
+    site,
+    ssh: sshOf(ssh, `nodes[${index}].ssh`),
     networks: Object.fromEntries(attachments) as Record<NetworkName, Attachment>,
   };
 }
 
 function sshOf(
   { host, port, user, hostKey, keyFile, key, jump }: PairSettings["nodes"][number]["ssh"],
-  index: number,
+  path: string,
 ): Ssh {
   const auth: Ssh["auth"] =
     key !== undefined
-      ? { kind: "key", key: { secret: `nodes[${index}].ssh.key` } }
+      ? { kind: "key", key: { secret: `${path}.key` } }
       : keyFile !== undefined
         ? { kind: "keyFile", file: keyFile }
         : { kind: "agent" };
   return { host, port, user, hostKey, auth, jump };
+}
+
+const witnessOf = (settings: PairSettings["witness"]): Witness | undefined =>
+  settings && {
+    name: settings.name,
+    site: settings.site,
+    ssh: sshOf(settings.ssh, "witness.ssh"),
+    address: settings.address,
+  };
+
+function authorityOf(settings: PairSettings["authority"]): Authority | undefined {
+  if (settings === undefined) return undefined;
+  const { etcd, lease, members } = settings;
+  const member = (id: HostId): Authority["members"][HostId] => ({
+    certificate: members[id].certificate,
+    key: { secret: `authority.members.${id}.key` },
+  });
+  return {
+    etcd: {
+      clientPort: etcd.clientPort,
+      peerPort: etcd.peerPort,
+      heartbeat: time(etcd.heartbeat),
+      election: time(etcd.election),
+      quota: bytes(etcd.quota),
+    },
+    lease: {
+      renewal: time(lease.renewal),
+      rpcTimeout: time(lease.rpcTimeout),
+      deadline: time(lease.deadline),
+      takeover: time(lease.takeover),
+      watchdog: time(lease.watchdog),
+      stopTimeout: time(lease.stopTimeout),
+      drift: Number.parseInt(lease.drift, 10) / 1e6,
+      margin: time(lease.margin),
+    },
+    caCertificate: settings.caCertificate,
+    caKey: { secret: "authority.caKey" },
+    previousCaCertificate: settings.previousCaCertificate,
+    members: { a: member("a"), b: member("b"), witness: member("witness") },
+  };
+}
+
+function mariadbOf({ mariadb: settings, networks }: PairSettings): Mariadb | undefined {
+  if (settings === undefined) return undefined;
+  const { replicaReads } = settings;
+  return {
+    port: settings.port,
+    rolePort: settings.rolePort,
+    dataDirectory: settings.dataDirectory,
+    bufferPool: bytes(settings.bufferPool),
+    redoLog: bytes(settings.redoLog),
+    maxConnections: settings.maxConnections,
+    replicationNetwork: settings.replicationNetwork ?? (networks.storage === undefined ? "heartbeat" : "storage"),
+    replicaReads: replicaReads && { port: replicaReads.port, maxLag: time(replicaReads.maxLag) },
+    adopt: settings.adopt,
+    replicationPassword: { secret: "mariadb.replicationPassword" },
+    previousReplicationPassword:
+      settings.previousReplicationPassword === undefined
+        ? undefined
+        : { secret: "mariadb.previousReplicationPassword" },
+  };
+}
+
+function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Node]): Fencing | undefined {
+  if (settings === undefined) return undefined;
+  const agentOf = (node: Node): FencingAgent => {
+    const index = settings.agents.findIndex(({ node: name }) => name === node.name);
+    const agent = settings.agents[index];
+    if (agent === undefined) throw new Error(`the rules let ${node.name} pass without a fence agent`);
+    const secrets = Object.keys(agent.secrets).map((name): [string, SecretRef] => [
+      name,
+      { secret: `fencing.agents[${index}].secrets.${name}` },
+    ]);
+    // By name, whoever read the configuration: the engine sorts keys, a file does not.
+    const options = [...Object.entries<string | SecretRef>(agent.options), ...secrets].toSorted(([one], [other]) =>
+      one < other ? -1 : 1,
+    );
+    return { agent: agent.agent, options: Object.fromEntries(options) };
+  };
+  return { agents: { a: agentOf(nodes[0]), b: agentOf(nodes[1]) }, timeout: time(settings.timeout) };
 }
 
 type HaproxySettings = NonNullable<PairSettings["haproxy"]>;
@@ -174,16 +278,18 @@ function frontendOf({ name, bind, mode, certificate, backend }: HaproxySettings[
 
 function backendOf(
   { name, mode, algorithm, service, servers, check, maxconn }: HaproxySettings["backends"][number],
-  { nginx, external }: PairSettings,
+  { nginx, external, mariadb }: PairSettings,
   nodes: readonly [Node, Node],
 ): Backend {
   const used = service ?? (nginx === undefined ? external?.name : "nginx");
-  const port = used === "nginx" ? nginx?.port : external?.port;
+  const database = servers === undefined && used === "mariadb" && mariadb !== undefined;
+  const port = database ? mariadb.port : used === "nginx" ? nginx?.port : external?.port;
   const managed = servers === undefined && used === "nginx" && mode === "http";
   return {
     name,
     mode,
     algorithm,
+    ...(database ? { role: "primary" as const } : {}),
     servers:
       servers ??
       nodes.map((node) => ({
@@ -211,35 +317,74 @@ function objectivesOf({ tier, rto, rpo }: PairSettings["objectives"]): Pair["obj
   return { tier, rto: stated(rto), rpo: stated(rpo) };
 }
 
-/** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`. */
+/** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`, `witness.ssh.key`. */
 export function secretPaths(pair: Pair): readonly string[] {
-  const keys = pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
-  const { beaconKey, previousBeaconKey } = pair.secrets;
-  return [beaconKey.secret, ...(previousBeaconKey === undefined ? [] : [previousBeaconKey.secret]), ...keys];
+  const { nodes, witness, authority, mariadb, fencing } = pair;
+  const refs: readonly (SecretRef | undefined)[] = [
+    pair.secrets.beaconKey,
+    pair.secrets.previousBeaconKey,
+    ...[...nodes, ...(witness === undefined ? [] : [witness])].map(({ ssh }) =>
+      ssh.auth.kind === "key" ? ssh.auth.key : undefined,
+    ),
+    authority?.caKey,
+    ...(authority === undefined ? [] : HOST_IDS.map((id) => authority.members[id].key)),
+    mariadb?.replicationPassword,
+    mariadb?.previousReplicationPassword,
+    ...(fencing === undefined
+      ? []
+      : NODE_IDS.flatMap((id) =>
+          Object.values(fencing.agents[id].options).map((value) => (typeof value === "string" ? undefined : value)),
+        )),
+  ];
+  return refs.flatMap((ref) => (ref === undefined ? [] : [ref.secret]));
 }
 
+const HOST_IDS: readonly HostId[] = [...NODE_IDS, "witness"];
+
 /** What stands at each place of a secret in an input that may be wrong; values only where they are readable. */
-function secretFields(input: unknown): readonly (readonly [path: string, value: unknown])[] {
-  const pair = (typeof input === "object" && input !== null ? input : {}) as Record<string, unknown>;
-  const nodes = Array.isArray(pair.nodes) ? (pair.nodes as readonly ({ ssh?: { key?: unknown } } | null)[]) : [];
+function secretFields(
+  input: unknown,
+): readonly { readonly path: string; readonly value: unknown; readonly required: boolean }[] {
+  const pair = map(input);
+  const nodes = Array.isArray(pair.nodes) ? (pair.nodes as readonly unknown[]) : [];
+  const authority = map(pair.authority);
+  const agents = map(pair.fencing).agents;
+  const field = (path: string, value: unknown, required = false) => ({ path, value, required });
   return [
-    ["beaconKey", pair.beaconKey],
-    ["previousBeaconKey", pair.previousBeaconKey],
-    ...nodes.map((node, index) => [`nodes[${index}].ssh.key`, node?.ssh?.key] as const),
+    field("beaconKey", pair.beaconKey, true),
+    field("previousBeaconKey", pair.previousBeaconKey),
+    ...nodes.map((node, index) => field(`nodes[${index}].ssh.key`, map(map(node).ssh).key)),
+    field("witness.ssh.key", map(map(pair.witness).ssh).key),
+    field("authority.caKey", authority.caKey, pair.witness !== undefined),
+    ...HOST_IDS.map((id) =>
+      field(`authority.members.${id}.key`, map(map(authority.members)[id]).key, pair.witness !== undefined),
+    ),
+    field("mariadb.replicationPassword", map(pair.mariadb).replicationPassword, pair.mariadb !== undefined),
+    field("mariadb.previousReplicationPassword", map(pair.mariadb).previousReplicationPassword),
+    ...(Array.isArray(agents) ? (agents as readonly unknown[]) : []).flatMap((agent, index) =>
+      Object.entries(map(map(agent).secrets)).map(([name, value]) =>
+        field(`fencing.agents[${index}].secrets.${name}`, value),
+      ),
+    ),
   ];
 }
 
+const map = (value: unknown): Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+
 /** The secrets' values by path, from the object that the engine hands to a program. They belong into `pulumi.secret` at once. */
 export const secretsOf = (input: unknown): ReadonlyMap<string, string> =>
-  new Map(secretFields(input).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  new Map(
+    secretFields(input).flatMap(({ path, value }) => (typeof value === "string" ? [[path, value] as const] : [])),
+  );
 
 /** How the secrets of a stack file stand in it, also when it has mistakes. */
 export function secretStates(
   input: unknown,
 ): readonly { path: string; state: "encrypted" | "plain text" | "missing" }[] {
   return secretFields(input)
-    .filter(([path, value]) => value !== undefined || path === "beaconKey")
-    .map(([path, value]) => {
+    .filter(({ value, required }) => value !== undefined || required)
+    .map(({ path, value }) => {
       if (value === undefined) return { path, state: "missing" };
       const secure = (value as { secure?: unknown } | null)?.secure;
       return { path, state: typeof secure === "string" ? "encrypted" : "plain text" };
@@ -247,8 +392,9 @@ export function secretStates(
 }
 
 /**
- * A stack file's input as it will be once `hotpair scan` has pinned the host keys: places without a valid key get one that
- * no server has, so that everything else can be checked before.
+ * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority` and `hotpair
+ * secrets rotate` have made what is theirs: missing places get something that opens nothing, so that everything else can be
+ * checked before.
  */
 export function withPlaceholders(input: unknown): unknown {
   let made = 0;
@@ -261,13 +407,34 @@ export function withPlaceholders(input: unknown): unknown {
       ...(jump === undefined ? {} : { jump: pinned(jump) }),
     };
   };
-  const { nodes } = (input ?? {}) as { nodes?: unknown };
-  if (!Array.isArray(nodes)) return input;
-  const filled = nodes.map((node: unknown) =>
-    typeof node === "object" && node !== null && "ssh" in node ? { ...node, ssh: pinned(node.ssh) } : node,
-  );
-  return { ...(input as object), nodes: filled };
+  const withPinned = (host: unknown): unknown =>
+    typeof host === "object" && host !== null && "ssh" in host ? { ...host, ssh: pinned(host.ssh) } : host;
+  if (typeof input !== "object" || input === null || Array.isArray(input)) return input;
+  const { nodes, witness, authority, mariadb } = input as Record<string, unknown>;
+  const member = { certificate: PLACEHOLDER_CERTIFICATE, key: PLACEHOLDER_SECRET };
+  return {
+    ...input,
+    ...(Array.isArray(nodes) ? { nodes: nodes.map(withPinned) } : {}),
+    ...(witness === undefined
+      ? {}
+      : {
+          witness: withPinned(witness),
+          authority: {
+            caCertificate: PLACEHOLDER_CERTIFICATE,
+            caKey: PLACEHOLDER_SECRET,
+            ...map(authority),
+            members: { a: member, b: member, witness: member, ...map(map(authority).members) },
+          },
+        }),
+    ...(typeof mariadb !== "object" || mariadb === null
+      ? {}
+      : { mariadb: { replicationPassword: PLACEHOLDER_SECRET, ...mariadb } }),
+  };
 }
+
+const PLACEHOLDER_SECRET = { secure: "v1:placeholder:placeholder" };
+/** An empty SEQUENCE: no parser but the form's takes it for a certificate. */
+const PLACEHOLDER_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
 
 const placeholderKey = (index: number): string => {
   const type = "ssh-ed25519";

@@ -3,7 +3,7 @@
 
 import { z } from "zod";
 import { EXAMPLE } from "./example.ts";
-import { CONFIG_KEY } from "./problem.ts";
+import { APART, CONFIG_KEY } from "./problem.ts";
 import { fileSchema } from "./schema.ts";
 
 /** The part of JSON Schema that the configuration uses. */
@@ -17,17 +17,30 @@ interface Shape {
   readonly maximum?: number;
   readonly limits?: string;
   readonly properties?: Readonly<Record<string, Shape>>;
+  /** Of a map whose keys are names; `false` where only `properties` may stand. */
+  readonly additionalProperties?: Shape | false;
   readonly required?: readonly string[];
   readonly items?: Shape;
   readonly minItems?: number;
   readonly maxItems?: number;
 }
 
-const shapeOfPair = (): Shape => z.toJSONSchema(fileSchema, { io: "input" }) as Shape;
+const shapeOfInput = (): Shape => z.toJSONSchema(fileSchema, { io: "input" }) as Shape;
+
+/** The input's shape under the keys of the stack's configuration that its parts are written under. */
+function shapesByKey(input: Shape): Readonly<Record<string, Shape>> {
+  const properties = { ...input.properties };
+  const apart = APART.flatMap((name) => {
+    const shape = properties[name];
+    delete properties[name];
+    return shape === undefined ? [] : [[`hotpair:${name}`, shape] as const];
+  });
+  return { [CONFIG_KEY]: { description: "The pair.", ...input, properties }, ...Object.fromEntries(apart) };
+}
 
 /** stacks/schema.json: a whole stack file, with what Pulumi itself writes into it. */
 export function jsonSchema(): string {
-  const { $schema, ...pair } = z.toJSONSchema(fileSchema, {
+  const { $schema, ...input } = z.toJSONSchema(fileSchema, {
     io: "input",
     override: ({ jsonSchema: shape }) => {
       delete shape.limits;
@@ -42,7 +55,7 @@ export function jsonSchema(): string {
       config: {
         type: "object",
         description: "The stack's configuration.",
-        properties: { [CONFIG_KEY]: { description: "The pair.", ...pair } },
+        properties: shapesByKey(input as Shape),
         required: [CONFIG_KEY],
       },
       encryptionsalt: text("Written by Pulumi: salt and check of the passphrase that encrypts this stack's secrets."),
@@ -64,17 +77,22 @@ export function annotatedExample(): string {
     "# Everything that a stack file can say, each field under its description. Generated from infra/config/schema.ts.",
     "# It is a catalogue and not a start: `hotpair init` writes a file with what is needed, and defaults do the rest.",
     "config:",
-    `  ${CONFIG_KEY}:`,
-    ...annotated(EXAMPLE, shapeOfPair(), 4, new Set()),
+    ...annotated(exampleByKey(), { properties: shapesByKey(shapeOfInput()) }, 2, new Set()),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+/** The example as it is written, under the keys of a stack's configuration. */
+export function exampleByKey(): Readonly<Record<string, object>> {
+  const { witness, fencing, ...pair } = EXAMPLE;
+  return { [CONFIG_KEY]: pair, "hotpair:witness": witness, "hotpair:fencing": fencing };
 }
 
 /** `seen` holds the shapes that were described: the second node needs no comment again. */
 function annotated(value: object, shape: Shape, indent: number, seen: Set<Shape>): readonly string[] {
   const space = " ".repeat(indent);
   return Object.entries(value).flatMap(([key, inner]: [string, unknown]) => {
-    const field = shape.properties?.[key];
+    const field = shape.properties?.[key] ?? (shape.additionalProperties || undefined);
     if (field === undefined) throw new Error(`the example has ${key}, the schema has not`);
     const comment = seen.has(field) ? [] : commentOf(field, shape.required?.includes(key) ?? false, space);
     seen.add(field);
@@ -83,6 +101,8 @@ function annotated(value: object, shape: Shape, indent: number, seen: Set<Shape>
 }
 
 function commentOf(field: Shape, required: boolean, space: string): readonly string[] {
+  // An option of the author's own naming: the map that it stands in is described.
+  if (field.description === undefined) return [];
   const facts = [
     required ? "Required." : "",
     field.enum === undefined ? "" : `One of ${field.enum.join(", ")}.`,
@@ -102,6 +122,14 @@ function yaml(head: string, value: unknown, field: Shape, indent: number, seen: 
     if ("secure" in value) return [head, `${" ".repeat(indent + 2)}secure: ${value.secure}`];
     return [head, ...annotated(value, field, indent + 2, seen)];
   }
+  if (typeof value === "string" && value.includes("\n"))
+    return [
+      `${head} |`,
+      ...value
+        .trimEnd()
+        .split("\n")
+        .map((line) => `${" ".repeat(indent + 2)}${line}`),
+    ];
   return [`${head} ${typeof value === "string" ? quoted(value) : value}`];
 }
 
@@ -115,7 +143,7 @@ function listItem(item: unknown, shape: Shape, indent: number, seen: Set<Shape>)
 }
 
 const quoted = (text: string): string =>
-  /^[A-Za-z0-9~/][^#]*$/.test(text) && !/: /.test(text) ? text : JSON.stringify(text);
+  /^[A-Za-z0-9~/][^#]*$/.test(text) && !/: /.test(text) && !/^\d+(\.\d+)?$/.test(text) ? text : JSON.stringify(text);
 
 function wrap(text: string, prefix: string): readonly string[] {
   const lines: string[] = [];
@@ -133,20 +161,23 @@ function wrap(text: string, prefix: string): readonly string[] {
 
 /** docs/configuration.md. */
 export function referencePage(): string {
-  return `${[INTRODUCTION, ...sections(shapeOfPair(), "", 2)].join("\n\n")}\n`;
+  const { [CONFIG_KEY]: pair = {}, ...apart } = shapesByKey(shapeOfInput());
+  const pages = [...sections(pair, "", 2), ...Object.entries(apart).flatMap(([key, shape]) => sections(shape, key, 2))];
+  return `${[INTRODUCTION, ...pages].join("\n\n")}\n`;
 }
 
 const INTRODUCTION = `<!-- Generated from infra/config/schema.ts by \`npm run generate\`. -->
 
 # The stack file
 
-A pair is described in \`stacks/Pulumi.<stack>.yaml\`, under \`config\` and the key \`${CONFIG_KEY}\`. \`hotpair init\` writes a
+A pair is described in \`stacks/Pulumi.<stack>.yaml\`, under \`config\` and the key \`${CONFIG_KEY}\`; a pair that keeps data has
+its witness under [\`hotpair:witness\`](#hotpairwitness), and its fence agents under [\`hotpair:fencing\`](#hotpairfencing). \`hotpair init\` writes a
 new one; [example.yaml](example.yaml) shows every field once; [the lab's](../stacks/Pulumi.lab.yaml) is the smallest that
 is complete. With its first line, \`# yaml-language-server: $schema=schema.json\`, an editor completes and checks the file.
 
-- **Units are written**: \`100ms\`, \`2.5s\`, \`5m\`, \`1h\`, \`1d\`. A bare number is refused.
+- **Units are written**: \`100ms\`, \`2.5s\`, \`5m\`, \`1h\`, \`1d\`; \`64MiB\`, \`2GiB\`. A bare number is refused.
 - **Secrets are encrypted** where they stand, as \`{secure: …}\`. \`hotpair init\` and \`hotpair secrets rotate\` make the beacon
-  key; any other secret is set with \`pulumi config set --path --secret\`. A secret in plain text is an error that names the
+  key and the replication password, \`hotpair authority\` makes certificates and their keys; any other secret is set with \`pulumi config set --path --secret\`. A secret in plain text is an error that names the
   line and does not show the value.
 - **What YAML readers disagree about is refused**: \`0100\` is 64 to Pulumi and 100 to others, and a plain date becomes a time.
   Write modes and dates in quotes. Anchors, aliases, merge keys and tags are not read.
@@ -154,10 +185,11 @@ is complete. With its first line, \`# yaml-language-server: $schema=schema.json\
 - Keys that Pulumi writes itself (\`encryptionsalt\`, \`secretsprovider\`, \`encryptedkey\`, \`environment\`) and configuration of
   other providers (\`aws:region\`) may stand beside it.
 
-All paths below are below \`${CONFIG_KEY}\`.`;
+Paths that do not begin with \`hotpair:\` are below \`${CONFIG_KEY}\`.`;
 
 function sections(shape: Shape, path: string, level: number): readonly string[] {
   const fields = Object.entries(shape.properties ?? {});
+  if (fields.length === 0) return [];
   const rows = fields.map(([key, field]) => {
     const required = shape.required?.includes(key) === true;
     return `| \`${key}\` | ${cell(field.description ?? "")} | ${acceptedBy(field, below(path, key, field))} | ${defaultOf(field, required)} |`;
@@ -186,6 +218,7 @@ const below = (path: string, key: string, field: Shape): string =>
 function acceptedBy(field: Shape, path: string): string {
   if (isSecret(field)) return "encrypted";
   const anchor = `[${field.items === undefined ? "keys" : "list"}](#${path.toLowerCase().replace(/[^a-z0-9-]/g, "")})`;
+  if (field.additionalProperties) return `options by name, each ${acceptedBy(field.additionalProperties, path)}`;
   if (field.properties !== undefined) return anchor;
   if (field.items !== undefined) {
     const amount =
@@ -201,7 +234,11 @@ function acceptedBy(field: Shape, path: string): string {
 function defaultOf(field: Shape, required: boolean): string {
   if (required) return "required";
   if (hasSimpleDefault(field)) return `\`${field.default}\``;
-  return Array.isArray(field.default) ? "none" : field.default === undefined ? "—" : "its own";
+  return Array.isArray(field.default) || field.additionalProperties
+    ? "none"
+    : field.default === undefined
+      ? "—"
+      : "its own";
 }
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");

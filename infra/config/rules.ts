@@ -1,6 +1,7 @@
 // How the fields of a configuration must fit together: one function per rule, each mistake with its reason and its fix.
 // What a single field may hold is in schema.ts; what is unsafe rather than wrong is found by the services.
 
+import { formatDuration, ms } from "../model/duration.ts";
 import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import {
   broadcastOf,
@@ -13,7 +14,7 @@ import {
   overlap,
   parseCidr,
 } from "./ipv4.ts";
-import { formatPath, type Path, type Problem, suggest } from "./problem.ts";
+import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
 
 /** Every rule's problems, as far as the input can be understood. */
 export const problemsOf = (input: unknown): readonly Problem[] => {
@@ -43,8 +44,11 @@ function* nodesAreDifferent({ nodes: [one, other] }: Draft): Generator<Problem> 
     );
 }
 
-function* sshHasOneKey({ nodes }: Draft): Generator<Problem> {
-  for (const { path, hasKeyFile, hasKey } of nodes)
+function* sshHasOneKey({ nodes, witness }: Draft): Generator<Problem> {
+  for (const { path, hasKeyFile, hasKey } of [
+    ...nodes,
+    ...(witness === undefined ? [] : [{ ...witness, path: ["witness"] }]),
+  ])
     if (hasKeyFile && hasKey)
       yield problem([...path, "ssh", "key"], "stands beside keyFile; keep one of the two, or none for the SSH agent");
 }
@@ -256,13 +260,19 @@ function* namesAreUnique({ frontends, backends }: Draft): Generator<Problem> {
     }
 }
 
-function* backendsHaveServers({ nginxPort, external, backends }: Draft): Generator<Problem> {
+function* backendsHaveServers({ nginxPort, external, mariadb, backends }: Draft): Generator<Problem> {
   const services = [
     ...(nginxPort === undefined ? [] : ["nginx"]),
+    ...(mariadb === undefined ? [] : ["mariadb"]),
     ...(external === undefined ? [] : [external.name ?? ""]),
   ];
   if (services.includes("")) return;
-  for (const { path, service, servers } of backends) {
+  for (const { path, mode, service, servers } of backends) {
+    if (service === "mariadb" && mariadb !== undefined && servers === undefined && mode !== "tcp")
+      yield problem(
+        [...path, "mode"],
+        "must be tcp for the service mariadb, which speaks its own protocol; write mode: tcp",
+      );
     if (service !== undefined && servers !== undefined)
       yield problem([...path, "servers"], "stands beside service; keep one of the two");
     else if (service !== undefined && !services.includes(service))
@@ -272,17 +282,23 @@ function* backendsHaveServers({ nginxPort, external, backends }: Draft): Generat
           ? unknown(service, "a service of this pair", services)
           : `"${service}" is not a service of this pair; add nginx or external, or name the servers`,
       );
-    else if (service === undefined && servers === undefined && services.length === 0)
+    else if (service === undefined && servers === undefined && nginxPort === undefined && external === undefined)
       yield problem(
         path,
-        "has no servers: neither nginx nor external is configured; add one of them, or name the servers",
+        mariadb === undefined
+          ? "has no servers: neither nginx nor external is configured; add one of them, or name the servers"
+          : "has no servers: it does not say which service it is for; write service: mariadb (with mode: tcp), or name the servers",
       );
   }
 }
 
-function* externalIsNotNginx({ external }: Draft): Generator<Problem> {
-  if (external?.name === "nginx")
-    yield problem(["external", "name"], '"nginx" is the name of the service that hotpair manages; choose another name');
+function* externalIsNotOurs({ external, mariadb }: Draft): Generator<Problem> {
+  const name = external?.name;
+  if (name === "nginx" || (name === "mariadb" && mariadb !== undefined))
+    yield problem(
+      ["external", "name"],
+      `"${name}" is the name of the service that hotpair manages; choose another name`,
+    );
 }
 
 function* checksFitTheMode({ backends }: Draft): Generator<Problem> {
@@ -330,6 +346,32 @@ function* portsAreFree(draft: Draft): Generator<Problem> {
     })),
     { path: ["nginx", "port"], what: "nginx", host: "node", port: draft.nginxPort },
     { path: ["external", "port"], what: "external", host: "node", port: draft.external?.port },
+    ...(draft.authority === undefined
+      ? []
+      : (["clientPort", "peerPort"] as const).map((name) => ({
+          path: ["authority", "etcd", name],
+          what: name === "clientPort" ? "etcd's clients" : "etcd's members",
+          host: "node",
+          port: draft.authority?.[name],
+        }))),
+    ...(draft.mariadb === undefined
+      ? []
+      : [
+          { path: ["mariadb", "port"], what: "MariaDB", host: "node", port: draft.mariadb.port },
+          {
+            path: ["mariadb", "rolePort"],
+            what: "MariaDB's role responder",
+            host: "node",
+            port: draft.mariadb.rolePort,
+          },
+          // On the VIP, wherever it is: whoever listens on every address is in its way.
+          ...draft.vips.map(({ name }) => ({
+            path: ["mariadb", "replicaReads", "port"],
+            what: "reads from the replica",
+            host: name ?? "",
+            port: draft.mariadb?.readPort,
+          })),
+        ]),
     { path: ["haproxy", "stats", "port"], what: "HAProxy's statistics page", host: "localhost", port: draft.statsPort },
     ...draft.frontends.map(({ path, bindHost = "", bindPort }) => ({
       path: [...path, "bind"],
@@ -359,6 +401,91 @@ function* customTargetsAreStated({ tier, hasDefaultRto, hasDefaultRpo }: Draft):
     yield problem(["objectives", "rpo", "default"], "is missing: tier custom has no target of its own; write e.g. 5s");
 }
 
+function* witnessIsAnotherHost({ nodes, witness }: Draft): Generator<Problem> {
+  if (witness === undefined) return;
+  const same = nodes.find(({ name }) => name !== undefined && name === witness.name);
+  if (same !== undefined)
+    yield problem(
+      ["witness", "name"],
+      `"${witness.name}" is the name of ${formatPath(same.path)} too; give it its own`,
+    );
+  if (witness.address !== undefined && UNUSABLE.some((range) => contains(range, witness.address ?? 0)))
+    yield problem(
+      ["witness", "address"],
+      `"${formatIpv4(witness.address)}" is no address that another host can reach (RFC 6890); write the witness's own`,
+    );
+}
+
+/** An authority is its three members: without the third host there is none, and without certificates no member. */
+function* authorityHasWitness({ witness, authority, fencing }: Draft): Generator<Problem> {
+  if (witness !== undefined && authority === undefined)
+    yield problem(
+      ["authority"],
+      "is missing: hotpair:witness is described, and its member needs certificates; make them with `hotpair authority`",
+    );
+  if (witness === undefined && authority !== undefined)
+    yield problem(
+      ["witness"],
+      "is missing: hotpair:pair.authority is described, and two members cannot outvote each other; describe a third host, or remove authority",
+    );
+  if (witness === undefined && fencing !== undefined)
+    yield problem(
+      ["fencing"],
+      "stands without hotpair:witness: only the holder of the lease may shoot, and without a witness there is no lease; describe a witness, or remove it",
+    );
+}
+
+/** etcd refuses to start below five heartbeats (its tuning guide, and the check in its configuration). */
+function* electionOutlastsHeartbeats({ authority }: Draft): Generator<Problem> {
+  const { heartbeat, election } = authority ?? {};
+  if (heartbeat === undefined || election === undefined || election >= 5 * heartbeat) return;
+  yield problem(
+    ["authority", "etcd", "election"],
+    `${formatDuration(election)} is less than 5 × the heartbeat of ${formatDuration(heartbeat)}, and etcd would not start; write ${formatDuration(ms(6 * heartbeat))}`,
+  );
+}
+
+function* replicationHasItsNetwork({ networks, mariadb }: Draft): Generator<Problem> {
+  const name = mariadb?.replicationNetwork;
+  if (name === "storage" && !networks.some((network) => network.name === name))
+    yield problem(
+      ["mariadb", "replicationNetwork"],
+      '"storage" is not described; add networks.storage, or write heartbeat or public',
+    );
+}
+
+function* readsGoThroughHaproxy({ mariadb, hasHaproxy }: Draft): Generator<Problem> {
+  if (mariadb?.readPort !== undefined && !hasHaproxy)
+    yield problem(
+      ["mariadb", "replicaReads"],
+      "needs haproxy, which knows how far the replica is behind; add haproxy, or remove it",
+    );
+}
+
+/** Options of fence agents that nobody should read (their man pages: password, passwd, snmp_priv_passwd, secret_key, token …). */
+const SECRET_OPTION = /passw(or)?d$|secret|token|private_key|community/;
+
+function* agentsShootNodes({ nodes, fencing }: Draft): Generator<Problem> {
+  const names = nodes.flatMap(({ name }) => name ?? []);
+  const agents = fencing?.agents ?? [];
+  for (const [index, { path, node, options, secrets }] of agents.entries()) {
+    if (node !== undefined && names.length === nodes.length && !names.includes(node))
+      yield problem([...path, "node"], unknown(node, "a node", names));
+    const same = agents.slice(0, index).find((other) => node !== undefined && other.node === node);
+    if (same !== undefined)
+      yield problem([...path, "node"], `"${node}" has ${configPath(same.path)} already; each node has one agent`);
+    for (const option of options) {
+      if (secrets.includes(option))
+        yield problem([...path, "options", option], "stands under secrets, too; keep one of the two");
+      else if (SECRET_OPTION.test(option))
+        yield problem(
+          [...path, "options", option],
+          `is a secret, in plain text (not shown); treat it as published, and set a new one with \`pulumi config set --path --secret '${configPath([...path, "secrets", option])}'\``,
+        );
+    }
+  }
+}
+
 const RULES: readonly Rule[] = [
   nodesAreDifferent,
   sshHasOneKey,
@@ -374,9 +501,15 @@ const RULES: readonly Rule[] = [
   frontendsLeadSomewhere,
   namesAreUnique,
   backendsHaveServers,
-  externalIsNotNginx,
+  externalIsNotOurs,
   checksFitTheMode,
   serversAreNotVips,
   portsAreFree,
+  witnessIsAnotherHost,
+  authorityHasWitness,
+  electionOutlastsHeartbeats,
+  replicationHasItsNetwork,
+  readsGoThroughHaproxy,
+  agentsShootNodes,
   customTargetsAreStated,
 ];

@@ -1,4 +1,4 @@
-// What may be written under `hotpair:pair`: every field with its meaning, unit, default and limits. The JSON Schema, the
+// What may be written under `hotpair:pair`, `hotpair:witness` and `hotpair:fencing`: every field with its meaning, unit, default and limits. The JSON Schema, the
 // annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
 
 import { z } from "zod";
@@ -6,6 +6,7 @@ import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "../mode
 import {
   absolutePath,
   address,
+  certificate,
   duration,
   flag,
   host,
@@ -15,13 +16,16 @@ import {
   label,
   list,
   mailbox,
+  named,
   networkInterface,
   oneOf,
   plainAddress,
   port,
+  size,
   text,
   urlPath,
 } from "./formats.ts";
+import { APART } from "./problem.ts";
 
 /** VRRPv3 carries the interval as 12 bits of centiseconds (RFC 9568 §5.2.7). */
 const advertInterval = duration({
@@ -67,7 +71,7 @@ const jump = () =>
 
 const userName = () => text({ what: "a user name", example: "root", pattern: /^[a-z_][a-z0-9_-]{0,30}$/ });
 
-const ssh = (secret: z.ZodType<unknown>) =>
+const ssh = (secret: z.ZodType<unknown>, at: string) =>
   keys({
     host: host("198.51.100.12").describe(
       "Name or address of the server, as this machine (or the jump host) resolves it.",
@@ -90,7 +94,7 @@ const ssh = (secret: z.ZodType<unknown>) =>
     key: secret
       .optional()
       .describe(
-        "Private key as an encrypted value, for machines without an agent. Set it with `pulumi config set --path --secret 'hotpair:pair.nodes[0].ssh.key' < id_ed25519`.",
+        `Private key as an encrypted value, for machines without an agent. Set it with \`pulumi config set --path --secret '${at}.key' < id_ed25519\`.`,
       ),
     jump: jump().optional().describe("A host on the way; it is reached with the same agent or key."),
   });
@@ -106,12 +110,17 @@ const attachment = (interfaceExample: string, addressExample: string) =>
       .describe("Bytes per packet; above 1500 only where every hop of the network carries jumbo frames."),
   });
 
+const site = () => label("the name of a site", 63, "room-1").optional();
+
 const node = (secret: z.ZodType<unknown>) =>
   keys({
     name: label("a host name", 63, "node-a").describe(
       "Host name. It may change later: a node is known by its position in this list.",
     ),
-    ssh: ssh(secret).describe("How the server is reached."),
+    site: site().describe(
+      "Where the server stands, as far as one fault can reach: a room, a rack, a zone. Default: not stated.",
+    ),
+    ssh: ssh(secret, "hotpair:pair.nodes[0].ssh").describe("How the server is reached."),
     networks: keys({
       public: attachment("eth0", "198.51.100.12/24").describe("Where clients are."),
       heartbeat: attachment("eth1", "198.18.1.12/24").describe("Where VRRP speaks to the peer."),
@@ -233,7 +242,7 @@ const backend = () =>
     service: label("the name of a service", 32, "nginx")
       .optional()
       .describe(
-        "`nginx`, or the name of `external`: the servers are both nodes' public addresses at its port. Default: the one that is configured; nginx if both are.",
+        "`nginx`, `mariadb`, or the name of `external`: the servers are both nodes' public addresses at its port. Default: nginx or else external, where configured. Of `mariadb` only the primary gets traffic (mode tcp).",
       ),
     servers: list(
       keys({
@@ -325,6 +334,216 @@ const external = () =>
       .describe("systemd units that `hotpair status` looks at. hotpair never starts or stops them."),
   });
 
+const etcdTime = (example: string) =>
+  duration({
+    min: "10ms",
+    max: "50s",
+    step: "1ms",
+    because: "etcd counts milliseconds and elects for at most 50 s, its tuning guide",
+    example,
+  });
+
+const leaseTime = (min: string, example: string) =>
+  duration({ min, max: "5m", step: "1ms", because: "the lease counts milliseconds", example });
+
+const member = (who: string, secret: Secret) =>
+  keys({
+    certificate: certificate("a certificate", MAKE_AUTHORITY).describe(
+      `Certificate of ${who}, PEM, for both sides of every connection.`,
+    ),
+    key: secret("authorityKey").describe("Its private key, encrypted."),
+  });
+
+const authority = (secret: Secret) =>
+  keys({
+    etcd: keys({
+      clientPort: port(2379)
+        .default(2379)
+        .describe("TCP port for clients, on every member. On a witness of several pairs each pair has its own."),
+      peerPort: port(2380).default(2380).describe("TCP port between members; likewise one for each pair."),
+      heartbeat: etcdTime("50ms")
+        .default("50ms")
+        .describe(
+          "etcd's heartbeat interval. With 50ms and an election of 300ms the loss of the leader stopped no database in 8 of 8 runs; with etcd's own defaults it did.",
+        ),
+      election: etcdTime("300ms")
+        .default("300ms")
+        .describe("etcd's election timeout, at least 5 × the heartbeat (etcd refuses less)."),
+      quota: size({
+        min: "16MiB",
+        max: "8GiB",
+        step: "1MiB",
+        because: "etcd recommends at most 8 GiB, its system limits",
+        example: "64MiB",
+      })
+        .default("64MiB")
+        .describe("Largest size of a member's database. A pair keeps four keys; compaction holds it at a few MiB."),
+    })
+      .prefault({})
+      .describe("The three etcd members: both nodes and the witness."),
+    lease: keys({
+      renewal: leaseTime("10ms", "100ms").default("100ms").describe("R: time between renewals of the lease."),
+      rpcTimeout: leaseTime("10ms", "200ms").default("200ms").describe("Longest wait for one answer of etcd."),
+      deadline: leaseTime("50ms", "800ms")
+        .default("800ms")
+        .describe("D: the holder stops writing this long after it sent its last acknowledged renewal."),
+      takeover: leaseTime("100ms", "1.5s")
+        .default("1.5s")
+        .describe(
+          "T: the other node takes over this long after it saw the last renewal. The least of every failover with data; `hotpair check` says the smallest that is safe.",
+        ),
+      watchdog: leaseTime("50ms", "800ms")
+        .default("800ms")
+        .describe("systemd kills the holder when no renewal was acknowledged for this long (WatchdogSec)."),
+      stopTimeout: leaseTime("10ms", "200ms")
+        .default("200ms")
+        .describe("Longest stop of one unit of the chain that the lease carries; their sum is S."),
+      drift: text({
+        what: "a difference of clocks in millionths, up to 100000ppm",
+        example: "1000ppm",
+        pattern: /^(0|[1-9]\d{0,5})ppm$/,
+        accepts: (value) => Number.parseInt(value, 10) <= 100_000,
+      })
+        .default("1000ppm")
+        .describe(
+          "Largest difference in speed of the two nodes' clocks; twice the 500ppm that the kernel corrects at most (MAXFREQ, linux/timex.h).",
+        ),
+      margin: leaseTime("1ms", "50ms")
+        .default("50ms")
+        .describe("Kept free between the old holder's end and the new one's start."),
+    })
+      .prefault({})
+      .describe("The lease: the right to write. `T × (1 − drift) > max(D, rpcTimeout + watchdog) + S + margin`."),
+    caCertificate: certificate("the certificate of the pair's own authority", MAKE_AUTHORITY).describe(
+      "Certificate of the pair's own certificate authority, PEM.",
+    ),
+    caKey: secret("authorityKey").describe("Its private key, encrypted. It stays in this file and goes to no server."),
+    previousCaCertificate: certificate("the certificate of the authority before", MAKE_AUTHORITY)
+      .optional()
+      .describe("The authority before, still trusted while a rotation is under way."),
+    members: keys({
+      a: member("the first node's member", secret).describe("Member of the first node of `nodes`."),
+      b: member("the second node's member", secret).describe("Member of the second node."),
+      witness: member("the witness's member", secret).describe("Member of the witness."),
+    }).describe("Certificates of the three members."),
+  });
+
+const mariadbSize = (min: string, max: string, step: string, because: string, example: string) =>
+  size({ min, max, step, because, example });
+
+const mariadb = (secret: Secret) =>
+  keys({
+    port: port(3306).default(3306).describe("TCP port on the nodes' own addresses."),
+    rolePort: port(9200)
+      .default(9200)
+      .describe(
+        "TCP port on the nodes' public addresses that tells HAProxy the role: 200 on the writable primary only.",
+      ),
+    dataDirectory: absolutePath("a directory on the servers", "/var/lib/mysql")
+      .default("/var/lib/mysql")
+      .describe("Where the data lies; its file system must keep what it was told to sync."),
+    bufferPool: mariadbSize("8MiB", "16TiB", "1MiB", "InnoDB grows it in steps of 1 MiB", "4GiB")
+      .default("128MiB")
+      .describe("InnoDB's buffer pool. The default is MariaDB's; two thirds of a server of its own serve better."),
+    redoLog: mariadbSize("4MiB", "512GiB", "4KiB", "InnoDB's log comes in blocks of 4 KiB", "512MiB")
+      .default("96MiB")
+      .describe(
+        "InnoDB's redo log. It bounds the recovery after a crash: 1.7 s with 96 MiB, 3.8 s with 512 MiB (measured).",
+      ),
+    maxConnections: integer(10, 100_000, 151, "a number of connections")
+      .default(151)
+      .describe("Connections at once; the default is MariaDB's."),
+    replicationNetwork: oneOf("public", "heartbeat", "storage")
+      .optional()
+      .describe("Network that replication uses. Default: storage where there is one, else heartbeat."),
+    replicaReads: keys({
+      port: port(3307).describe("TCP port on the VIP that leads to the replica."),
+      maxLag: duration({
+        min: "10ms",
+        max: "1h",
+        step: "1ms",
+        because: "lag is measured in milliseconds, by heartbeat rows",
+        example: "1s",
+      })
+        .default("1s")
+        .describe("A replica that is further behind gets no reads until it has caught up."),
+    })
+      .optional()
+      .describe("Reads from the replica, as a service of their own. Default: no reads there."),
+    adopt: flag()
+      .default(false)
+      .describe("Take over a server that has data already. With false, data that hotpair did not make is an error."),
+    replicationPassword: secret("replicationPassword").describe(
+      "Encrypted password of the replication user. `hotpair secrets rotate` makes it.",
+    ),
+    previousReplicationPassword: secret("replicationPassword")
+      .optional()
+      .describe("The password before the last rotation, accepted until `hotpair secrets rotate --finish` drops it."),
+  });
+
+const witness = (secret: Secret) =>
+  keys({
+    name: label("a host name", 63, "witness").default("witness").describe("Host name."),
+    site: site().describe(
+      "Where it stands. It must not be where a node stands: one fault would take two of three votes.",
+    ),
+    ssh: ssh(secret("sshKey"), "hotpair:witness.ssh").describe("How it is reached."),
+    address: plainAddress("198.51.100.13").describe(
+      "Address at which both nodes reach it, on or beyond the network that clients use, so that a cut heartbeat costs no vote.",
+    ),
+  });
+
+/** What fence-agents read on standard input, `name=value` (their man pages, STDIN PARAMETERS). */
+const OPTION_NAME = /^[a-z][a-z0-9_]{0,39}$/;
+
+const fencing = (secret: Secret) =>
+  keys({
+    agents: list(
+      keys({
+        node: label("the name of a node", 63, "node-a").describe("The node that this agent shoots."),
+        agent: text({
+          what: "a fence agent of the fence-agents project, or lab",
+          example: "fence_ipmilan",
+          pattern: /^(fence_[a-z0-9_]{1,40}|lab)$/,
+        }).describe("Program of the fence-agents project; `lab` kills a machine of the lab."),
+        options: named(
+          "an option of a fence agent, in lower-case letters, digits and underscores",
+          OPTION_NAME,
+          "ip",
+          text({
+            what: "a text of one line (numbers in quotes)",
+            example: "198.18.3.11",
+            pattern: /^[\x20-\x7e]{1,200}$/,
+            accepts: (value) => value.trim() === value && !value.includes("PRIVATE KEY"),
+          }),
+        )
+          .default({})
+          .describe("The agent's own options, as its man page names them, e.g. `ip`, `username`, `plug`."),
+        secrets: named(
+          "an option of a fence agent, in lower-case letters, digits and underscores",
+          OPTION_NAME,
+          "password",
+          secret("fencingSecret"),
+        )
+          .default({})
+          .describe("Options that are secrets, each encrypted, e.g. `password`."),
+      }),
+      "fence agents",
+      { min: 2, max: 2 },
+    ).describe("One for each node: what shoots that node."),
+    timeout: duration({
+      min: "1s",
+      max: "5m",
+      step: "1s",
+      because: "fence agents count whole seconds",
+      example: "20s",
+    })
+      .default("20s")
+      .describe(
+        "A node that is not confirmed off after this long counts as not fenced (fence-agents' own power timeout).",
+      ),
+  });
+
 const base = () =>
   keys({
     persistentJournal: flag()
@@ -374,9 +593,28 @@ const networks = () =>
       .describe("Between the nodes, for data; a second path for beacons."),
   });
 
-/** `secret` is what stands where a secret belongs: `{secure: …}` in a stack file, the decrypted text in the engine. */
-const pairSchema = (secret: (what: SecretField) => z.ZodType<unknown>) =>
-  keys({
+/** What stands where a secret belongs: `{secure: …}` in a stack file, the decrypted text in the engine. */
+type Secret = (what: SecretField) => z.ZodType<unknown>;
+
+/** The whole input: the pair, with `witness` and `fencing`, which are written under keys of their own. */
+const inputSchema = (secret: Secret) =>
+  keys(
+    {
+      ...pairKeys(secret),
+      witness: witness(secret)
+        .optional()
+        .describe("A third, small host that votes and never serves. Every pair that keeps data has one."),
+      fencing: fencing(secret)
+        .optional()
+        .describe(
+          "How the holder of the lease makes sure that the other node is off, where time alone does not prove it (a frozen machine that wakes up).",
+        ),
+    },
+    APART,
+  );
+
+const pairKeys = (secret: Secret) =>
+  ({
     name: label("a name", 32, "shop")
       .optional()
       .describe("Name of the pair, for labels and files on the servers. Default: the stack's name."),
@@ -397,6 +635,12 @@ const pairSchema = (secret: (what: SecretField) => z.ZodType<unknown>) =>
     external: external()
       .optional()
       .describe("A service on both nodes that hotpair does not manage and only sends traffic to."),
+    mariadb: mariadb(secret)
+      .optional()
+      .describe("A MariaDB primary and its semi-synchronous replica. It needs `hotpair:witness` and `authority`."),
+    authority: authority(secret)
+      .optional()
+      .describe("Who may write: etcd on both nodes and the witness. It stands where `hotpair:witness` stands."),
     base: base().prefault({}).describe("The servers themselves."),
     objectives: objectives()
       .prefault({})
@@ -407,9 +651,11 @@ const pairSchema = (secret: (what: SecretField) => z.ZodType<unknown>) =>
     previousBeaconKey: secret("beaconKey")
       .optional()
       .describe("The key before the last rotation, accepted until `hotpair secrets rotate --finish` drops it."),
-  });
+  }) as const;
 
-export type SecretField = "beaconKey" | "sshKey";
+export type SecretField = "beaconKey" | "sshKey" | "authorityKey" | "replicationPassword" | "fencingSecret";
+
+const MAKE_AUTHORITY = "make it with `hotpair authority`";
 
 const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: RegExp; readonly how: string }> = {
   beaconKey: {
@@ -420,6 +666,22 @@ const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: Re
   sshKey: {
     what: "an SSH private key",
     pattern: /-----BEGIN [A-Z ]*PRIVATE KEY-----/,
+    how: "set it with `pulumi config set --path --secret`",
+  },
+  authorityKey: {
+    what: "a private key in PEM",
+    pattern: /^-----BEGIN (EC )?PRIVATE KEY-----\n/,
+    how: MAKE_AUTHORITY,
+  },
+  replicationPassword: {
+    // CHANGE MASTER TO takes 32 characters for sure; longer ones have been cut.
+    what: "a password of 20 to 32 letters and digits",
+    pattern: /^[A-Za-z0-9]{20,32}$/,
+    how: "make one with `hotpair secrets rotate`",
+  },
+  fencingSecret: {
+    what: "a text of one line",
+    pattern: /^[\x20-\x7e]{1,200}$/,
     how: "set it with `pulumi config set --path --secret`",
   },
 };
@@ -449,9 +711,9 @@ const decrypted = (field: SecretField): z.ZodType<unknown> => {
 };
 
 /** As a stack file says it: secrets are `{secure: …}`. */
-export const fileSchema = pairSchema(encrypted);
+export const fileSchema = inputSchema(encrypted);
 /** As the Pulumi engine hands it to a program: secrets are decrypted texts. */
-export const engineSchema = pairSchema(decrypted);
+export const engineSchema = inputSchema(decrypted);
 
 /** A valid configuration with the schema's own defaults; what is derived from several fields is still open. */
 export type PairSettings = z.output<typeof fileSchema>;

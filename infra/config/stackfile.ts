@@ -16,7 +16,9 @@ import {
   visit,
   type YAMLMap,
 } from "yaml";
+import { MISPLACED, mergeInput, misplaced } from "./input.ts";
 import {
+  APART,
   CONFIG_KEY,
   configPath,
   formatPath,
@@ -24,16 +26,20 @@ import {
   looksLikePrivateKey,
   type Path,
   type Place,
+  placeOf,
   suggest,
 } from "./problem.ts";
 
 export interface StackFile {
   readonly file: string;
-  /** What stands under `hotpair:pair`, secrets as `{secure: …}`; undefined when nothing does. */
+  /**
+   * What stands under `hotpair:pair`, with `hotpair:witness` and `hotpair:fencing` as its keys `witness` and `fencing`,
+   * secrets as `{secure: …}`; undefined when there is no pair.
+   */
   readonly pairInput: unknown;
-  /** Place of a path below `hotpair:pair`. */
+  /** Place of a path in that input. */
   readonly locate: Locate;
-  /** Keys beside `hotpair:pair`, e.g. `aws:region`. */
+  /** Keys of other programs, e.g. `aws:region`. */
   readonly otherConfigKeys: readonly string[];
   /** Who encrypts the stack's secrets. Neither: Pulumi Cloud, or nothing is encrypted yet. */
   readonly encryptionSalt: string | undefined;
@@ -42,6 +48,7 @@ export interface StackFile {
   readonly problems: readonly string[];
 }
 
+const OUR_KEYS: readonly string[] = [CONFIG_KEY, ...APART.map((name) => `hotpair:${name}`)];
 /** What Pulumi writes into a stack file (ProjectStack in its sdk/go/common/workspace/project.go). */
 const TOP_KEYS = ["config", "encryptionsalt", "secretsprovider", "encryptedkey", "environment"];
 
@@ -75,17 +82,24 @@ export function readStackFile(text: string, file: string): StackFile {
   const otherConfigKeys: string[] = [];
   for (const item of pairsOf(config)) {
     const name = keyOf(item);
-    if (name === CONFIG_KEY) continue;
+    if (OUR_KEYS.includes(name)) continue;
     otherConfigKeys.push(name);
     if (name === "pair" || name.startsWith("hotpair:")) {
-      report(`${name}: is not a key that hotpair reads; the pair stands under ${CONFIG_KEY}`, offsetOf(item.key));
+      const meant = suggest(name, OUR_KEYS);
+      const hint = meant === undefined ? `the pair stands under ${CONFIG_KEY}` : `did you mean "${meant}"?`;
+      report(`${name}: is not a key that hotpair reads; ${hint}`, offsetOf(item.key));
     } else if (isScalar(item.value) && holdsSecret(name, item.value.value)) {
       const fix = `treat it as published, and set a new one with \`pulumi config set --secret ${name}\``;
       report(`${name}: holds a secret in plain text (not shown); ${fix}`, offsetOf(item.value));
     }
   }
 
-  const pair = isMap(config) ? config.get(CONFIG_KEY, true) : undefined;
+  const valueAt = (key: string): Node | undefined => (isMap(config) ? (config.get(key, true) as Node) : undefined);
+  const pair = valueAt(CONFIG_KEY);
+  for (const item of pairsOf(pair)) {
+    const name = misplaced(keyOf(item));
+    if (name !== undefined) report(MISPLACED(name), offsetOf(item.key));
+  }
   const readable = document.errors.length === 0;
   if (readable && pair === undefined) {
     const at = isMap(config) ? offsetOf(config) : 0;
@@ -94,9 +108,16 @@ export function readStackFile(text: string, file: string): StackFile {
 
   return {
     file,
-    pairInput: readable && pair !== undefined ? pair.toJS(document) : undefined,
+    pairInput:
+      readable && pair !== undefined
+        ? mergeInput(
+            pair.toJS(document),
+            APART.map((name) => valueAt(`hotpair:${name}`)?.toJS(document)),
+          )
+        : undefined,
     locate: (path, at) => {
-      const offset = findOffset(config, [CONFIG_KEY, ...path], at);
+      const { key, below } = placeOf(path);
+      const offset = findOffset(config, [key, ...below], at) ?? findOffset(config, [CONFIG_KEY], "key");
       return offset === undefined ? undefined : place(offset);
     },
     otherConfigKeys,
@@ -184,7 +205,8 @@ function namedBy(index: number | "key" | "value" | null, node: unknown, ancestor
     return [depth === chain.length - 1 && typeof index === "number" ? index : parent.items.indexOf(each)];
   });
   const [top, key, ...below] = path;
-  return top === "config" && key === CONFIG_KEY ? configPath(below) : formatPath(path);
+  if (top !== "config" || typeof key !== "string" || !OUR_KEYS.includes(key)) return formatPath(path);
+  return configPath(key === CONFIG_KEY ? below : [key.slice("hotpair:".length), ...below]);
 }
 
 function readsTwoWays(source: string, value: unknown): boolean {

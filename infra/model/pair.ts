@@ -153,6 +153,11 @@ export interface Backend {
   readonly name: string;
   readonly mode: "http" | "tcp";
   readonly algorithm: "roundrobin" | "leastconn" | "source";
+  /**
+   * Set for `service: mariadb`: of its two servers only the one that the responder at `mariadb.rolePort` calls primary gets
+   * traffic, whatever ports are open. Absent for every other backend.
+   */
+  readonly role?: "primary";
   /** `host:port` pairs; by default both nodes' public addresses at the backend service's port. */
   readonly servers: readonly { readonly name: string; readonly address: string; readonly port: number }[];
   readonly check: {
@@ -183,6 +188,9 @@ export interface External {
   /** systemd units that hotpair looks at (never starts or stops) for status. */
   readonly units: readonly string[];
 }
+
+/** A pair whose nodes keep data: who may write is decided by the lease, and who may be promoted by `insync`. */
+export const holdsState = (pair: Pair): boolean => pair.mariadb !== undefined;
 
 /** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
 export interface Witness {
@@ -244,7 +252,7 @@ export interface Mariadb {
   readonly maxConnections: number;
   /** Network that replication uses: `storage` where there is one. */
   readonly replicationNetwork: NetworkName;
-  /** Reads on the replica while it lags less than this; undefined: no reads there. */
+  /** TCP port on the VIP for reads from the replica while it lags less than `maxLag`; undefined: no reads there. */
   readonly replicaReads: { readonly port: number; readonly maxLag: Duration } | undefined;
   /** First provisioning takes over a server that already has data, instead of refusing it. */
   readonly adopt: boolean;
