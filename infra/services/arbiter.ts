@@ -18,10 +18,17 @@ const MODULES = [
   "__init__",
   "beacon",
   "config",
+  "control",
   "daemon",
+  "exchange",
   "gate",
+  "haproxy",
+  "interfaces",
+  "keepalived",
   "kernel",
   "lock",
+  "loop",
+  "neighbours",
   "rules",
   "scribe",
   "verbs",
@@ -31,7 +38,7 @@ const MODULES = [
 export const FAILBACK_AFTER = seconds(10);
 /** From keepalived's hang to its death: judged after 0.5 s without a sign of life, looked at every 50 ms (rules.py, Progress). */
 const HANG_NOTICED = ms(700);
-/** HAProxy is asked every 200 ms and given 500 ms to answer (daemon.py); its last answer may be that old when it hangs. */
+/** HAProxy is asked every 200 ms and given 500 ms to answer (haproxy.py); its last answer may be that old when it hangs. */
 const HAPROXY_EVERY = ms(200);
 const HAPROXY_ASKED = ms(700);
 

@@ -227,6 +227,18 @@ def receive(sock: socket.socket) -> Optional[Tuple[bytes, str, float]]:
     return data, source[0], received
 
 
+def drain(sock: socket.socket) -> Iterator[Tuple[bytes, str, float]]:
+    """All datagrams that wait, as `receive` gives them; at most 64, so that a flood does not keep the loop."""
+    for _ in range(64):
+        try:
+            got = receive(sock)
+        except OSError:
+            return
+        if got is None:
+            return
+        yield got
+
+
 @dataclass(frozen=True)
 class Advert:
     source: str

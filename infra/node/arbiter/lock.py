@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+# What is granted survives a restart of the arbiter here, as the daemon and the verbs write it.
+LOCK_PATH = "/run/hotpair/lock.json"
 # Longer than any apply takes; an apply that goes on asks again with its token.
 LIFETIME = 900.0
 

@@ -16,11 +16,15 @@ import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import beacon, config, gate, kernel
-from .daemon import ADMIN_TIMEOUT, KEEPALIVED_PIDS, LOCK_PATH, SOCKET_PATH, VRRP_PIDS
+from .control import SOCKET_PATH
+from .keepalived import MAIN_PIDS, VRRP_PIDS
+from .lock import LOCK_PATH
 from .scribe import AUDIT_PATH
 
 MANIFEST_PATH = "/var/lib/hotpair/manifest"
 LAST_CHANGES = 20
+# How long HAProxy's socket is waited for (seconds)
+ADMIN_TIMEOUT = 0.5
 
 
 class Refusal(Exception):
@@ -165,7 +169,7 @@ def unit_states(names: Sequence[str]) -> List[Dict[str, Any]]:
 
 def _pids(name: str, main: int) -> List[int]:
     if name.startswith("keepalived"):
-        return [kernel.pid_from(*KEEPALIVED_PIDS) or main, kernel.pid_from(*VRRP_PIDS)]
+        return [kernel.pid_from(*MAIN_PIDS) or main, kernel.pid_from(*VRRP_PIDS)]
     return [main]
 
 
