@@ -3,8 +3,8 @@
 // services' business (`infra/services/estimate.ts` gathers them).
 
 import { addBounds, type Bound, type Duration, formatDuration, ms, seconds, UNBOUNDED, within } from "./duration.ts";
-import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "./failure.ts";
-import type { Objectives } from "./pair.ts";
+import { FAILURE_CLASSES, type FailureClassId, failureClassesOf } from "./failure.ts";
+import { holdsState, type Objectives, type Pair } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
 
 /** The client that an estimate is made for, and that a drill brings along. */
@@ -60,30 +60,51 @@ export interface Estimate {
   readonly beyond: string | undefined;
 }
 
-/**
- * Classes whose length two nodes cannot bound by any setting, and why. They are declared, shown with what can be said,
- * and compared with a target only when one is stated for the class by name.
- */
-export const BEYOND: Readonly<Partial<Record<FailureClassId, string>>> = {
+/** What of a pair an estimate depends on, besides the terms of its services. */
+export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb">;
+
+/** Classes whose length no setting of any pair bounds, and why. */
+const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {
   "both-power-cut":
     "lasts as long as the power is gone and the machines boot; counted from the start of keepalived, the terms below hold",
-  "full-partition":
-    "undecidable without a witness: a node that hears nothing cannot tell a dead peer from cut networks, so both own the VIP until a network is back",
   "vip-conflict":
     "a third host answers for the VIP as long as it likes; gratuitous ARP wins neighbours back, but cannot keep them",
 };
 
-/** Estimates of all failure classes, in the catalogue's order. */
+const BEYOND_TWO_NODES: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "full-partition":
+    "undecidable without a witness: a node that hears nothing cannot tell a dead peer from cut networks, so both own the VIP until a network is back",
+};
+
+const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "witness-loss-then-power-cut":
+    "the survivor has one of three votes and must not promote: lasts until another member is back, or the operator forces it",
+  "quorum-loss":
+    "nobody can renew or take the lease: lasts until a second member is back, or the operator forces it (a primary that is alone in insync goes on)",
+  "binlog-disk-full": "commits wait as long as the disk has no room; reads go on",
+  "forced-promotion": "lasts as long as the operator takes; counted from the command, the terms below hold",
+};
+
+/**
+ * Why no setting of this pair bounds the class; undefined where something does. Such classes are declared, shown with what
+ * can be said, and compared with a target only when one is stated for the class by name.
+ */
+export const beyondOf = (failure: FailureClassId, pair: Pick<Pair, "authority" | "mariadb">): string | undefined =>
+  BEYOND_EVERY_PAIR[failure] ??
+  (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
+  (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined);
+
+/** Estimates of all failure classes that the pair has, in the catalogue's order. */
 export const estimateAll = (
   terms: readonly TimingTerm[],
-  objectives: Objectives,
+  pair: Estimated,
   client: Client = DEFAULT_CLIENT,
 ): readonly Estimate[] =>
-  FAILURE_CLASS_IDS.map((failure) =>
+  failureClassesOf(pair).map((failure) =>
     estimateClass(
       failure,
       terms.filter((term) => term.failure === failure),
-      objectives,
+      pair,
       client,
     ),
   );
@@ -92,18 +113,19 @@ export const estimateAll = (
 export function estimateClass(
   failure: FailureClassId,
   terms: readonly TimingTerm[],
-  objectives: Objectives,
+  pair: Estimated,
   client: Client = DEFAULT_CLIENT,
 ): Estimate {
-  const beyond = BEYOND[failure];
+  const beyond = beyondOf(failure, pair);
   const own = beyond === undefined ? terms : [...terms, beyondTerm(failure, beyond)];
   const interrupts = own.some((term) => term.upper === UNBOUNDED || term.upper > 0);
   const all = inOrder(interrupts ? [...own, clientTerm(failure, client)] : own);
   const fromFault = all.reduce((sum, term) => sum + term.lower, 0);
   const lower = ms(Math.max(0, fromFault - client.interval));
   const upper = addBounds(all.map((term) => term.upper));
-  const rtoTarget = targetOf(objectives, "rto", failure);
-  const rpoTarget = targetOf(objectives, "rpo", failure);
+  const rtoTarget = targetOf(pair.objectives, "rto", failure);
+  const rpoTarget = targetOf(pair.objectives, "rpo", failure);
+  const loss = lossOf(failure, pair);
   return {
     failure,
     description: FAILURE_CLASSES[failure],
@@ -115,14 +137,38 @@ export function estimateClass(
       verdict: verdictOf(upper, rtoTarget, beyond !== undefined),
     },
     rpo: {
-      upper: ms(0),
-      formula: "0: the pair keeps no state, so nothing acknowledged is stored that could be lost",
+      ...loss,
       target: rpoTarget,
-      verdict: verdictOf(ms(0), rpoTarget, false),
+      verdict: verdictOf(loss.upper, rpoTarget, loss.upper === UNBOUNDED),
     },
     terms: all,
     beyond,
   };
+}
+
+/** What was acknowledged and can be gone: nothing, by construction, or as much as somebody decides to give up. */
+function lossOf(failure: FailureClassId, pair: Pick<Pair, "mariadb">): { upper: Bound; formula: string } {
+  const none = (why: string) => ({ upper: ms(0), formula: `0: ${why}` });
+  if (!holdsState(pair)) return none("the pair keeps no state, so nothing acknowledged is stored that could be lost");
+  switch (failure) {
+    case "forced-promotion":
+      return {
+        upper: UNBOUNDED,
+        formula:
+          "unbounded: whatever the old primary acknowledged alone is gone with it; `hotpair promote` shows what is known before it asks",
+      };
+    case "witness-loss-then-power-cut":
+    case "quorum-loss":
+      return none("nobody is promoted without a quorum, so nothing is given up while the pair waits");
+    case "replica-diverged":
+      return none(
+        "the pair acknowledged none of what only the replica has; it is saved before the replica is made anew",
+      );
+    default:
+      return none(
+        "a commit is acknowledged once both servers have it on disk (AFTER_SYNC, sync_binlog 1) or insync lists its server alone, and only a server in insync is promoted",
+      );
+  }
 }
 
 /** The target that holds for a class: its own, else the one for all, else the tier's. */

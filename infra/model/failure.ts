@@ -1,7 +1,10 @@
 // The catalogue of failure classes that this configuration room, the drills, the estimate and the report share. A drill
 // scenario belongs to exactly one class; a class states what a client may see.
 
-export const FAILURE_CLASSES = {
+import { holdsState, type Pair } from "./pair.ts";
+
+/** What can happen to every pair. */
+const OF_EVERY_PAIR = {
   "node-power-cut": "the active node loses power",
   "standby-power-cut": "the standby node loses power",
   "both-power-cut": "both nodes lose power and come back, together or one after the other",
@@ -28,5 +31,35 @@ export const FAILURE_CLASSES = {
   failback: "the preferred node is back and takes its VIP home",
 } as const satisfies Record<string, string>;
 
+/** What can happen to a pair that keeps data, and to no other: it has a witness, a lease and a database. */
+const OF_PAIRS_WITH_DATA = {
+  "witness-loss": "the witness is down, or cut off from both nodes",
+  "witness-link-loss": "the active node alone is cut off from the witness",
+  "witness-loss-then-power-cut": "the witness is down, then the active node loses power",
+  "member-isolation": "the active node's etcd member is cut off from the other two",
+  "quorum-loss": "two of the three etcd members are lost, and both nodes live",
+  "etcd-leader-loss": "the etcd member that leads is killed or hangs",
+  "lease-loss": "the holder of the lease dies or hangs",
+  "whole-node-freeze": "the whole active node stands still for longer than the lease, and wakes up",
+  "database-kill": "the primary's database is killed (SIGKILL)",
+  "database-hang": "the primary's database hangs (SIGSTOP), or does not stop when told to",
+  "replica-loss": "the replica's database dies, hangs or is cut off from its primary",
+  "replica-lag": "the replica falls behind",
+  "replication-stopped": "replication stops with an error",
+  "replica-diverged": "the replica has transactions that the primary does not have",
+  "binlog-disk-full": "the disk of the primary's binary log is full",
+  "forced-promotion": "the operator promotes a node by force, and the old primary comes back",
+  "rolling-upgrade": "operating system and daemons are upgraded, one host after the other",
+} as const satisfies Record<string, string>;
+
+export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as const;
+
 export type FailureClassId = keyof typeof FAILURE_CLASSES;
 export const FAILURE_CLASS_IDS = Object.keys(FAILURE_CLASSES) as FailureClassId[];
+
+/** Whether only a pair that keeps data has this class. */
+export const needsData = (id: FailureClassId): boolean => Object.hasOwn(OF_PAIRS_WITH_DATA, id);
+
+/** The classes that this pair has, in the catalogue's order. */
+export const failureClassesOf = (pair: Pick<Pair, "mariadb">): readonly FailureClassId[] =>
+  FAILURE_CLASS_IDS.filter((id) => holdsState(pair) || !needsData(id));

@@ -4,7 +4,8 @@
 import { type Bound, type Duration, formatDuration, ms, UNBOUNDED } from "./duration.ts";
 import { type Estimate, showBound } from "./estimate.ts";
 import type { Finding } from "./finding.ts";
-import type { NetworkName, Node, Pair } from "./pair.ts";
+import { deadlineRule, type Inequality, shortestTakeover, stopChain, takeoverRule, watchdogRule } from "./lease.ts";
+import { type Authority, holdsState, type NetworkName, type Node, type Pair } from "./pair.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "./vrrp.ts";
 
 type Level = Finding["level"];
@@ -20,6 +21,12 @@ export const pairFindings = (pair: Pair): readonly Finding[] => [
   ...hostKeysPinned(pair),
   ...noPlainSecrets(pair),
   ...vipOwnershipSafe(pair),
+  ...stateHasWitness(pair),
+  ...stateOneVip(pair),
+  ...witnessOwnSite(pair),
+  ...threeMembers(pair),
+  ...leaseTiming(pair),
+  ...mariadbCheck(pair),
 ];
 
 /** Smallest advert interval whose fast gate closed in time in every run (docs/arbitration.md#measured). */
@@ -30,7 +37,7 @@ export const GATE_REACTION: Duration = ms(30);
 const found = (rule: string, level: Level, path: string, message: string, fix: string): Finding => ({
   rule,
   level,
-  path: `hotpair:pair.${path}`,
+  path: path.startsWith("hotpair:") ? path : `hotpair:pair.${path}`,
   message,
   fix,
 });
@@ -204,11 +211,13 @@ function heartbeatSecondPath(pair: Pair): readonly Finding[] {
 const HOST_KEY = /^(ssh-[a-z0-9-]+|ecdsa-sha2-nistp\d+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/]{40,}={0,2}$/;
 
 function hostKeysPinned(pair: Pair): readonly Finding[] {
-  const keys = pair.nodes.flatMap((node, index) => [
-    { path: `nodes[${index}].ssh.hostKey`, host: node.ssh.host, key: node.ssh.hostKey },
-    ...(node.ssh.jump === undefined
-      ? []
-      : [{ path: `nodes[${index}].ssh.jump.hostKey`, host: node.ssh.jump.host, key: node.ssh.jump.hostKey }]),
+  const hosts = [
+    ...pair.nodes.map(({ ssh }, index) => ({ at: `hotpair:pair.nodes[${index}].ssh`, ssh })),
+    ...(pair.witness === undefined ? [] : [{ at: "hotpair:witness.ssh", ssh: pair.witness.ssh }]),
+  ];
+  const keys = hosts.flatMap(({ at, ssh }) => [
+    { path: `${at}.hostKey`, host: ssh.host, key: ssh.hostKey },
+    ...(ssh.jump === undefined ? [] : [{ path: `${at}.jump.hostKey`, host: ssh.jump.host, key: ssh.jump.hostKey }]),
   ]);
   const unpinned = keys
     .filter(({ key }) => typeof key !== "string" || !HOST_KEY.test(key.trim()))
@@ -218,7 +227,7 @@ function hostKeysPinned(pair: Pair): readonly Finding[] {
         "mandatory",
         path,
         `the host key of ${host} is not pinned: anybody who answers at that address would get the configuration and its secrets`,
-        `run "hotpair scan", compare the fingerprint with the server's console, and set hotpair:pair.${path}`,
+        `run "hotpair scan", compare the fingerprint with the server's console, and set ${path}`,
       ),
     );
   const [a, b] = pair.nodes;
@@ -238,21 +247,28 @@ function hostKeysPinned(pair: Pair): readonly Finding[] {
 const LOOKS_SECRET = /-----BEGIN [A-Z ]*PRIVATE KEY-----|^[0-9a-f]{64}$|^AGE-SECRET-KEY-/;
 
 function noPlainSecrets(pair: Pair): readonly Finding[] {
-  const plain = (path: string): Finding =>
-    found(
+  const plain = (path: string): Finding => {
+    const written = /^(witness|fencing)\b/.test(path) ? `hotpair:${path}` : `hotpair:pair.${path}`;
+    return found(
       "no-plain-secrets",
       "mandatory",
-      path,
+      written,
       "a secret stands here in plain text: it would be kept readable in the state and its history",
-      `move it below the stack's secrets: pulumi config set --secret --path 'hotpair:pair.${path}', and replace the secret itself, it has been seen`,
+      `move it below the stack's secrets: pulumi config set --secret --path '${written}', and replace the secret itself, it has been seen`,
     );
-  const references = [
+  };
+  const { witness, authority, mariadb } = pair;
+  const references: readonly (readonly [string, unknown])[] = [
     ["beaconKey", pair.secrets.beaconKey] as const,
     ["previousBeaconKey", pair.secrets.previousBeaconKey] as const,
-    ...pair.nodes.map((node, index) => {
-      const { auth } = node.ssh;
-      return [`nodes[${index}].ssh.auth.key`, auth.kind === "key" ? auth.key : undefined] as const;
-    }),
+    ...pair.nodes.map((node, index) => [`nodes[${index}].ssh.auth.key`, keyOf(node.ssh)] as const),
+    ["witness.ssh.auth.key", witness === undefined ? undefined : keyOf(witness.ssh)],
+    ["authority.caKey", authority?.caKey],
+    ...(["a", "b", "witness"] as const).map(
+      (id) => [`authority.members.${id}.key`, authority?.members[id].key] as const,
+    ),
+    ["mariadb.replicationPassword", mariadb?.replicationPassword],
+    ["mariadb.previousReplicationPassword", mariadb?.previousReplicationPassword],
   ];
   const notReferences = references.filter(([, value]) => value !== undefined && !isReference(value));
   const paths = new Set([
@@ -261,6 +277,8 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
   ]);
   return [...paths].sort().map(plain);
 }
+
+const keyOf = ({ auth }: Pair["nodes"][0]["ssh"]): unknown => (auth.kind === "key" ? auth.key : undefined);
 
 const isReference = (value: unknown): boolean =>
   typeof value === "object" && value !== null && typeof (value as { secret?: unknown }).secret === "string";
@@ -278,16 +296,15 @@ function vipOwnershipSafe(pair: Pair): readonly Finding[] {
   const { evidence, beaconInterval } = pair.arbiter;
   const rule = "vip-ownership-safe";
   const [one, other] = pair.vips;
-  const findings: Finding[] = [
-    found(
-      rule,
-      "advisory",
-      "networks",
-      `if ${NETWORKS.filter((name) => pair.networks[name] !== undefined).join(", ")} are all cut between two living nodes, both own the VIP ` +
-        "until one network is back: two nodes without a witness cannot decide this; the pair keeps no state, so nothing is lost",
-      "keep the networks on separate switches and power; nothing in the configuration removes this case",
-    ),
-  ];
+  const undecidable = found(
+    rule,
+    "advisory",
+    "networks",
+    `if ${NETWORKS.filter((name) => pair.networks[name] !== undefined).join(", ")} are all cut between two living nodes, both own the VIP ` +
+      "until one network is back: two nodes without a witness cannot decide this; the pair keeps no state, so nothing is lost",
+    "keep the networks on separate switches and power, or describe a third host as hotpair:witness, which decides it",
+  );
+  const findings: Finding[] = pair.authority === undefined ? [undecidable] : [];
   if (one !== undefined && other !== undefined && one.routerId === other.routerId)
     findings.push(
       found(
@@ -311,10 +328,230 @@ function vipOwnershipSafe(pair: Pair): readonly Finding[] {
   return findings;
 }
 
+/** Two nodes cannot tell a dead peer from a cut network; with data behind the VIP both would write. */
+function stateHasWitness(pair: Pair): readonly Finding[] {
+  if (!holdsState(pair) || pair.witness !== undefined) return [];
+  return [
+    found(
+      "state-has-witness",
+      "mandatory",
+      "hotpair:witness",
+      "the pair keeps data (hotpair:pair.mariadb) and has no witness: after a cut between the nodes both would accept writes, and one side's would be lost",
+      "describe a third, small host as hotpair:witness, then run: hotpair authority; or remove hotpair:pair.mariadb",
+    ),
+  ];
+}
+
+/** One lease, one writer, one address that leads to it. */
+function stateOneVip(pair: Pair): readonly Finding[] {
+  const second = pair.vips[1];
+  if (!holdsState(pair) || second === undefined) return [];
+  return [
+    found(
+      "state-one-vip",
+      "mandatory",
+      "vips[1]",
+      `the pair keeps data and has two VIPs: "${second.name}" could stand on the node that must not write, with nothing behind it`,
+      "remove hotpair:pair.vips[1], and bind its frontends to the VIP that is left; a second address that may stand apart is a pair of its own",
+    ),
+  ];
+}
+
+/** Whatever takes a node and the witness together takes two of three votes. */
+function witnessOwnSite(pair: Pair): readonly Finding[] {
+  const { witness, nodes } = pair;
+  if (witness === undefined) return [];
+  const rule = "witness-own-site";
+  const shared = nodes.find(({ site }) => site !== undefined && site === witness.site);
+  if (shared !== undefined)
+    return [
+      found(
+        rule,
+        "mandatory",
+        "hotpair:witness.site",
+        `the witness stands in ${witness.site}, where ${shared.name} stands: one fault there takes two of three votes, and nobody may be promoted`,
+        "move the witness to a third site (a small rented host will do), and set hotpair:witness.site to it",
+      ),
+    ];
+  const unstated = [
+    ...(witness.site === undefined ? ["hotpair:witness.site"] : []),
+    ...nodes.flatMap(({ site }, index) => (site === undefined ? [`hotpair:pair.nodes[${index}].site`] : [])),
+  ];
+  if (unstated.length === 0) return [];
+  return [
+    found(
+      rule,
+      "advisory",
+      unstated[0] ?? "hotpair:witness.site",
+      "it is not stated where all three hosts stand: whether one fault can take a node and the witness together is not known",
+      `set ${unstated.join(", ")} to the room, rack or zone`,
+    ),
+  ];
+}
+
+/** Two votes on one machine are one vote. */
+function threeMembers(pair: Pair): readonly Finding[] {
+  const { witness, nodes, vips } = pair;
+  if (witness === undefined) return [];
+  const state = (path: string, message: string, fix: string) =>
+    found("three-members", "mandatory", `hotpair:witness.${path}`, message, fix);
+  const hostOf = (address: string | undefined): string | undefined => address?.split("/")[0];
+  const addressed = nodes.find((node) =>
+    Object.values(node.networks).some((attachment) => hostOf(attachment?.address) === witness.address),
+  );
+  const reached = nodes.find(
+    ({ ssh }) =>
+      (ssh.host === witness.ssh.host && ssh.port === witness.ssh.port && ssh.jump?.host === witness.ssh.jump?.host) ||
+      ssh.hostKey === witness.ssh.hostKey,
+  );
+  const vip = vips.find(({ address }) => hostOf(address) === witness.address);
+  const third =
+    "is a member of its own only on a third host: with two machines etcd stands still as soon as one is gone";
+  return [
+    ...(addressed === undefined
+      ? []
+      : [
+          state(
+            "address",
+            `${witness.address} is an address of ${addressed.name}: the witness ${third}`,
+            "set hotpair:witness.address to the address of a third host",
+          ),
+        ]),
+    ...(vip === undefined
+      ? []
+      : [
+          state(
+            "address",
+            `${witness.address} is VIP "${vip.name}", so the witness would be whichever node holds it: it ${third}`,
+            "set hotpair:witness.address to the address of a third host",
+          ),
+        ]),
+    ...(reached === undefined
+      ? []
+      : [
+          state(
+            "ssh.host",
+            `${witness.ssh.host} is ${reached.name}, by its address or its host key: the witness ${third}`,
+            'set hotpair:witness.ssh.host to a third host, then run "hotpair scan"',
+          ),
+        ]),
+  ];
+}
+
+/** The old holder has stopped before the new one starts, and the loss of etcd's leader ends nobody. */
+function leaseTiming(pair: Pair): readonly Finding[] {
+  const { authority } = pair;
+  if (authority === undefined) return [];
+  const timed = { ...pair, authority };
+  const at = "hotpair:pair.authority";
+  const findings: Finding[] = [];
+  const takeover = takeoverRule(timed);
+  if (!takeover.holds) {
+    const units = stopChain(timed).map(({ unit }) => unit);
+    findings.push(
+      found(
+        "lease-timing",
+        "mandatory",
+        `${at}.lease.takeover`,
+        `the other node may write ${takeover.leftFormula} after the last renewal that it saw, but the old holder is certain to have stopped only after ` +
+          `max(deadline, rpcTimeout + watchdog) + S + margin = ${takeover.rightFormula}${units.length === 0 ? "" : ` (S: ${units.join(", ")})`}: two writers`,
+        `set ${at}.lease.takeover to ${formatDuration(shortestTakeover(timed))} or more`,
+      ),
+    );
+  }
+  const ends = (name: "deadline" | "watchdog", rule: Inequality, what: string) => {
+    if (rule.holds) return;
+    findings.push(
+      found(
+        "lease-timing",
+        "mandatory",
+        `${at}.lease.${name}`,
+        `${what} after ${rule.leftFormula} without an acknowledged renewal, but an election of etcd may take ` +
+          `2 × election + renewal = ${rule.rightFormula}: the loss of its leader would stop the database`,
+        longer(timed, name, rule),
+      ),
+    );
+  };
+  ends("deadline", deadlineRule(timed), "the holder stops writing");
+  ends("watchdog", watchdogRule(timed), "systemd kills the holder");
+  return findings;
+}
+
+/** The smallest change that makes a deadline outlast an election: a longer one, and a later takeover where that needs it. */
+function longer(
+  pair: Pair & { readonly authority: Authority },
+  name: "deadline" | "watchdog",
+  { right }: Inequality,
+): string {
+  const at = "hotpair:pair.authority.lease";
+  const enough = ms(Math.floor(right) + 1);
+  const lease = { ...pair.authority.lease, [name]: enough };
+  const changed = { ...pair, authority: { ...pair.authority, lease } };
+  const text = `set ${at}.${name} to ${formatDuration(enough)} or more`;
+  return takeoverRule(changed).holds || !takeoverRule(pair).holds
+    ? text
+    : `${text}, and with it ${at}.takeover to ${formatDuration(shortestTakeover(changed))} or more`;
+}
+
+/** A port that is open says nothing of who may write; only the role responder does. */
+function mariadbCheck(pair: Pair): readonly Finding[] {
+  const { mariadb, haproxy } = pair;
+  if (mariadb === undefined) return [];
+  const rule = "mariadb-check";
+  const backends = haproxy?.backends ?? [];
+  const own = new Set(
+    pair.nodes.flatMap((node) => Object.values(node.networks).map((attachment) => attachment?.address.split("/")[0])),
+  );
+  const blind = backends.flatMap((backend, index) => {
+    if (backend.role !== undefined) return [];
+    if (!backend.servers.some(({ address, port }) => port === mariadb.port && own.has(address))) return [];
+    return [
+      found(
+        rule,
+        "mandatory",
+        `haproxy.backends[${index}]`,
+        `backend "${backend.name}" leads to MariaDB's port ${mariadb.port} and would take the replica, which is up and read-only, for a primary`,
+        `in hotpair:pair.haproxy.backends[${index}] write service: mariadb in place of servers`,
+      ),
+    ];
+  });
+  const slow = backends.flatMap((backend, index) => {
+    const { interval, fall, rise, fastInterval } = backend.check;
+    const noticed = ms(interval + Math.max(fall, rise) * fastInterval);
+    if (backend.role === undefined || noticed <= SLOWEST_ROLE_CHECK) return [];
+    return [
+      found(
+        rule,
+        "advisory",
+        `haproxy.backends[${index}].check`,
+        `a promotion is noticed only after interval ${formatDuration(interval)} + ${Math.max(fall, rise)} × fastInterval ` +
+          `${formatDuration(fastInterval)} = ${formatDuration(noticed)}: every failover and every switch is longer by that`,
+        `set hotpair:pair.haproxy.backends[${index}].check.interval to 100ms, .fastInterval to 50ms, .fall to 2 and .rise to 2`,
+      ),
+    ];
+  });
+  const reached = backends.some(({ role }) => role !== undefined);
+  const unreached = reached
+    ? []
+    : [
+        found(
+          rule,
+          "advisory",
+          "haproxy.backends",
+          "no backend is for the service mariadb: clients cannot reach the primary through the VIP",
+          "add a backend with service: mariadb and mode: tcp, and a frontend with mode: tcp that leads to it",
+        ),
+      ];
+  return [...blind, ...slow, ...(blind.length > 0 ? [] : unreached)];
+}
+
+/** Half of the shortest takeover of a lease that is sensible; beyond it the check, and not the lease, decides the RTO. */
+const SLOWEST_ROLE_CHECK: Duration = ms(500);
+
 /** Targets that the estimate misses, classes that it cannot bound, and a pair without any target. */
 export function estimateFindings(estimates: readonly Estimate[]): readonly Finding[] {
   const findings: Finding[] = [];
-  for (const { failure, description, rto, terms, beyond } of estimates) {
+  for (const { failure, description, rto, rpo, terms, beyond } of estimates) {
     if (rto.verdict === "missed" && rto.target !== undefined) {
       const largest = [...terms].sort((one, other) => weight(other.upper) - weight(one.upper))[0];
       findings.push({
@@ -331,6 +568,14 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
               `${largest?.name} (${largest?.formula})`,
       });
     }
+    if (rpo.verdict === "missed" && rpo.target !== undefined)
+      findings.push({
+        rule: "rpo-within-target",
+        level: "mandatory",
+        path: rpo.target.path,
+        message: `when ${description} (${failure}), as much as ${showBound(rpo.upper)} of acknowledged data can be lost, the target is ${formatDuration(rpo.target.value)}: ${rpo.formula}`,
+        fix: `remove ${rpo.target.path}: it cannot be promised`,
+      });
   }
   if (estimates.every(({ rto }) => rto.target === undefined))
     findings.push(

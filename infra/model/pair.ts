@@ -190,7 +190,7 @@ export interface External {
 }
 
 /** A pair whose nodes keep data: who may write is decided by the lease, and who may be promoted by `insync`. */
-export const holdsState = (pair: Pair): boolean => pair.mariadb !== undefined;
+export const holdsState = (pair: Pick<Pair, "mariadb">): boolean => pair.mariadb !== undefined;
 
 /** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
 export interface Witness {

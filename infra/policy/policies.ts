@@ -10,15 +10,23 @@ import { heartbeatOwnNetwork } from "./heartbeat-own-network.ts";
 import { heartbeatSecondPath } from "./heartbeat-second-path.ts";
 import { hostKeysPinned } from "./host-keys-pinned.ts";
 import { journalKept } from "./journal-kept.ts";
+import { leaseTiming } from "./lease-timing.ts";
 import { listenersDistinct } from "./listeners-distinct.ts";
+import { mariadbCheck } from "./mariadb-check.ts";
 import { noPlainSecrets } from "./no-plain-secrets.ts";
+import { rpoWithinTarget } from "./rpo-within-target.ts";
 import { rtoWithinTarget } from "./rto-within-target.ts";
+import { stateHasWitness } from "./state-has-witness.ts";
+import { stateOneVip } from "./state-one-vip.ts";
 import { statisticsNotPublic } from "./statistics-not-public.ts";
+import { threeMembers } from "./three-members.ts";
 import { vipOwnershipSafe } from "./vip-ownership-safe.ts";
 import { vrrpSkew } from "./vrrp-skew.ts";
+import { witnessOwnSite } from "./witness-own-site.ts";
 
 export const policies: readonly ResourceValidationPolicy[] = [
   ...rtoWithinTarget,
+  ...rpoWithinTarget,
   ...advertInterval,
   ...vrrpSkew,
   ...gratuitousArp,
@@ -29,6 +37,12 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...hostKeysPinned,
   ...noPlainSecrets,
   ...vipOwnershipSafe,
+  ...stateHasWitness,
+  ...stateOneVip,
+  ...witnessOwnSite,
+  ...threeMembers,
+  ...leaseTiming,
+  ...mariadbCheck,
   ...statisticsNotPublic,
   ...listenersDistinct,
   ...externalReached,

@@ -5,10 +5,10 @@ import { type Client, DEFAULT_CLIENT, type Estimate, estimateAll } from "../mode
 import type { Pair } from "../model/pair.ts";
 import { services } from "./index.ts";
 
-/** Estimates of every failure class, in the catalogue's order. */
+/** Estimates of every failure class that the pair has, in the catalogue's order. */
 export const estimate = (pair: Pair, client: Client = DEFAULT_CLIENT): readonly Estimate[] =>
   estimateAll(
     services.flatMap((service) => service.timing(pair)),
-    pair.objectives,
+    pair,
     client,
   );

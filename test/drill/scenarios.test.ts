@@ -10,7 +10,7 @@ import type { Place } from "../../infra/drill/host.ts";
 import type { Action, Stage } from "../../infra/drill/scenario.ts";
 import { SCENARIOS } from "../../infra/drill/scenarios.ts";
 import { armCommand } from "../../infra/drill/undo.ts";
-import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
+import { failureClassesOf } from "../../infra/model/failure.ts";
 
 const { pair } = loadStack("lab");
 const [active, standby] = pair.nodes;
@@ -25,7 +25,7 @@ test("names are unique and fit a command line, a unit and a file", () => {
 });
 
 test("every failure class has a scenario", () => {
-  expect(FAILURE_CLASS_IDS.filter((id) => !SCENARIOS.some((scenario) => scenario.failure === id))).toEqual([]);
+  expect(failureClassesOf(pair).filter((id) => !SCENARIOS.some((scenario) => scenario.failure === id))).toEqual([]);
 });
 
 test.each(each)("%s: whatever it does by command, a unit armed on that server undoes", (name, scenario) => {

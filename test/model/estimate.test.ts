@@ -2,12 +2,14 @@
 
 import { describe, expect, test } from "vitest";
 import { ms, seconds, UNBOUNDED } from "../../infra/model/duration.ts";
-import { BEYOND, estimateAll, estimateClass, targetOf } from "../../infra/model/estimate.ts";
-import { FAILURE_CLASS_IDS, type FailureClassId } from "../../infra/model/failure.ts";
+import { beyondOf, type Estimated, estimateAll, estimateClass, targetOf } from "../../infra/model/estimate.ts";
+import { FAILURE_CLASS_IDS, failureClassesOf, needsData } from "../../infra/model/failure.ts";
 import type { Objectives } from "../../infra/model/pair.ts";
 import type { TimingTerm } from "../../infra/model/timing.ts";
+import { statefulPair } from "./pairs.ts";
 
-const standard: Objectives = { tier: "standard", rto: {}, rpo: {} };
+const promising = (objectives: Objectives): Estimated => ({ objectives, authority: undefined, mariadb: undefined });
+const standard = promising({ tier: "standard", rto: {}, rpo: {} });
 const client = { interval: ms(10), deadline: seconds(1), answer: ms(25) };
 
 const term = (changes: Partial<TimingTerm>): TimingTerm => ({
@@ -55,13 +57,54 @@ test("a class in which nothing interrupts costs the client nothing", () => {
   expect(estimate.rto.formula).toBe("0: nothing interrupts; plain VRRP goes on");
 });
 
-test.each(Object.keys(BEYOND) as FailureClassId[])("%s is declared as beyond what two nodes can bound", (failure) => {
-  const declared = estimateClass(failure, [], standard, client);
-  expect(declared.rto).toMatchObject({ upper: UNBOUNDED, verdict: "beyond" });
-  expect(declared.rto.formula).toContain(BEYOND[failure]);
+const beyond = (pair: Estimated) => FAILURE_CLASS_IDS.filter((failure) => beyondOf(failure, pair) !== undefined);
 
-  const named = estimateClass(failure, [], { ...standard, rto: { [failure]: seconds(60) } }, client);
-  expect(named.rto.verdict).toBe("missed");
+test("what two nodes cannot bound, and what a witness and data change about it", () => {
+  expect(beyond(standard)).toEqual(["both-power-cut", "full-partition", "vip-conflict"]);
+  expect(beyond(statefulPair)).toEqual([
+    "both-power-cut",
+    "vip-conflict",
+    "witness-loss-then-power-cut",
+    "quorum-loss",
+    "binlog-disk-full",
+    "forced-promotion",
+  ]);
+});
+
+test.each([
+  ...beyond(standard).map((failure) => ({ failure, pair: standard })),
+  ...beyond(statefulPair).map((failure) => ({ failure, pair: statefulPair })),
+])("$failure is declared as beyond what can be bounded", ({ failure, pair }) => {
+  const declared = estimateClass(failure, [], pair, client);
+  expect(declared.rto).toMatchObject({ upper: UNBOUNDED, verdict: "beyond" });
+  expect(declared.rto.formula).toContain(beyondOf(failure, pair));
+
+  const objectives: Objectives = { tier: "standard", rto: { [failure]: seconds(60) }, rpo: {} };
+  expect(estimateClass(failure, [], { ...pair, objectives }, client).rto.verdict).toBe("missed");
+});
+
+describe("a pair that keeps data", () => {
+  const losses = estimateAll([], statefulPair, client).map(({ failure, rpo }) => ({ failure, ...rpo }));
+
+  test("loses nothing that it acknowledged, unless somebody gives it up", () => {
+    for (const { failure, upper, formula, verdict } of losses.filter((each) => each.failure !== "forced-promotion")) {
+      expect(upper, failure).toBe(0);
+      expect(verdict, failure).toBe("within");
+      expect(formula, failure).not.toContain("keeps no state");
+    }
+    expect(losses.find(({ failure }) => failure === "forced-promotion")).toMatchObject({
+      upper: UNBOUNDED,
+      verdict: "beyond",
+    });
+  });
+
+  test("has classes that a pair without data has not", () => {
+    const classes = failureClassesOf(statefulPair);
+    expect(classes).toEqual(FAILURE_CLASS_IDS);
+    expect(classes.filter((id) => !needsData(id))).toEqual(failureClassesOf(standard));
+    expect(failureClassesOf(standard)).toContain("node-power-cut");
+    expect(failureClassesOf(standard)).not.toContain("lease-loss");
+  });
 });
 
 describe("targets", () => {
@@ -82,20 +125,20 @@ describe("targets", () => {
   });
 
   test("without any there is no verdict", () => {
-    const none: Objectives = { tier: "custom", rto: {}, rpo: {} };
+    const none = promising({ tier: "custom", rto: {}, rpo: {} });
     expect(estimateClass("failback", [], none, client).rto.verdict).toBe("no target");
   });
 
   test("the upper bound decides", () => {
-    const held = { ...standard, rto: { default: ms(366) } };
-    const missed = { ...standard, rto: { default: ms(365.9) } };
+    const held = promising({ tier: "standard", rto: { default: ms(366) }, rpo: {} });
+    const missed = promising({ tier: "standard", rto: { default: ms(365.9) }, rpo: {} });
     expect(estimateClass("node-power-cut", [arp, term({})], held, client).rto.verdict).toBe("within");
     expect(estimateClass("node-power-cut", [arp, term({})], missed, client).rto.verdict).toBe("missed");
   });
 });
 
-test("every failure class has an estimate, made of its own terms only", () => {
+test("every failure class of the pair has an estimate, made of its own terms only", () => {
   const estimates = estimateAll([term({}), term({ failure: "failback" })], standard, client);
-  expect(estimates.map((estimate) => estimate.failure)).toEqual(FAILURE_CLASS_IDS);
+  expect(estimates.map((estimate) => estimate.failure)).toEqual(failureClassesOf(standard));
   for (const { failure, terms } of estimates) for (const one of terms) expect(one.failure).toBe(failure);
 });

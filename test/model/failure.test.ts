@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { FAILURE_CLASS_IDS, FAILURE_CLASSES } from "../../infra/model/failure.ts";
+import { FAILURE_CLASS_IDS, FAILURE_CLASSES, needsData } from "../../infra/model/failure.ts";
 
 const pages = join(import.meta.dirname, "../../docs/failures");
 const page = (name: string): string => readFileSync(join(pages, `${name}.md`), "utf8");
@@ -21,7 +21,8 @@ describe.each(FAILURE_CLASS_IDS)("%s", (id) => {
   test("says what happens, what is seen, what to do, and how to try it", () => {
     const headings = page(id).match(/^## .*$/gm);
     expect(headings).toEqual(["## What happens", "## What you see", "## What to do", "## Try it"]);
-    expect(page(id)).toContain("npx hotpair drill -s lab --scenario ");
+    // The lab's own stack keeps no data.
+    expect(page(id)).toContain(`npx hotpair drill -s ${needsData(id) ? "STACK" : "lab"} --scenario `);
   });
 
   test("links to pages that are there", () => {

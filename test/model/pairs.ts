@@ -230,9 +230,27 @@ export const witnessed: Pair = {
   },
 };
 
-/** A MariaDB primary and its replica behind HAProxy, with witness and authority. */
+/** A MariaDB primary and its replica behind HAProxy, with witness and authority at sites of their own, and fence agents. */
 export const statefulPair: Pair = {
   ...witnessed,
+  nodes: [
+    { ...labPair.nodes[0], site: "room-1" },
+    { ...labPair.nodes[1], site: "room-2" },
+  ],
+  witness: witnessed.witness && { ...witnessed.witness, site: "room-3" },
+  fencing: {
+    agents: {
+      a: {
+        agent: "fence_ipmilan",
+        options: { ip: "198.18.3.11", password: { secret: "fencing.agents[0].secrets.password" } },
+      },
+      b: {
+        agent: "fence_ipmilan",
+        options: { ip: "198.18.3.12", password: { secret: "fencing.agents[1].secrets.password" } },
+      },
+    },
+    timeout: seconds(20),
+  },
   nginx: undefined,
   haproxy: labPair.haproxy && {
     ...labPair.haproxy,
@@ -244,6 +262,7 @@ export const statefulPair: Pair = {
         name: "mariadb",
         mode: "tcp",
         algorithm: "leastconn",
+        role: "primary",
         servers: [
           { name: "node-a", address: "198.18.0.11", port: 3306 },
           { name: "node-b", address: "198.18.0.12", port: 3306 },

@@ -3,8 +3,8 @@
 
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { Finding } from "../../infra/model/finding.ts";
-import type { Backend, Frontend, Haproxy, Pair } from "../../infra/model/pair.ts";
-import { externalService, labPair, twoVips } from "./pairs.ts";
+import type { Authority, Backend, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
+import { externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
 
 export interface Violation {
   readonly level: Finding["level"];
@@ -18,6 +18,9 @@ export interface Violation {
 
 const [a, b] = labPair.nodes;
 const web = required(labPair.haproxy);
+const [first, second] = statefulPair.nodes;
+const authority = given(statefulPair.authority);
+const witness = given(statefulPair.witness);
 
 export const VIOLATIONS: Readonly<Record<string, Violation>> = {
   "rto-within-target": {
@@ -140,6 +143,70 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /add a backend with servers at port 9000, or remove hotpair:pair\.external/,
     broken: { ...externalService, external: { name: "shop", port: 9000, units: [] } },
     fixed: externalService,
+  },
+  "state-has-witness": {
+    level: "mandatory",
+    path: "hotpair:witness",
+    message: /keeps data \(hotpair:pair\.mariadb\) and has no witness/,
+    fix: /describe a third, small host as hotpair:witness.*or remove hotpair:pair\.mariadb/,
+    broken: { ...statefulPair, witness: undefined, authority: undefined, fencing: undefined },
+    fixed: statefulPair,
+  },
+  "state-one-vip": {
+    level: "mandatory",
+    path: "hotpair:pair.vips[1]",
+    message: /has two VIPs: "more" could stand on the node that must not write/,
+    fix: /remove hotpair:pair\.vips\[1\]/,
+    broken: {
+      ...statefulPair,
+      vips: [
+        ...statefulPair.vips,
+        { name: "more", address: "198.18.0.101/24", preferred: undefined, mode: "ip", routerId: 52 },
+      ],
+    },
+    fixed: statefulPair,
+  },
+  "witness-own-site": {
+    level: "mandatory",
+    path: "hotpair:witness.site",
+    message: /the witness stands in room-2, where node-b stands: one fault there takes two of three votes/,
+    fix: /move the witness to a third site/,
+    broken: withWitness({ site: "room-2" }),
+    fixed: statefulPair,
+  },
+  "three-members": {
+    level: "mandatory",
+    path: "hotpair:witness.address",
+    message: /198\.18\.1\.12 is an address of node-b: the witness is a member of its own only on a third host/,
+    fix: /set hotpair:witness\.address to the address of a third host/,
+    broken: withWitness({ address: "198.18.1.12" }),
+    fixed: statefulPair,
+  },
+  "lease-timing": {
+    level: "mandatory",
+    path: "hotpair:pair.authority.lease.takeover",
+    message:
+      /may write 1450ms × \(1 − 0\.001\) = 1\.44855s after .* max\(800ms, 200ms \+ 800ms\) \+ 200ms \+ 200ms \+ 50ms = 1450ms \(S: hotpair-mariadb-primary\.service, hotpair-mariadb\.service\): two writers/,
+    fix: /set hotpair:pair\.authority\.lease\.takeover to 1452ms or more/,
+    broken: withLease({ takeover: ms(1_450) }),
+    fixed: withLease({ takeover: ms(1_452) }),
+  },
+  "mariadb-check": {
+    level: "mandatory",
+    path: "hotpair:pair.haproxy.backends[0]",
+    message:
+      /backend "mariadb" leads to MariaDB's port 3306 and would take the replica, which is up and read-only, for a primary/,
+    fix: /in hotpair:pair\.haproxy\.backends\[0\] write service: mariadb in place of servers/,
+    broken: withDataBackend(withoutRole),
+    fixed: statefulPair,
+  },
+  "rpo-within-target": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives.rpo.forced-promotion",
+    message: /forced-promotion.* unbounded of acknowledged data can be lost, the target is 5s/,
+    fix: /remove hotpair:pair\.objectives\.rpo\.forced-promotion/,
+    broken: { ...statefulPair, objectives: { tier: "standard", rto: {}, rpo: { "forced-promotion": seconds(5) } } },
+    fixed: statefulPair,
   },
   "journal-kept": {
     level: "advisory",
@@ -283,6 +350,119 @@ export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; rea
     fixed: labPair,
   },
   {
+    rule: "witness-own-site",
+    name: "not stated where the hosts stand",
+    level: "advisory",
+    path: "hotpair:pair.nodes[1].site",
+    message: /whether one fault can take a node and the witness together is not known/,
+    fix: /set hotpair:pair\.nodes\[1\]\.site to the room, rack or zone/,
+    broken: { ...statefulPair, nodes: [first, { ...second, site: undefined }] },
+    fixed: statefulPair,
+  },
+  {
+    rule: "three-members",
+    name: "a witness that is reached as a node",
+    level: "mandatory",
+    path: "hotpair:witness.ssh.host",
+    message: /198\.18\.0\.11 is node-a, by its address or its host key/,
+    fix: /set hotpair:witness\.ssh\.host to a third host/,
+    broken: withWitness({ ssh: { ...witness.ssh, host: "198.18.0.11" } }),
+    fixed: statefulPair,
+  },
+  {
+    rule: "three-members",
+    name: "a witness that is a node by another name",
+    level: "mandatory",
+    path: "hotpair:witness.ssh.host",
+    message: /node-b\.example\.net is node-b, by its address or its host key/,
+    fix: /hotpair scan/,
+    broken: withWitness({ ssh: { ...witness.ssh, host: "node-b.example.net", hostKey: second.ssh.hostKey } }),
+    fixed: statefulPair,
+  },
+  {
+    rule: "three-members",
+    name: "a witness at the VIP",
+    level: "mandatory",
+    path: "hotpair:witness.address",
+    message: /198\.18\.0\.100 is VIP "web", so the witness would be whichever node holds it/,
+    fix: /set hotpair:witness\.address to the address of a third host/,
+    broken: withWitness({ address: "198.18.0.100" }),
+    fixed: statefulPair,
+  },
+  {
+    rule: "lease-timing",
+    name: "a holder that an election stops",
+    level: "mandatory",
+    path: "hotpair:pair.authority.lease.deadline",
+    message: /the holder stops writing after 700ms .* 2 × 300ms \+ 100ms = 700ms: the loss of its leader/,
+    fix: /set hotpair:pair\.authority\.lease\.deadline to 701ms or more/,
+    broken: withLease({ deadline: ms(700) }),
+    fixed: withLease({ deadline: ms(701) }),
+  },
+  {
+    rule: "lease-timing",
+    name: "a watchdog that an election ends, and that cannot be longer by itself",
+    level: "mandatory",
+    path: "hotpair:pair.authority.lease.watchdog",
+    message: /systemd kills the holder after 800ms .* 2 × 400ms \+ 100ms = 900ms/,
+    fix: /set hotpair:pair\.authority\.lease\.watchdog to 901ms or more, and with it .*\.takeover to 1553ms or more/,
+    broken: withLease({ deadline: ms(901) }, { election: ms(400) }),
+    fixed: withLease({ deadline: ms(901), watchdog: ms(901), takeover: ms(1_553) }, { election: ms(400) }),
+  },
+  {
+    rule: "mariadb-check",
+    name: "a promotion that is noticed late",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.backends[0].check",
+    message: /interval 2s \+ 2 × fastInterval 1s = 4s: every failover and every switch is longer by that/,
+    fix: /check\.interval to 100ms, \.fastInterval to 50ms/,
+    broken: withDataBackend((backend) => ({
+      ...backend,
+      check: { ...backend.check, interval: seconds(2), fastInterval: seconds(1) },
+    })),
+    fixed: statefulPair,
+  },
+  {
+    rule: "mariadb-check",
+    name: "a database that nobody reaches",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.backends",
+    message: /no backend is for the service mariadb/,
+    fix: /add a backend with service: mariadb and mode: tcp/,
+    broken: { ...statefulPair, haproxy: undefined },
+    fixed: statefulPair,
+  },
+  {
+    rule: "host-keys-pinned",
+    name: "an unpinned witness",
+    level: "mandatory",
+    path: "hotpair:witness.ssh.hostKey",
+    message: /the host key of 198\.18\.0\.13 is not pinned/,
+    fix: /set hotpair:witness\.ssh\.hostKey/,
+    broken: withWitness({ ssh: { ...witness.ssh, hostKey: "" } }),
+    fixed: statefulPair,
+  },
+  {
+    rule: "no-plain-secrets",
+    name: "the authority's key",
+    level: "mandatory",
+    path: "hotpair:pair.authority.caKey",
+    message: /a secret stands here in plain text/,
+    fix: /hotpair:pair\.authority\.caKey/,
+    broken: { ...statefulPair, authority: { ...authority, caKey: "-----BEGIN PRIVATE KEY-----\nMAA=\n" as never } },
+    fixed: statefulPair,
+  },
+  {
+    rule: "no-plain-secrets",
+    name: "a witness's SSH key",
+    level: "mandatory",
+    path: "hotpair:witness.ssh.auth.key",
+    message: /a secret stands here in plain text/,
+    fix: /hotpair:witness\.ssh\.auth\.key/,
+    broken: withWitness({ ssh: { ...witness.ssh, auth: { kind: "key", key: "plain" as never } } }),
+    fixed: statefulPair,
+  },
+  {
     rule: "vip-ownership-safe",
     name: "a veto that one lost beacon ends",
     level: "mandatory",
@@ -300,6 +480,29 @@ export const DECLARED = { rule: "vip-ownership-safe", path: "hotpair:pair.networ
 function required(haproxy: Pair["haproxy"]): Haproxy {
   if (haproxy === undefined) throw new Error("the lab's pair has HAProxy");
   return haproxy;
+}
+
+function given<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("the pair that keeps data has all of it");
+  return value;
+}
+
+function withLease(lease: Partial<Authority["lease"]>, etcd: Partial<Authority["etcd"]> = {}): Pair {
+  const changed = { ...authority, etcd: { ...authority.etcd, ...etcd }, lease: { ...authority.lease, ...lease } };
+  return { ...statefulPair, authority: changed };
+}
+
+function withWitness(changes: Partial<Witness>): Pair {
+  return { ...statefulPair, witness: { ...witness, ...changes } };
+}
+
+function withDataBackend(change: (backend: Backend) => Backend): Pair {
+  const haproxy = required(statefulPair.haproxy);
+  return { ...statefulPair, haproxy: { ...haproxy, backends: haproxy.backends.map(change) } };
+}
+
+function withoutRole({ role: _, ...backend }: Backend): Backend {
+  return backend;
 }
 
 function withBackend(change: (backend: Backend) => Backend): Pair {
