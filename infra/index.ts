@@ -1,4 +1,4 @@
-// The Pulumi program: what the stack file says becomes two servers. It reads from top to bottom; what each line does is
+// The Pulumi program: what the stack file says becomes two servers and their witness. It reads from top to bottom; what each line does is
 // in the room that it calls. What must not be applied is refused before the first resource is registered.
 
 import { existsSync, readFileSync } from "node:fs";
@@ -8,8 +8,8 @@ import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
 import { HotPair } from "./components/pair.ts";
 import { readInput, readPair, readStack, secretsOf } from "./config/index.ts";
 import { UserError } from "./model/errors.ts";
-import { NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
-import { planPair } from "./plan/plan.ts";
+import { type HostId, NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
+import { hostIdsOf, planPair, planWitness } from "./plan/plan.ts";
 import { refuseMandatory } from "./plan/refuse.ts";
 import { collectFindings } from "./services/findings.ts";
 import { privateKeyOf, sshTargetAt, sshTargetOf } from "./ssh/reach.ts";
@@ -34,15 +34,21 @@ async function deploy(): Promise<Record<string, unknown>> {
   refuseMandatory(stack, collectFindings(pair));
   const secrets = lookUp(secretsOf(input));
   const [a, b] = pair.nodes;
+  const witness = planWitness(pair);
   const deployed = new HotPair("pair", {
     pair,
     plans: planPair(pair),
+    witness:
+      witness && pair.witness
+        ? { plan: witness, connection: connectionOf(pair.witness, privateKeyOf(pair.witness, secrets)) }
+        : undefined,
     connections: {
       a: connectionOf(a, privateKeyOf(a, secrets)),
       b: connectionOf(b, privateKeyOf(b, secrets)),
     },
     secrets,
     first: await firstToChange(pair, secrets),
+    leftOut: leftOut(pair),
     beforeUpdate: [refuseMovedServer(ownerAt, (process.env.HOTPAIR_REPLACED ?? "").split(" "))],
     rotateKey: process.env.HOTPAIR_ROTATE_KEY === "yes",
   });
@@ -56,9 +62,16 @@ function refuseWrongFile(stack: string): void {
   if (existsSync(path)) readStack(readFileSync(path, "utf8"), file, stack);
 }
 
+/** Names of resources (`node-a`, `witness`) that `hotpair up --only` touches; the others are dead. Without it: all. */
+function leftOut(pair: Pair): readonly HostId[] {
+  const only = (process.env.HOTPAIR_ONLY ?? "").split(" ").filter((name) => name !== "");
+  const resource = (id: HostId) => (id === "witness" ? id : `node-${id}`);
+  return only.length === 0 ? [] : hostIdsOf(pair).filter((id) => !only.includes(resource(id)));
+}
+
 /** In an update the standby goes first. Nobody is asked in a preview, nor when one node is left out because it is dead. */
 async function firstToChange(pair: Pair, secrets: (ref: SecretRef) => string): Promise<NodeId | undefined> {
-  if (pulumi.runtime.isDryRun() || process.env.HOTPAIR_ONLY) return undefined;
+  if (pulumi.runtime.isDryRun() || leftOut(pair).some((id) => id !== "witness")) return undefined;
   // `hotpair up` has just asked.
   const known = NODE_IDS.find((id) => id === process.env.HOTPAIR_FIRST);
   if (known !== undefined) return known;
@@ -67,7 +80,8 @@ async function firstToChange(pair: Pair, secrets: (ref: SecretRef) => string): P
   return firstToChange(await rolesOf({ a: sshTargetOf(a, secrets), b: sshTargetOf(b, secrets) }));
 }
 
-const ownerAt: AskOwner = async (connection) => (await import("./ssh/survey.ts")).ownerOf(sshTargetAt(connection));
+const ownerAt: AskOwner = async (connection, witnessOf) =>
+  (await import("./ssh/survey.ts")).ownerOf(sshTargetAt(connection), witnessOf);
 
 function lookUp(values: ReadonlyMap<string, string>): (ref: SecretRef) => string {
   return ({ secret }) => {

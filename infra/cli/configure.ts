@@ -21,9 +21,9 @@ import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Estimate, showBound, showRange } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
-import { NODE_IDS, type Node, type NodeId } from "../model/pair.ts";
-import type { Content, NodePlan } from "../model/plan.ts";
-import { planPair } from "../plan/plan.ts";
+import { NODE_IDS, type Node } from "../model/pair.ts";
+import type { Content, HostPlan } from "../model/plan.ts";
+import { planHosts } from "../plan/plan.ts";
 import { estimate } from "../services/estimate.ts";
 import { collectFindings } from "../services/findings.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
@@ -88,7 +88,7 @@ export function register(program: Command): void {
 
   program
     .command("render")
-    .description("write exactly the files that each node would get")
+    .description("write exactly the files that each server would get")
     .addOption(stackOption())
     .requiredOption("--out <directory>", "a new or empty directory")
     .option("--with-secrets", "with the secrets' values instead of placeholders", false)
@@ -518,20 +518,16 @@ async function renderFiles(options: Named & { readonly out: string; readonly wit
       "give --out a new directory",
     ]);
   const values = options.withSecrets ? await secretValues(secretPaths(pair), loaded) : undefined;
-  const plans = planPair(pair);
-  const directories: Record<NodeId, string> = {
-    a: join(options.out, plans[0].name),
-    b: join(options.out, plans[1].name),
-  };
   // Only the owner may look into a tree that holds secrets.
   mkdirSync(options.out, { recursive: true, mode: values === undefined ? 0o755 : 0o700 });
-  for (const plan of plans) {
-    writeNode(plan, directories[plan.node], values);
-    console.log(`${directories[plan.node]}: ${plan.files.length} files`);
+  for (const plan of planHosts(pair)) {
+    const directory = join(options.out, plan.name);
+    writeHost(plan, directory, values);
+    console.log(`${directory}: ${plan.files.length} files`);
   }
 }
 
-function writeNode(plan: NodePlan, directory: string, values: ReadonlyMap<string, string> | undefined): void {
+function writeHost(plan: HostPlan, directory: string, values: ReadonlyMap<string, string> | undefined): void {
   for (const file of plan.files) {
     const path = join(directory, file.path);
     mkdirSync(dirname(path), { recursive: true });

@@ -5,15 +5,15 @@
 import { type Command, Option } from "commander";
 import { secretPaths } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
-import { NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
-import type { NodePlan } from "../model/plan.ts";
+import { type HostId, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
+import type { HostPlan } from "../model/plan.ts";
 import { changesOf, isUnchanged, type NodeChanges, sha256 } from "../plan/changes.ts";
-import { removeCommand } from "../plan/commands.ts";
-import { planPair } from "../plan/plan.ts";
+import { applyProgram, removeCommand } from "../plan/commands.ts";
+import { hostIdsOf, planHosts } from "../plan/plan.ts";
 import { refuseMandatory } from "../plan/refuse.ts";
 import { collectFindings } from "../services/findings.ts";
 import { sshTargetAt } from "../ssh/reach.ts";
-import { run, type SshTarget } from "../ssh/run.ts";
+import { run } from "../ssh/run.ts";
 import { firstToChange, ownerOf, readFiles } from "../ssh/survey.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { inspectToolchain } from "../toolchain/inspect.ts";
@@ -21,24 +21,27 @@ import {
   COMMAND_TYPE,
   deadLocks,
   type Engine,
-  nodeOf,
+  hostOf,
   type Outcome,
   openEngine,
   openedState,
+  resourceOf,
   type Step,
   tokenIn,
   urnsOf,
 } from "./engine.ts";
 import {
   type Answer,
+  hostNamed,
+  hostOfPair,
   indented,
   lastWord,
   nameOf,
-  nodeNamed,
-  nodeOfPair,
   openSecrets,
   repair,
   surveyPair,
+  type Targets,
+  targetOf,
   targetsOf,
 } from "./servers.ts";
 import { diffLines, showChanges } from "./show-changes.ts";
@@ -51,7 +54,7 @@ interface Named {
 }
 
 interface Applying extends Named {
-  readonly only?: string;
+  readonly only: readonly string[];
   readonly policyPack: readonly string[];
   readonly full: boolean;
 }
@@ -61,7 +64,7 @@ export function register(program: Command): void {
     .command("preview")
     .description("which files a change would touch on which server, and how; touches nothing")
     .addOption(stackOption())
-    .option("--only <node>", "leave the other node out")
+    .addOption(onlyOption())
     .addOption(policyOption())
     .option("--full", "show new files and hotpair's own programs whole", false)
     .option("--json", "print as JSON", false)
@@ -73,9 +76,9 @@ export function register(program: Command): void {
 
   program
     .command("up")
-    .description("bring both servers into the state that the stack file describes, the standby first")
+    .description("bring the servers into the state that the stack file describes: the witness first, then the standby")
     .addOption(stackOption())
-    .option("--only <node>", "leave the other node out, because it is dead")
+    .addOption(onlyOption())
     .option("--yes", "do not ask", false)
     .addOption(policyOption())
     .option("--full", "show new files and hotpair's own programs whole", false)
@@ -87,7 +90,7 @@ export function register(program: Command): void {
   program
     .command("drift")
     .description(
-      "what was changed by hand on the servers; exit code 3 when something was, 1 when a node cannot be asked",
+      "what was changed by hand on the servers; exit code 3 when something was, 1 when a server cannot be asked",
     )
     .addOption(stackOption())
     .option("--json", "print as JSON", false)
@@ -95,9 +98,9 @@ export function register(program: Command): void {
 
   program
     .command("destroy")
-    .description("give both servers back as they were before hotpair")
+    .description("give the servers back as they were before hotpair")
     .addOption(stackOption())
-    .option("--abandon <node>", "forget this node without touching it, because it is dead")
+    .option("--abandon <server>", "forget this server without touching it, because it is dead")
     .option("--purge-packages", "also uninstall the packages that hotpair installed", false)
     .option("--yes", "do not ask", false)
     .action(destroy);
@@ -105,7 +108,7 @@ export function register(program: Command): void {
   program
     .command("replace")
     .description("after the stack file names another server for a node: give the old one back, set the new one up")
-    .argument("<node>", "its name")
+    .argument("<server>", "its name")
     .addOption(stackOption())
     .option("--old-is-off", "the old server is switched off and stays so; nobody can ask it", false)
     .option("--yes", "do not ask", false)
@@ -143,6 +146,11 @@ export function register(program: Command): void {
 const stackOption = (): Option =>
   new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is");
 
+const onlyOption = (): Option =>
+  new Option("--only <server>", "leave the others out, because they are dead; may be given again")
+    .argParser((name: string, all: readonly string[]) => [...all, name])
+    .default([]);
+
 const policyOption = (): Option =>
   new Option("--policy-pack <path>", "a policy pack beside hotpair's own; may be given again")
     .argParser((path: string, all: readonly string[]) => [...all, path])
@@ -154,13 +162,14 @@ const policyOption = (): Option =>
 interface Work {
   readonly stack: LoadedStack;
   readonly engine: Engine;
-  readonly nodes: readonly NodeId[];
-  readonly plans: Readonly<Record<NodeId, NodePlan>>;
-  readonly targets: Readonly<Record<NodeId, SshTarget>>;
+  /** The servers that are meant, with their plans, the witness first. */
+  readonly hosts: readonly HostId[];
+  readonly plans: ReadonlyMap<HostId, HostPlan>;
+  readonly targets: Targets;
   readonly outcome: Outcome;
-  readonly answers: ReadonlyMap<NodeId, Answer>;
-  readonly changes: ReadonlyMap<NodeId, NodeChanges>;
-  readonly before: ReadonlyMap<NodeId, ReadonlyMap<string, string>>;
+  readonly answers: ReadonlyMap<HostId, Answer>;
+  readonly changes: ReadonlyMap<HostId, NodeChanges>;
+  readonly before: ReadonlyMap<HostId, ReadonlyMap<string, string>>;
   /** When the servers said what is here, on Date.now()'s clock. */
   readonly askedAt: number;
 }
@@ -175,52 +184,58 @@ async function compare(options: Applying, env: Record<string, string> = {}): Pro
   const findings = collectFindings(pair);
   refuseMandatory(stack.stack, findings);
   const engine = await openEngine(stack.stack, stack.stackFile);
-  const only = options.only === undefined ? undefined : nodeNamed(pair, options.only);
-  const nodes = only === undefined ? NODE_IDS : [only];
+  const only = options.only.map((name) => hostNamed(pair, name));
+  const hosts = hostIdsOf(pair).filter((id) => only.length === 0 || only.includes(id));
   const targets = await targetsOfStack(stack);
-  const [a, b] = planPair(pair);
-  const plans = { a, b };
-  const chosen = nodes.map((id) => plans[id]);
+  const plans = new Map(planHosts(pair).map((plan) => [plan.node, plan]));
+  const chosen = hosts.map((id) => planOf(plans, id));
   const askedAt = Date.now();
   const [outcome, answers] = await Promise.all([
-    engine.operate("preview", { policyPacks: options.policyPack, ...leavingOut(stack.stack, only, env) }),
+    engine.operate("preview", { policyPacks: options.policyPack, ...leavingOut(stack, hosts, env) }),
     surveyPair(targets, chosen),
   ]);
   // Where the engine would run a command, a secret may be new: then its value is compared, not what was applied last.
-  const secrets = nodes.some((id) => engineTouches(outcome, id))
+  const secrets = hosts.some((id) => engineTouches(outcome, id))
     ? await openSecrets(stack, secretPaths(pair))
     : undefined;
-  const changes = new Map<NodeId, NodeChanges>();
-  const before = new Map<NodeId, ReadonlyMap<string, string>>();
-  for (const id of nodes) {
+  const changes = new Map<HostId, NodeChanges>();
+  const before = new Map<HostId, ReadonlyMap<string, string>>();
+  for (const id of hosts) {
     const answer = answers.get(id);
     if (answer === undefined || !("state" in answer)) continue;
-    const found = changesOf(plans[id], answer.state, secrets);
+    const found = changesOf(planOf(plans, id), answer.state, secrets);
     changes.set(id, found);
     const shown = found.files.filter(({ kind, secret }) => kind === "change" && !secret);
     before.set(
       id,
       await readFiles(
-        targets[id],
+        targetOf(targets, id),
         shown.map(({ path }) => path),
       ),
     );
   }
-  return { stack, engine, nodes, plans, targets, outcome, answers, changes, before, askedAt };
+  return { stack, engine, hosts, plans, targets, outcome, answers, changes, before, askedAt };
+}
+
+function planOf(plans: Work["plans"], id: HostId): HostPlan {
+  const plan = plans.get(id);
+  if (plan === undefined) throw new Error(`there is no plan for ${id}`);
+  return plan;
 }
 
 /** Only a private key that is itself a Pulumi secret must be opened to reach the servers. */
-async function targetsOfStack(stack: LoadedStack): Promise<Readonly<Record<NodeId, SshTarget>>> {
+async function targetsOfStack(stack: LoadedStack): Promise<Targets> {
   const keys = secretPaths(stack.pair).filter((path) => path.endsWith("ssh.key"));
   return targetsOf(stack.pair, await openSecrets(stack, keys));
 }
 
-function leavingOut(stack: string, only: NodeId | undefined, env: Record<string, string>) {
-  if (only === undefined) return { env, args: [] };
-  const other = only === "a" ? "b" : "a";
+/** What the engine and its program need to touch these servers alone. */
+function leavingOut({ stack, pair }: LoadedStack, hosts: readonly HostId[], env: Record<string, string>) {
+  const others = hostIdsOf(pair).filter((id) => !hosts.includes(id));
+  if (others.length === 0) return { env, args: [] };
   return {
-    env: { ...env, HOTPAIR_ONLY: `node-${only}` },
-    args: urnsOf(stack, other).flatMap((urn) => ["--exclude", urn]),
+    env: { ...env, HOTPAIR_ONLY: hosts.map(resourceOf).join(" ") },
+    args: others.flatMap((id) => urnsOf(stack, id)).flatMap((urn) => ["--exclude", urn]),
   };
 }
 
@@ -230,27 +245,27 @@ const isUndone = (work: Work): boolean => engineSteps(work.outcome).length > 0 |
 const engineSteps = ({ steps }: Outcome): readonly Step[] =>
   steps.filter(({ op, type }) => op !== "same" && type !== "pulumi:pulumi:Stack");
 
-/** Nodes that differ from the plan although their command would not run: changed by hand, or by a failed apply. */
-function repairs({ nodes, outcome, changes }: Work): readonly NodeId[] {
+/** Servers that differ from the plan although their command would not run: changed by hand, or by a failed apply. */
+function repairs({ hosts, outcome, changes }: Work): readonly HostId[] {
   const touched = new Set(
     engineSteps(outcome)
       .filter(({ type, op }) => type === COMMAND_TYPE && op !== "delete")
-      .map(({ urn }) => nodeOf(urn)),
+      .map(({ urn }) => hostOf(urn)),
   );
-  return nodes.filter((id) => {
+  return hosts.filter((id) => {
     const found = changes.get(id);
     return found !== undefined && !isUnchanged(found) && !touched.has(id);
   });
 }
 
 function showPreview(work: Work, full: boolean): void {
-  const { stack, nodes, answers, changes, before, outcome } = work;
+  const { stack, hosts, answers, changes, before, outcome } = work;
   reportOutcome(outcome);
   if (!outcome.succeeded) {
     process.exitCode = 1;
     return;
   }
-  for (const id of nodes) {
+  for (const id of hosts) {
     const answer = answers.get(id);
     const found = changes.get(id);
     if (answer === undefined) continue;
@@ -259,17 +274,19 @@ function showPreview(work: Work, full: boolean): void {
       console.log(indented([answer.silent.message, ...answer.silent.details].join("\n")));
     } else if (found !== undefined) {
       const { role, manifest } = answer.state;
-      const state = manifest.resource === null ? "not set up yet" : role === "silent" ? "no arbiter runs" : role;
+      const running = id === "witness" ? "witness" : role === "silent" ? "no arbiter runs" : role;
+      const state = manifest.resource === null ? "not set up yet" : running;
       const shown = { name: nameOf(stack.pair, id), state, changes: found, before: before.get(id) ?? new Map() };
       console.log(showChanges(shown, full).join("\n"));
     }
   }
-  if (nodes.some((id) => !changes.has(id))) process.exitCode = 1;
-  else if (!isUndone(work)) console.log("no change: both servers are as described");
+  if (hosts.some((id) => !changes.has(id))) process.exitCode = 1;
+  else if (!isUndone(work))
+    console.log(`no change: ${stack.pair.witness === undefined ? "both" : "all"} servers are as described`);
 }
 
-function printPreview({ stack, nodes, answers, changes, before, outcome }: Work): void {
-  const described = nodes.map((id) => {
+function printPreview({ stack, hosts, answers, changes, before, outcome }: Work): void {
+  const described = hosts.map((id) => {
     const answer = answers.get(id);
     const found = changes.get(id);
     const name = nameOf(stack.pair, id);
@@ -293,8 +310,8 @@ function printPreview({ stack, nodes, answers, changes, before, outcome }: Work)
   if (!succeeded || described.some((node) => "silent" in node)) process.exitCode = 1;
 }
 
-const engineTouches = ({ steps }: Outcome, id: NodeId): boolean =>
-  steps.some(({ type, op, urn }) => type === COMMAND_TYPE && op !== "same" && nodeOf(urn) === id);
+const engineTouches = ({ steps }: Outcome, id: HostId): boolean =>
+  steps.some(({ type, op, urn }) => type === COMMAND_TYPE && op !== "same" && hostOf(urn) === id);
 
 /** Violations, warnings and errors of an operation. Advisory findings are policy violations too. */
 function reportOutcome({ violations, diagnostics, said, succeeded }: Outcome): void {
@@ -302,13 +319,13 @@ function reportOutcome({ violations, diagnostics, said, succeeded }: Outcome): v
     announce(`${level === "mandatory" ? paint("red", "policy") : paint("yellow", "advice")} ${policy}: ${message}`);
   const shown = new Set<string>();
   for (const { severity, message, urn } of diagnostics) {
-    const text = `${nodeOf(urn) ?? ""} ${message}`;
+    const host = hostOf(urn);
+    const text = `${host ?? ""} ${message}`;
     // The engine closes every failure with a line that says that there was one.
     if (shown.has(text) || /^(update|preview|destroy) failed$/.test(message)) continue;
     shown.add(text);
-    const node = nodeOf(urn);
     announce(
-      `${paint(severity === "error" ? "red" : "yellow", severity)}${node ? ` node-${node}` : ""}: ${readable(message)}`,
+      `${paint(severity === "error" ? "red" : "yellow", severity)}${host ? ` ${resourceOf(host)}` : ""}: ${readable(message)}`,
     );
   }
   if (!succeeded && said !== "") announce(said);
@@ -325,16 +342,15 @@ async function apply(
 ): Promise<void> {
   showPreview(work, options.full);
   if (!work.outcome.succeeded) return;
-  const { stack, engine, nodes, answers, targets } = work;
+  const { stack, engine, hosts, answers, targets } = work;
   if (!isUndone(work)) return;
-  const silent = nodes.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id));
+  const silent = hosts.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id));
   if (silent.length > 0) {
-    const [dead] = silent;
-    const living = NODE_IDS.find((id) => !silent.includes(id));
+    const living = hosts.filter((id) => work.changes.has(id)).map((id) => nameOf(stack.pair, id));
     throw new UserError(`${silent.map((id) => nameOf(stack.pair, id)).join(" and ")} cannot be changed; nothing was`, [
-      ...(dead !== undefined && living !== undefined
+      ...(living.length > 0
         ? [
-            `to change ${nameOf(stack.pair, living)} alone: hotpair up -s ${stack.stack} --only ${nameOf(stack.pair, living)}`,
+            `to change ${living.join(" and ")} alone: hotpair up -s ${stack.stack} ${living.map((name) => `--only ${name}`).join(" ")}`,
           ]
         : []),
     ]);
@@ -344,7 +360,9 @@ async function apply(
     ReturnType<typeof roleIn>
   >;
   const first = firstToChange(roles);
-  const order = nodes.length === 1 ? nodes : first === "a" ? NODE_IDS : ([...NODE_IDS].reverse() as NodeId[]);
+  // The witness first: without it, the nodes' members of the authority can make no majority at a first set-up.
+  const byRole: readonly HostId[] = ["witness", first, first === "a" ? "b" : "a"];
+  const order = byRole.filter((id) => hosts.includes(id));
   const names = order.map((id) => nameOf(stack.pair, id)).join(", then ");
   if (!(await confirm(`Apply this to ${names}?`, options.yes))) {
     announce("nothing was changed");
@@ -352,12 +370,14 @@ async function apply(
     return;
   }
   const known =
-    nodes.length === 2 && Object.values(roles).includes("active") && Date.now() - work.askedAt < ROLES_LAST_MS;
+    NODE_IDS.every((id) => hosts.includes(id)) &&
+    Object.values(roles).includes("active") &&
+    Date.now() - work.askedAt < ROLES_LAST_MS;
   const asked: Record<string, string> = known ? { ...env, HOTPAIR_FIRST: first } : env;
   if (engineSteps(work.outcome).length > 0) {
     const succeeded = await operate(engine, "up", stack.pair, options.yes, {
       policyPacks: options.policyPack,
-      ...leavingOut(stack.stack, options.only === undefined ? undefined : nodeNamed(stack.pair, options.only), asked),
+      ...leavingOut(stack, hosts, asked),
     });
     if (!succeeded) {
       process.exitCode = 1;
@@ -369,8 +389,8 @@ async function apply(
   const secrets = await openSecrets(stack, secretPaths(stack.pair));
   for (const id of drifted) {
     announce(`${nameOf(stack.pair, id)}: repairing`);
-    const owner = work.outcome.steps.find(({ type, urn }) => type === COMMAND_TYPE && nodeOf(urn) === id);
-    if (!(await repair(targets[id], work.plans[id], secrets, owner && tokenIn(owner.oldInputs)))) {
+    const owner = work.outcome.steps.find(({ type, urn }) => type === COMMAND_TYPE && hostOf(urn) === id);
+    if (!(await repair(targetOf(targets, id), planOf(work.plans, id), secrets, owner && tokenIn(owner.oldInputs)))) {
       process.exitCode = 1;
       return;
     }
@@ -389,16 +409,17 @@ async function operate(
   yes: boolean,
   options: Parameters<Engine["operate"]>[1],
 ): Promise<boolean> {
-  const name = (id: NodeId) => (pair ? nameOf(pair, id) : `node-${id}`);
+  const known = (id: HostId) => pair !== undefined && (id !== "witness" || pair.witness !== undefined);
+  const name = (id: HostId) => (pair && known(id) ? nameOf(pair, id) : resourceOf(id));
   const attempt = () =>
     engine.operate(verb, {
       ...options,
       onStart: ({ type, op, urn }) => {
-        const id = nodeOf(urn);
+        const id = hostOf(urn);
         if (type === COMMAND_TYPE && op !== "same" && id) announce(`${name(id)}: ${WORDS[op] ?? op}`);
       },
       onDone: ({ type, op, urn, outputs }) => {
-        const id = nodeOf(urn);
+        const id = hostOf(urn);
         // What a deletion says does not come through the engine.
         if (type === COMMAND_TYPE && op === "delete" && id) announce(`${name(id)}: given back`);
         if (type === COMMAND_TYPE && op !== "same" && op !== "replace" && id && outputs.stdout)
@@ -432,7 +453,7 @@ const WORDS: Readonly<Record<string, string>> = {
 async function drift(options: Named & { json: boolean }): Promise<void> {
   const stack = loadStack(options.stack);
   const targets = await targetsOfStack(stack);
-  const plans = planPair(stack.pair);
+  const plans = planHosts(stack.pair);
   const answers = await surveyPair(targets, plans);
   const report = await Promise.all(
     plans.map(async (plan) => {
@@ -442,7 +463,7 @@ async function drift(options: Named & { json: boolean }): Promise<void> {
       const { drift: found, manifest } = answer.state;
       const changed = found.files.filter(({ secret, differences }) => !secret && differences.includes("content"));
       const present = await readFiles(
-        targets[plan.node],
+        targetOf(targets, plan.node),
         changed.map(({ path }) => path),
       );
       const text = found.files.flatMap(({ path, secret, differences, expected, found: now }) => {
@@ -533,10 +554,10 @@ async function stateOf(engine: Engine, secrets = false): Promise<StackState | un
   }
 }
 
-const commandsIn = (state: StackState | undefined): ReadonlyMap<NodeId, StateResource> =>
+const commandsIn = (state: StackState | undefined): ReadonlyMap<HostId, StateResource> =>
   new Map(
     (state?.deployment.resources ?? []).flatMap((resource) => {
-      const id = resource.type === COMMAND_TYPE ? nodeOf(resource.urn) : undefined;
+      const id = resource.type === COMMAND_TYPE ? hostOf(resource.urn) : undefined;
       return id === undefined ? [] : [[id, resource] as const];
     }),
   );
@@ -544,7 +565,7 @@ const commandsIn = (state: StackState | undefined): ReadonlyMap<NodeId, StateRes
 async function destroy(options: Named & { abandon?: string; purgePackages: boolean; yes: boolean }): Promise<void> {
   const stack = loadStack(options.stack);
   const { pair } = stack;
-  const abandoned = options.abandon === undefined ? undefined : nodeNamed(pair, options.abandon);
+  const abandoned = options.abandon === undefined ? undefined : hostNamed(pair, options.abandon);
   const engine = await openEngine(stack.stack, stack.stackFile);
   const state = await stateOf(engine);
   const commands = commandsIn(state);
@@ -552,13 +573,11 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
     announce(`stack ${stack.stack} has nothing deployed`);
     return;
   }
-  const nodes = NODE_IDS.filter((id) => commands.has(id) && id !== abandoned);
+  const hosts = hostIdsOf(pair).filter((id) => commands.has(id) && id !== abandoned);
   const targets = await targetsOfStack(stack);
-  const answers = await surveyPair(
-    targets,
-    planPair(pair).filter(({ node }) => nodes.includes(node)),
-  );
-  const silent = nodes.filter((id) => manifestIn(answers.get(id)) === undefined);
+  const plans = planHosts(pair).filter(({ node }) => hosts.includes(node));
+  const answers = await surveyPair(targets, plans);
+  const silent = hosts.filter((id) => manifestIn(answers.get(id)) === undefined);
   if (silent.length > 0) {
     const names = silent.map((id) => nameOf(pair, id));
     throw new UserError(`${names.join(" and ")} cannot be reached, so nothing was changed`, [
@@ -566,8 +585,9 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
       `if it is gone for good: hotpair destroy -s ${stack.stack} --abandon ${names[0]}`,
     ]);
   }
-  const own = nodes.filter((id) => manifestIn(answers.get(id))?.resource === tokenIn(commands.get(id)?.inputs ?? {}));
-  const what = nodes.map((id) => `${nameOf(pair, id)} (${roleIn(answers.get(id))})`).join(" and ");
+  const own = hosts.filter((id) => manifestIn(answers.get(id))?.resource === tokenIn(commands.get(id)?.inputs ?? {}));
+  const role = (id: HostId) => (id === "witness" ? id : roleIn(answers.get(id)));
+  const what = hosts.map((id) => `${nameOf(pair, id)} (${role(id)})`).join(" and ");
   const forgotten = abandoned === undefined ? "" : ` ${nameOf(pair, abandoned)} is forgotten as it is.`;
   const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${forgotten}`;
   for (const id of own) {
@@ -584,8 +604,9 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   }
   // Without this, the active server would refuse: nobody is left to hand over to.
   for (const id of own) {
-    const retire = `/usr/lib/hotpair/hotpair-apply retire${options.purgePackages ? " --purge-packages" : ""}`;
-    const { code, stdout, stderr } = await run(targets[id], retire, { timeoutMs: 30_000, becomeRoot: true });
+    const program = applyProgram(plans.find(({ node }) => node === id)?.witnessOf);
+    const retire = `${program} retire${options.purgePackages ? " --purge-packages" : ""}`;
+    const { code, stdout, stderr } = await run(targetOf(targets, id), retire, { timeoutMs: 30_000, becomeRoot: true });
     if (code !== 0)
       throw new UserError(`${nameOf(pair, id)} does not prepare for its removal`, [`${stdout}${stderr}`.trim()]);
   }
@@ -593,8 +614,8 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   if (!(await operate(engine, "destroy", pair, options.yes, {}))) process.exitCode = 1;
 }
 
-/** Takes a node out of the state without running its command: its server cannot be reached. */
-async function forget(engine: Engine, state: StackState, id: NodeId): Promise<void> {
+/** Takes a server out of the state without running its command: it cannot be reached. */
+async function forget(engine: Engine, state: StackState, id: HostId): Promise<void> {
   const gone = new Set(urnsOf(engine.stack, id));
   const without = (resource: StateResource): StateResource => ({
     ...resource,
@@ -611,8 +632,9 @@ async function forget(engine: Engine, state: StackState, id: NodeId): Promise<vo
 
 async function replace(word: string, options: Named & { oldIsOff: boolean; yes: boolean }): Promise<void> {
   const stack = loadStack(options.stack);
-  const id = nodeNamed(stack.pair, word);
-  const { name, ssh } = nodeOfPair(stack.pair, id);
+  const id = hostNamed(stack.pair, word);
+  const { name, ssh } = hostOfPair(stack.pair, id);
+  const witnessOf = id === "witness" ? stack.pair.name : undefined;
   const engine = await openEngine(stack.stack, stack.stackFile);
   const inputs = commandsIn(await stateOf(engine, true)).get(id)?.inputs;
   if (inputs === undefined)
@@ -626,18 +648,21 @@ async function replace(word: string, options: Named & { oldIsOff: boolean; yes: 
       `the same address after a reinstallation needs only its new host key and: hotpair up -s ${stack.stack}`,
     ]);
   const old = sshTargetAt(before);
-  const owner = await ownerOf(old).catch(() => "silent" as const);
+  const owner = await ownerOf(old, witnessOf).catch(() => "silent" as const);
   const stays = (): void => {
     announce("nothing was changed");
     process.exitCode = 1;
   };
   if (owner === "silent") {
-    const danger = "If it is alive, it and the new server may both hold the VIP.";
+    const danger =
+      witnessOf === undefined
+        ? "If it is alive, it and the new server may both hold the VIP."
+        : "If it is alive, it goes on voting as the pair's third member.";
     const question = `The server at ${address} does not answer. ${danger} Is it switched off, and stays so?`;
     if (!(await confirm(question, options.oldIsOff, "--old-is-off"))) return stays();
   } else if (owner === token) {
     if (!(await confirm(`Give the server at ${address} back as before hotpair?`, options.yes))) return stays();
-    const { code, stdout, stderr } = await run(old, removeCommand(token), { timeoutMs: 10 * 60_000 });
+    const { code, stdout, stderr } = await run(old, removeCommand(token, { witnessOf }), { timeoutMs: 10 * 60_000 });
     announce(code === 0 ? `${address}: ${lastWord(stdout)}` : `${address} failed:\n${indented(`${stdout}${stderr}`)}`);
     if (code !== 0) {
       process.exitCode = 1;
@@ -646,21 +671,21 @@ async function replace(word: string, options: Named & { oldIsOff: boolean; yes: 
   } else {
     announce(`${address} no longer belongs to this pair`);
   }
-  const applying = { ...options, policyPack: [], full: false };
-  const env = { HOTPAIR_REPLACED: `node-${id}` };
+  const applying = { ...options, only: [], policyPack: [], full: false };
+  const env = { HOTPAIR_REPLACED: resourceOf(id) };
   await apply(await compare(applying, env), applying, env);
 }
 
 async function rotateKey(options: Named & { yes: boolean }): Promise<void> {
   const { pair } = loadStack(options.stack);
-  if (pair.nodes.every(({ ssh }) => ssh.auth.kind === "agent")) {
-    announce("both servers are reached through the SSH agent: no key is in the state, there is nothing to rotate");
+  if (hostIdsOf(pair).every((id) => hostOfPair(pair, id).ssh.auth.kind === "agent")) {
+    announce("the servers are reached through the SSH agent: no key is in the state, there is nothing to rotate");
     return;
   }
-  const applying = { ...options, policyPack: [], full: false };
+  const applying = { ...options, only: [], policyPack: [], full: false };
   const env = { HOTPAIR_ROTATE_KEY: "yes" };
   const work = await compare(applying, env);
-  // The new key must open both servers before the old one is forgotten.
+  // The new key must open every server before the old one is forgotten.
   for (const [id, answer] of work.answers)
     if ("silent" in answer)
       throw new UserError(`${nameOf(pair, id)} is not opened by the new key; nothing was changed`, [

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
-import { NODE_IDS, type NodeId } from "../model/pair.ts";
+import { type HostId, NODE_IDS } from "../model/pair.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { cacheDirectory, projectRoot } from "../toolchain/places.ts";
 import { passphrase, usePublishedPassphrase } from "./secrets.ts";
@@ -151,20 +151,24 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Resource names of a node's component and command: infra/components gives both the same. */
-export const nodeOf = (urn: string): NodeId | undefined => NODE_IDS.find((id) => urn.endsWith(`::node-${id}`));
+/** Name of a server's resources, e.g. `node-a`: infra/components gives component and command the same. */
+export const resourceOf = (id: HostId): string => (id === "witness" ? id : `node-${id}`);
+
+const HOST_IDS: readonly HostId[] = ["witness", ...NODE_IDS];
+
+/** The server whose component or command this is. */
+export const hostOf = (urn: string): HostId | undefined => HOST_IDS.find((id) => urn.endsWith(`::${resourceOf(id)}`));
 
 export const COMMAND_TYPE = "command:remote:Command";
-export const NODE_TYPE = "hotpair:index:Node";
 
-const urnOf = (stack: string, type: string, id: NodeId): string =>
-  `urn:pulumi:${stack}::hotpair::hotpair:index:Pair$${type}::node-${id}`;
+const urnOf = (stack: string, type: string, id: HostId): string =>
+  `urn:pulumi:${stack}::hotpair::hotpair:index:Pair$${type}::${resourceOf(id)}`;
 
-/** Everything of one node, for the engine's --exclude and for the state. */
-export const urnsOf = (stack: string, id: NodeId): readonly string[] => [
-  urnOf(stack, NODE_TYPE, id),
-  urnOf(stack, `${NODE_TYPE}$${COMMAND_TYPE}`, id),
-];
+/** Everything of one server, for the engine's --exclude and for the state. */
+export function urnsOf(stack: string, id: HostId): readonly string[] {
+  const type = id === "witness" ? "hotpair:index:Witness" : "hotpair:index:Node";
+  return [urnOf(stack, type, id), urnOf(stack, `${type}$${COMMAND_TYPE}`, id)];
+}
 
 /** The owner token that the resource was created with (infra/components/node.ts). */
 export const tokenIn = (inputs: Readonly<Record<string, unknown>>): string | undefined =>

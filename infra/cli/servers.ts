@@ -1,11 +1,13 @@
-// The two servers of a stack as commands meet them: asked both at once, changed one after the other, the standby first.
+// The servers of a stack as commands meet them: asked all at once, changed one after the other, the witness first and then
+// the standby.
 
 import { UserError } from "../model/errors.ts";
-import { NODE_IDS, type Node, type NodeId, type Pair, type SecretRef } from "../model/pair.ts";
-import type { NodePlan } from "../model/plan.ts";
+import { type HostId, NODE_IDS, type Node, type NodeId, type Pair, type SecretRef, type Ssh } from "../model/pair.ts";
+import type { HostPlan } from "../model/plan.ts";
 import type { ServerState } from "../model/server.ts";
 import { makeBundle } from "../plan/bundle.ts";
 import { applyCommand } from "../plan/commands.ts";
+import { hostIdsOf } from "../plan/plan.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
 import { run, type SshTarget } from "../ssh/run.ts";
 import { surveyServer } from "../ssh/survey.ts";
@@ -23,6 +25,26 @@ const APPLY_DEADLINE_MS = 35 * 60_000;
 
 export const nodeOfPair = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 
+/** A node's or the witness's name and way in. */
+export function hostOfPair(pair: Pair, id: HostId): { readonly name: string; readonly ssh: Ssh } {
+  const host = id === "witness" ? pair.witness : nodeOfPair(pair, id);
+  if (host === undefined) throw new Error(`the pair ${pair.name} has no witness`);
+  return host;
+}
+
+/** As `nodeNamed`, and also the witness, by its name or as `witness`. */
+export function hostNamed(pair: Pair, word: string): HostId {
+  const found = hostIdsOf(pair).find((id) =>
+    [hostOfPair(pair, id).name, ...(id === "witness" ? [id] : [`node-${id}`, id])].includes(word),
+  );
+  if (found !== undefined) return found;
+  throw new UserError(`the pair ${pair.name} has no server ${word}`, [
+    `its servers are ${hostIdsOf(pair)
+      .map((id) => nameOf(pair, id))
+      .join(", ")}`,
+  ]);
+}
+
 /** The node that a command line means: by its name, or by its place as `a`, `node-a`. Throws UserError. */
 export function nodeNamed(pair: Pair, word: string): NodeId {
   const found = NODE_IDS.find((id) => [nodeOfPair(pair, id).name, `node-${id}`, id].includes(word));
@@ -32,17 +54,23 @@ export function nodeNamed(pair: Pair, word: string): NodeId {
   ]);
 }
 
-export const nameOf = (pair: Pair, id: NodeId): string => nodeOfPair(pair, id).name;
+export const nameOf = (pair: Pair, id: HostId): string => hostOfPair(pair, id).name;
 
-/** Asks every given node what stands in the files of its plan. */
-export async function surveyPair(
-  targets: Readonly<Record<NodeId, SshTarget>>,
-  plans: readonly NodePlan[],
-): Promise<ReadonlyMap<NodeId, Answer>> {
-  const answers = plans.map(async (plan): Promise<[NodeId, Answer]> => {
+export type Targets = Readonly<Record<NodeId, SshTarget>> & { readonly witness: SshTarget | undefined };
+
+export function targetOf(targets: Targets, id: HostId): SshTarget {
+  const target = targets[id];
+  if (target === undefined) throw new Error("the pair has no witness");
+  return target;
+}
+
+/** Asks every given server what stands in the files of its plan. */
+export async function surveyPair(targets: Targets, plans: readonly HostPlan[]): Promise<ReadonlyMap<HostId, Answer>> {
+  const answers = plans.map(async (plan): Promise<[HostId, Answer]> => {
     const paths = plan.files.map(({ path }) => path);
+    const target = targetOf(targets, plan.node);
     try {
-      return [plan.node, { state: await surveyServer(targets[plan.node], paths, plan.packages) }];
+      return [plan.node, { state: await surveyServer(target, paths, plan.packages, plan.witnessOf) }];
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
       return [plan.node, { silent: error }];
@@ -51,9 +79,10 @@ export async function surveyPair(
   return new Map(await Promise.all(answers));
 }
 
-export function targetsOf(pair: Pair, secrets: Secrets): Readonly<Record<NodeId, SshTarget>> {
+export function targetsOf(pair: Pair, secrets: Secrets): Targets {
   const [a, b] = pair.nodes;
-  return { a: sshTargetOf(a, secrets), b: sshTargetOf(b, secrets) };
+  const { witness } = pair;
+  return { a: sshTargetOf(a, secrets), b: sshTargetOf(b, secrets), witness: witness && sshTargetOf(witness, secrets) };
 }
 
 /** Values of the stack's secrets. Throws UserError when the passphrase is missing or wrong. */
@@ -88,11 +117,11 @@ function cipherAt(input: unknown, path: string): string {
  */
 export async function repair(
   target: SshTarget,
-  plan: NodePlan,
+  plan: HostPlan,
   secrets: Secrets,
   owner: string | undefined,
 ): Promise<boolean> {
-  const { code, stdout, stderr } = await run(target, applyCommand(owner), {
+  const { code, stdout, stderr } = await run(target, applyCommand(owner, plan.witnessOf), {
     input: makeBundle(plan, secrets),
     timeoutMs: APPLY_DEADLINE_MS,
   });

@@ -1,12 +1,15 @@
-// A node that points to another server. To Pulumi a changed host is an ordinary update of the command, which would leave
+// A node, or a witness, that points to another server. To Pulumi a changed host is an ordinary update of the command, which would leave
 // the old server live, with the VIP in its configuration and nobody who knows of it. So the engine asks here first,
 // in the preview as well.
 
 import * as pulumi from "@pulumi/pulumi";
 import type { Connection } from "../targets/onprem.ts";
 
-/** Whose a server is by its manifest: a token, `undefined` when nobody's. Rejects when the server does not answer. */
-export type AskOwner = (connection: Connection) => Promise<string | undefined>;
+/**
+ * Whose a server is by its manifest: a token, `undefined` when nobody's; `witnessOf` names the pair among those of a
+ * witness. Rejects when the server does not answer.
+ */
+export type AskOwner = (connection: Connection, witnessOf: string | undefined) => Promise<string | undefined>;
 
 interface CommandInputs {
   readonly connection: Connection;
@@ -38,13 +41,14 @@ export async function movedServer(
   const [from, to] = [address(before.connection), address(after.connection)];
   if (from === to) return undefined;
   const token = /--resource ([A-Za-z0-9]+)/.exec(before.delete)?.[1];
-  const owner = (connection: Connection) => ask(connection).catch(() => "silent" as const);
+  const witnessOf = /--pair ([a-z0-9-]+)/.exec(before.delete)?.[1];
+  const owner = (connection: Connection) => ask(connection, witnessOf).catch(() => "silent" as const);
   const [old, present] = await Promise.all([owner(before.connection), owner(after.connection)]);
   // The same machine under another address, or an old one that was given back already.
   if (present === token || (old !== token && old !== "silent")) return undefined;
   return old === "silent"
-    ? `${to}, and the one at ${from} that it was until now does not answer: it may be alive and hold the VIP`
-    : `${to}, and the one at ${from} that it was until now is alive and configured as this node`;
+    ? `${to}, and the one at ${from} that it was until now does not answer: it may be alive and ${witnessOf === undefined ? "hold the VIP" : "vote"}`
+    : `${to}, and the one at ${from} that it was until now is alive and configured as this ${witnessOf === undefined ? "node" : "witness"}`;
 }
 
 const address = ({ host, port, proxy }: Connection): string =>

@@ -1,36 +1,39 @@
-// One server of the pair: a component that shows which files it gets, and the one command that applies them over SSH.
+// One server of the pair, a node or the witness: a component that shows which files it gets, and the one command that
+// applies them over SSH.
 
 import { createHmac, randomBytes } from "node:crypto";
 import type { remote } from "@pulumi/command";
 import { Command } from "@pulumi/command/remote/command.js";
 import * as pulumi from "@pulumi/pulumi";
 import type { SecretRef } from "../model/pair.ts";
-import type { NodePlan } from "../model/plan.ts";
+import type { HostPlan } from "../model/plan.ts";
 import { makeBundle, text } from "../plan/bundle.ts";
 import { sha256 } from "../plan/changes.ts";
 import { applyCommand, removeCommand } from "../plan/commands.ts";
 import type { Connection } from "../targets/onprem.ts";
 
-export interface PairNodeArgs {
-  readonly plan: NodePlan;
+export interface PairHostArgs {
+  readonly plan: HostPlan;
   readonly connection: Connection;
   readonly secrets: (ref: SecretRef) => string;
   /** A long random secret, under which the digests of secret files are made. */
   readonly digestKey: string;
-  readonly after: pulumi.Resource | undefined;
+  /** Servers that must be as planned before this one is touched. */
+  readonly after: readonly pulumi.Resource[];
   readonly beforeUpdate: readonly pulumi.ResourceHook[];
   readonly rotateKey: boolean;
 }
 
-export class PairNode extends pulumi.ComponentResource {
+export class PairHost extends pulumi.ComponentResource {
   readonly command: remote.Command;
 
-  /** `name` is `node-a` or `node-b`: a position in the stack file, so that a renamed server stays the same resource. */
-  constructor(name: string, args: PairNodeArgs, opts: pulumi.ComponentResourceOptions) {
+  constructor(args: PairHostArgs, opts: pulumi.ComponentResourceOptions) {
     const { plan, connection } = args;
+    // A position in the stack file, so that a renamed server stays the same resource.
+    const name = plan.node === "witness" ? "witness" : `node-${plan.node}`;
     const { host, port, user, hostKey } = connection;
     super(
-      "hotpair:index:Node",
+      plan.node === "witness" ? "hotpair:index:Witness" : "hotpair:index:Node",
       name,
       { name: plan.name, ssh: { host, port, user, hostKey }, files: shown(args) },
       opts,
@@ -45,8 +48,8 @@ export class PairNode extends pulumi.ComponentResource {
       name,
       {
         connection: { ...connection },
-        create: applyCommand(token),
-        delete: removeCommand(token),
+        create: applyCommand(token, plan.witnessOf),
+        delete: removeCommand(token, { witnessOf: plan.witnessOf }),
         stdin: pulumi.secret(makeBundle(plan, args.secrets)),
         // Without `update` the provider runs `create` again: one text for both.
         logging: "none",
@@ -54,7 +57,7 @@ export class PairNode extends pulumi.ComponentResource {
       },
       {
         parent: this,
-        dependsOn: args.after ? [args.after] : [],
+        dependsOn: [...args.after],
         ignoreChanges: ["create", "delete", ...(args.rotateKey ? [] : keyPaths(connection))],
         ...(args.beforeUpdate.length > 0 ? { hooks: { beforeUpdate: [...args.beforeUpdate] } } : {}),
       },
@@ -70,7 +73,7 @@ const keyPaths = (connection: Connection): string[] => [
 ];
 
 /** Path to content, for a diff that a person can read; of a secret file and of hotpair's own programs only that it changed. */
-function shown({ plan, secrets, digestKey }: PairNodeArgs): Record<string, string> {
+function shown({ plan, secrets, digestKey }: PairHostArgs): Record<string, string> {
   return Object.fromEntries(
     plan.files.map((file) => {
       if (!file.secret && typeof file.content === "string")

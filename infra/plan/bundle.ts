@@ -1,17 +1,21 @@
-// The bundle: one text that carries everything a node must look like, read from standard input by the apply transaction
+// The bundle: one text that carries everything a host must look like, read from standard input by the apply transaction
 // (`infra/node/hotpair-apply`). The same plan gives the same bytes: sorted, fixed times, uncompressed. This is the one
 // place below `infra/components` where secrets stand in clear, so its result is a secret as a whole.
 
 import { createHash } from "node:crypto";
 import { UserError } from "../model/errors.ts";
 import type { SecretRef } from "../model/pair.ts";
-import type { Content, NodePlan, PlannedFile } from "../model/plan.ts";
+import type { Content, HostPlan, PlannedFile } from "../model/plan.ts";
 
 /** Largest archive in bytes; as text it is a third longer. A stack's state and history keep several copies of it (a 200 KB one makes 1.1 MB of state). */
 export const MAX_BUNDLE_BYTES = 384 * 1024;
 
-/** The transaction's own file: a bundle is applied by the version that it carries. */
-export const APPLY_PATH = "/usr/lib/hotpair/hotpair-apply";
+/**
+ * The transaction's own file: a bundle is applied by the version that it carries. On a witness each pair has its own, for
+ * pairs of different releases may share one.
+ */
+export const applyPath = (witnessOf: string | undefined): string =>
+  `/usr/lib/hotpair/${witnessOf === undefined ? "" : `pairs/${word(witnessOf)}/`}hotpair-apply`;
 
 const BLOCK = 512;
 /** 2020-01-01, any fixed time does; tar warns about 1970. */
@@ -22,17 +26,18 @@ const WORD = /^[A-Za-z0-9._@:/+=~-]+$/;
 const PATH = /^(\/[A-Za-z0-9_@+~-][A-Za-z0-9._@+~-]*)+$/;
 const PLACES = ["/etc/", "/usr/lib/hotpair/", "/usr/lib/systemd/", "/var/lib/hotpair/"];
 /** Below /var/lib/hotpair, the transaction's own books. */
-const BOOKS = /^\/var\/lib\/hotpair\/(manifest|maintenance|originals|packages|undo|retire)/;
+const BOOKS = /^\/var\/lib\/hotpair\/(manifest|maintenance|originals|packages|pairs|undo|retire)/;
 
 /**
  * Makes the text for the standard input of `applyCommand`: a line `hotpair-bundle 1 SHA256 BYTES` (of the tar), then the
  * tar in base64. It does not name its owner: the command that carries it does (`applyCommand`).
  * Throws UserError when it is larger than MAX_BUNDLE_BYTES, Error when the plan cannot be written down safely.
  */
-export function makeBundle(plan: NodePlan, secretValue: (ref: SecretRef) => string): string {
+export function makeBundle(plan: HostPlan, secretValue: (ref: SecretRef) => string): string {
   const contents = new Map(plan.files.map((file) => [file.path, text(file.content, secretValue)]));
   if (contents.size !== plan.files.length) throw new Error(`plan of ${plan.name}: a path is planned twice`);
-  if (!contents.has(APPLY_PATH)) throw new Error(`plan of ${plan.name} does not carry ${APPLY_PATH}`);
+  const program = applyPath(plan.witnessOf);
+  if (!contents.has(program)) throw new Error(`plan of ${plan.name} does not carry ${program}`);
 
   const entries: Entry[] = [{ path: "plan", mode: 0o600, content: describe(plan, contents) }];
   for (const file of plan.files) {
@@ -46,6 +51,8 @@ export function makeBundle(plan: NodePlan, secretValue: (ref: SecretRef) => stri
     entries.push({ path: `validators/${i}`, mode: 0o600, content: `${validator.command}\n` });
   for (const [i, check] of plan.health.entries())
     entries.push({ path: `health/${i}`, mode: 0o600, content: `${check.command}\n` });
+  for (const [i, { guard }] of plan.units.entries())
+    if (guard !== undefined) entries.push({ path: `guards/${i}`, mode: 0o600, content: `${guard}\n` });
 
   const archive = tar(entries);
   const digest = createHash("sha256").update(archive).digest("hex");
@@ -61,13 +68,13 @@ export function text(content: Content, secretValue: (ref: SecretRef) => string):
     : content.map((part) => (typeof part === "string" ? part : secretValue(part))).join("");
 }
 
-const validatorsOf = (plan: NodePlan) =>
+const validatorsOf = (plan: HostPlan) =>
   plan.validators.filter(({ covers }) =>
     plan.files.some((file) => covers.some((prefix) => file.path.startsWith(prefix))),
   );
 
 /** The plan as lines of words: the shell reads it with `read`, nothing is evaluated. Free text stands last on its line. */
-function describe(plan: NodePlan, contents: ReadonlyMap<string, string>): string {
+function describe(plan: HostPlan, contents: ReadonlyMap<string, string>): string {
   const lines = [
     "hotpair-plan 1",
     `node ${word(plan.name)}`,
@@ -79,6 +86,8 @@ function describe(plan: NodePlan, contents: ReadonlyMap<string, string>): string
     ...plan.units.map(
       (unit) => `unit ${word(unit.name)} ${unit.running ? "running" : "enabled"} ${unit.holdsRole ? "role" : "-"}`,
     ),
+    ...plan.units.flatMap(({ name, guard }, i) => (guard === undefined ? [] : [`guard ${i} ${word(name)}`])),
+    ...(plan.state ?? []).map((path) => `state ${stateful(path)}`),
     ...plan.health.map(({ name, deadlineSeconds }, i) => `health ${i} ${Math.ceil(deadlineSeconds)} ${title(name)}`),
   ];
   return `${lines.join("\n")}\n`;
@@ -95,6 +104,13 @@ function fileLine(file: PlannedFile, contents: ReadonlyMap<string, string>): str
     .digest("hex");
   const secret = file.secret ? "secret" : "plain";
   return `file ${file.mode} ${word(file.owner)} ${word(file.group)} ${secret} ${action} ${unit} ${digest} ${file.path}`;
+}
+
+/** Removed as a whole with the server's other files: never the books, and nothing that is not hotpair's. */
+function stateful(path: string): string {
+  if (!PATH.test(path) || !path.startsWith("/var/lib/hotpair/") || BOOKS.test(path))
+    throw new Error(`planned state ${path} is not below /var/lib/hotpair`);
+  return path;
 }
 
 function word(value: string): string {
@@ -157,7 +173,7 @@ function splitName(path: string): readonly [string, string] {
   throw new Error(`planned file ${path}: the path is too long for a tar header`);
 }
 
-function tooLarge(plan: NodePlan, contents: ReadonlyMap<string, string>, size: number): UserError {
+function tooLarge(plan: HostPlan, contents: ReadonlyMap<string, string>, size: number): UserError {
   const kb = (bytes: number) => `${Math.ceil(bytes / 1024)} KB`;
   const biggest = [...contents].sort(([, x], [, y]) => y.length - x.length).slice(0, 5);
   return new UserError(

@@ -3,7 +3,7 @@
 
 import { createHash } from "node:crypto";
 import type { SecretRef } from "../model/pair.ts";
-import type { NodePlan, OnChange, PlannedFile } from "../model/plan.ts";
+import type { HostPlan, OnChange, PlannedFile } from "../model/plan.ts";
 import type { DriftedUnit, FileFacts, ServerState } from "../model/server.ts";
 import { text } from "./bundle.ts";
 
@@ -36,7 +36,7 @@ export interface NodeChanges {
  * `secrets` opens the plan's secrets. Without it, a secret file counts as unchanged while it is what was applied last: enough
  * where the inputs of the node's resource did not change, and needs no passphrase.
  */
-export function changesOf(plan: NodePlan, server: ServerState, secrets?: (ref: SecretRef) => string): NodeChanges {
+export function changesOf(plan: HostPlan, server: ServerState, secrets?: (ref: SecretRef) => string): NodeChanges {
   const recorded = new Map(server.manifest.files.map((file) => [file.path, file]));
   const drifted = new Set(server.drift.files.map(({ path }) => path));
   const planned = new Set(plan.files.map(({ path }) => path));

@@ -1,9 +1,15 @@
 // The commands that run on a server for a node's resource, as data. They are fixed text: what changes comes in on
 // standard input, so nothing secret is in a command, in the state's copy of it or in the error that quotes it.
 
-import { APPLY_PATH } from "./bundle.ts";
+import { applyPath } from "./bundle.ts";
 
-const MANIFEST_PATH = "/var/lib/hotpair/manifest";
+/** Where a host's books say whose it is; on a witness each pair has its own. */
+const manifestPath = (witnessOf: string | undefined): string =>
+  `/var/lib/hotpair/${witnessOf === undefined ? "" : `pairs/${witnessOf}/`}manifest`;
+
+/** `hotpair-apply` on a host, for one of the pairs of a witness. */
+export const applyProgram = (witnessOf: string | undefined): string =>
+  witnessOf === undefined ? applyPath(undefined) : `${applyPath(witnessOf)} --pair ${witnessOf}`;
 
 /**
  * Reads a bundle from standard input, refuses it unless its digest is right (a truncated one never gets further),
@@ -25,29 +31,42 @@ const asRoot = (script: string): string => `s=; [ "$(id -u)" = 0 ] || s="sudo -n
 
 /**
  * `create` and `update` of a node's resource; the bundle is its standard input. `resource` is the owner token that the
- * server's manifest will name; without one (a repair outside the engine) the server keeps its owner.
+ * server's manifest will name; without one (a repair outside the engine) the server keeps its owner. `witnessOf` is the pair
+ * whose witness it is.
  */
-export const applyCommand = (resource?: string): string =>
+export const applyCommand = (resource?: string, witnessOf?: string): string =>
   asRoot(
-    [...BOOTSTRAP, `sh $d/files${APPLY_PATH} start $d${resource === undefined ? "" : ` ${token(resource)}`}`].join(
-      "\n",
-    ),
+    [
+      ...BOOTSTRAP,
+      ...(witnessOf === undefined ? [] : [samePair(witnessOf)]),
+      `sh $d/files${applyProgram(witnessOf)} start $d${resource === undefined ? "" : ` ${token(resource)}`}`,
+    ].join("\n"),
   );
+
+/** A resource keeps the text that it was born with, and a pair's authority its name: in tokens, certificates and paths. */
+const samePair = (pair: string): string =>
+  `[ -e $d/files${applyPath(pair)} ] || { echo "hotpair-apply: FAILED on $(uname -n): this is a witness of the pair ${pair}, and the bundle is for another: a pair with a witness keeps its name (hotpair destroy, then up, renames it)" >&2; exit 1; }`;
 
 export interface RemoveOptions {
   /** Also purge the packages that hotpair installed. */
   readonly purgePackages?: boolean;
   /** The whole pair goes: an active node stops without handing over. */
   readonly last?: boolean;
+  /** The pair whose witness this host is. */
+  readonly witnessOf?: string | undefined;
 }
 
 /** `delete` of a node's resource: gives the server back as it was if its manifest names `resource`, else does nothing. */
-export function removeCommand(resource: string, { purgePackages = false, last = false }: RemoveOptions = {}): string {
+export function removeCommand(
+  resource: string,
+  { purgePackages = false, last = false, witnessOf }: RemoveOptions = {},
+): string {
   const flags = `${purgePackages ? " --purge-packages" : ""}${last ? " --last" : ""}`;
+  const [program, manifest] = [applyPath(witnessOf), manifestPath(witnessOf)];
   return asRoot(
-    `[ -x ${APPLY_PATH} ] || { [ -e ${MANIFEST_PATH} ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; ` +
-      `echo "hotpair-apply: ${APPLY_PATH} is gone and ${MANIFEST_PATH} is there: repair this server first (hotpair up)" >&2; exit 1; }; ` +
-      `exec ${APPLY_PATH} remove --resource ${token(resource)}${flags}`,
+    `[ -x ${program} ] || { [ -e ${manifest} ] || { echo "hotpair-apply: nothing of hotpair is installed here"; exit 0; }; ` +
+      `echo "hotpair-apply: ${program} is gone and ${manifest} is there: repair this server first (hotpair up)" >&2; exit 1; }; ` +
+      `exec ${applyProgram(witnessOf)} remove --resource ${token(resource)}${flags}`,
   );
 }
 

@@ -1,8 +1,8 @@
-// Asks every service what each node must look like and makes of the answers two plans: ordered, free of contradictions,
+// Asks every service what each host must look like and makes of the answers its plans: ordered, free of contradictions,
 // pure data. How a plan travels belongs to bundle.ts; how it is applied, to `infra/node`.
 
-import { NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
-import type { Contribution, NodePlan, PlannedFile, PlannedUnit, Validator } from "../model/plan.ts";
+import { type HostId, NODE_IDS, type Node, type NodeId, type Pair } from "../model/pair.ts";
+import type { Contribution, HostPlan, NodePlan, PlannedFile, PlannedUnit, Validator } from "../model/plan.ts";
 import { vipInterface } from "../model/vrrp.ts";
 import { services } from "../services/index.ts";
 
@@ -17,17 +17,40 @@ export function planNode(pair: Pair, id: NodeId): NodePlan {
   const parts = services
     .map((service) => service.plan(pair, id))
     .filter((part): part is Contribution => part !== undefined);
+  return { ...merged(parts), node: id, name: node.name, vips: addresses(pair, node), ...packagePolicy(pair) };
+}
+
+/** Plan of the witness; undefined for a pair without one. */
+export function planWitness(pair: Pair): HostPlan | undefined {
+  if (pair.witness === undefined) return undefined;
+  const parts = services
+    .map((service) => service.witness?.(pair))
+    .filter((part): part is Contribution => part !== undefined);
+  const { name } = pair.witness;
+  return { ...merged(parts), node: "witness", name, vips: [], ...packagePolicy(pair), witnessOf: pair.name };
+}
+
+/** Every host that the pair has, the witness first: without it the first node's member of the authority has no majority. */
+export const planHosts = (pair: Pair): readonly HostPlan[] => {
+  const witness = planWitness(pair);
+  return [...(witness === undefined ? [] : [witness]), ...planPair(pair)];
+};
+
+export const hostIdsOf = (pair: Pair): readonly HostId[] =>
+  pair.witness === undefined ? NODE_IDS : ["witness", ...NODE_IDS];
+
+const packagePolicy = (pair: Pair) => ({ installPackages: pair.base.installPackages });
+
+function merged(parts: readonly Contribution[]): Contribution {
   const files = sortedFiles(parts.flatMap((part) => part.files));
+  const state = parts.flatMap((part) => part.state ?? []);
   return {
-    node: id,
-    name: node.name,
-    vips: addresses(pair, node),
-    installPackages: pair.base.installPackages,
     packages: [...new Set(parts.flatMap((part) => part.packages))].sort(),
     files,
     units: mergedUnits(parts.flatMap((part) => part.units)),
     validators: [...unitValidator(files), ...parts.flatMap((part) => part.validators)],
     health: parts.flatMap((part) => part.health),
+    ...(state.length > 0 ? { state } : {}),
   };
 }
 
@@ -64,14 +87,16 @@ function unitValidator(files: readonly PlannedFile[]): readonly Validator[] {
 
 /** One entry per unit in the order of the services; what one service needs of a shared unit, the node needs. */
 function mergedUnits(units: readonly PlannedUnit[]): readonly PlannedUnit[] {
-  const merged = new Map<string, PlannedUnit>();
+  const byName = new Map<string, PlannedUnit>();
   for (const unit of units) {
-    const before = merged.get(unit.name);
-    merged.set(unit.name, {
+    const before = byName.get(unit.name);
+    const guard = unit.guard ?? before?.guard;
+    byName.set(unit.name, {
       name: unit.name,
       running: unit.running || before?.running === true,
       holdsRole: unit.holdsRole || before?.holdsRole === true,
+      ...(guard === undefined ? {} : { guard }),
     });
   }
-  return [...merged.values()];
+  return [...byName.values()];
 }

@@ -4,9 +4,12 @@
 import type { Service } from "../model/plan.ts";
 import { arbiter } from "./arbiter.ts";
 import { base } from "./base.ts";
+import { etcd } from "./etcd.ts";
 import { external } from "./external.ts";
 import { haproxy } from "./haproxy.ts";
 import { keepalived } from "./keepalived.ts";
+import { lease } from "./lease.ts";
 import { nginx } from "./nginx.ts";
+import { witness } from "./witness.ts";
 
-export const services: readonly Service[] = [base, keepalived, arbiter, haproxy, nginx, external];
+export const services: readonly Service[] = [base, witness, etcd, lease, keepalived, arbiter, haproxy, nginx, external];

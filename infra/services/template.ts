@@ -1,7 +1,7 @@
 // The one reader of files among the services: templates that look like the daemons' own configuration, and the programs
 // that run on a server. Everything else in this room is a function of the Pair. No logic about any daemon belongs here.
 
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import Handlebars from "handlebars";
 
@@ -31,6 +31,13 @@ export function render(name: string, data: Readonly<Record<string, unknown>>): s
 
 /** Text of a program or unit that runs on a server, from `infra/node/<name>`, e.g. `nodeFile("hotpair-apply")`. */
 export const nodeFile = (name: string): string => read(join(NODE_FILES, name));
+
+/** Names of the Python modules of a package that runs on a server, e.g. `nodeModules("lease")`: `__init__.py`, … in their order. */
+export const nodeModules = (name: string): readonly string[] =>
+  readdirSync(join(NODE_FILES, name), { withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".py"))
+    .map((entry) => entry.name)
+    .sort();
 
 function read(path: string): string {
   let text = sources.get(path);

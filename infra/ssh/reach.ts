@@ -1,17 +1,17 @@
-// How a node of a pair is reached: from what its stack file says to what SSH needs.
+// How a server of a pair is reached: from what its stack file says to what SSH needs.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { UserError } from "../model/errors.ts";
-import type { Node, SecretRef } from "../model/pair.ts";
+import type { SecretRef, Ssh } from "../model/pair.ts";
 import type { SshJump, SshTarget } from "./target.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 
 /** `secrets` is asked only when the private key is a Pulumi secret. */
-export function sshTargetOf(node: Node, secrets: (ref: SecretRef) => string): SshTarget {
-  const { host, port, user, hostKey, auth, jump } = node.ssh;
+export function sshTargetOf({ ssh }: { readonly ssh: Ssh }, secrets: (ref: SecretRef) => string): SshTarget {
+  const { host, port, user, hostKey, auth, jump } = ssh;
   return {
     ...{ host, port, user, hostKey },
     auth:
@@ -32,12 +32,19 @@ export function sshTargetAt(at: SshJump & { readonly privateKey?: string; readon
   };
 }
 
+/** A node or the witness. */
+export interface Reachable {
+  readonly id?: "a" | "b";
+  readonly name: string;
+  readonly ssh: Ssh;
+}
+
 /**
- * Text of the key that opens `node`; undefined when the agent has it.
+ * Text of the key that opens `server`; undefined when the agent has it.
  * @throws UserError when a key file cannot be read.
  */
-export function privateKeyOf(node: Node, secrets: (ref: SecretRef) => string): string | undefined {
-  const { auth } = node.ssh;
+export function privateKeyOf(server: Reachable, secrets: (ref: SecretRef) => string): string | undefined {
+  const { auth } = server.ssh;
   if (auth.kind === "agent") return undefined;
   if (auth.kind === "key") return secrets(auth.key);
   const file = keyFilePath(auth.file);
@@ -45,9 +52,9 @@ export function privateKeyOf(node: Node, secrets: (ref: SecretRef) => string): s
     return readFileSync(file, "utf8");
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
-    const place = `hotpair:pair.nodes[${node.id === "a" ? 0 : 1}].ssh.keyFile`;
+    const place = `hotpair:${server.id === undefined ? "witness" : `pair.nodes[${server.id === "a" ? 0 : 1}]`}.ssh.keyFile`;
     throw new UserError(
-      `${place}: ${file}, the key for ${node.name}, ${missing ? "does not exist" : "cannot be read"}`,
+      `${place}: ${file}, the key for ${server.name}, ${missing ? "does not exist" : "cannot be read"}`,
       ["name another private key file, or leave keyFile out to use the SSH agent"],
     );
   }

@@ -1,4 +1,5 @@
-// Questions to the servers of a pair: who is active, whose a server is, what stands in its files. Answers come within a
+// Questions to the servers of a pair: who is active, whose a server is, what stands in its files. A witness serves one or
+// several pairs, each with books and programs of its own: `witnessOf` names the pair that is meant. Answers come within a
 // deadline or count as silence; nothing here changes a server.
 
 import type { NodeId } from "../model/pair.ts";
@@ -10,7 +11,10 @@ const ROLE_DEADLINE_MS = 2_000;
 const OWNER_DEADLINE_MS = 6_000;
 const SURVEY_DEADLINE_MS = 15_000;
 
-const APPLY = "/usr/lib/hotpair/hotpair-apply";
+const applyOf = (witnessOf: string | undefined): readonly [program: string, command: string] => {
+  const program = `/usr/lib/hotpair/${witnessOf === undefined ? "" : `pairs/${witnessOf}/`}hotpair-apply`;
+  return [program, witnessOf === undefined ? program : `${program} --pair ${witnessOf}`];
+};
 const ARBITER = "/usr/lib/hotpair/hotpair-arbiter";
 
 /** Both nodes at once. A node that does not answer within 2 s, or has no arbiter yet, is `silent`. */
@@ -37,9 +41,10 @@ export const firstToChange = (roles: Readonly<Record<NodeId, Role>>): NodeId =>
   roles.a === "active" && roles.b !== "active" ? "b" : "a";
 
 /** The owner token in the server's manifest; undefined when hotpair has installed nothing there. Rejects with SshError. */
-export async function ownerOf(target: SshTarget): Promise<string | undefined> {
+export async function ownerOf(target: SshTarget, witnessOf?: string): Promise<string | undefined> {
   const options = { timeoutMs: OWNER_DEADLINE_MS, becomeRoot: true };
-  const { stdout } = await run(target, "sed -n 's/^resource //p' /var/lib/hotpair/manifest", options);
+  const manifest = `/var/lib/hotpair/${witnessOf === undefined ? "" : `pairs/${witnessOf}/`}manifest`;
+  const { stdout } = await run(target, `sed -n 's/^resource //p' ${manifest}`, options);
   return stdout.trim() || undefined;
 }
 
@@ -48,10 +53,12 @@ export async function surveyServer(
   target: SshTarget,
   paths: readonly string[],
   packages: readonly string[],
+  witnessOf?: string,
 ): Promise<ServerState> {
+  const [program, apply] = applyOf(witnessOf);
   const script = [
-    `if [ -x ${APPLY} ]; then ${APPLY} manifest --json && ${APPLY} drift --json; else echo null; echo null; fi`,
-    `${ARBITER} role 2>/dev/null || echo silent`,
+    `if [ -x ${program} ]; then ${apply} manifest --json && ${apply} drift --json; else echo null; echo null; fi`,
+    witnessOf === undefined ? `${ARBITER} role 2>/dev/null || echo silent` : "echo silent",
     "paths=$(cat)",
     "printf '%s\\n' \"$paths\" | xargs -r stat -L -c 'stat %a %U %G %F:%n' -- 2>/dev/null",
     "printf '%s\\n' \"$paths\" | xargs -r sha256sum -- 2>/dev/null | sed 's/^/sum /'",

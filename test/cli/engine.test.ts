@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { hostname } from "node:os";
 import { describe, expect, it } from "vitest";
-import { deadLocks, nodeOf, openedState, tokenIn, urnsOf } from "../../infra/cli/engine.ts";
+import { deadLocks, hostOf, openedState, tokenIn, urnsOf } from "../../infra/cli/engine.ts";
 import { removeCommand } from "../../infra/plan/commands.ts";
 
 /** As the file backend says it (pkg/backend/diy/lock.go). */
@@ -48,8 +48,8 @@ describe("resources", () => {
     expect(command).toBe(
       "urn:pulumi:lab::hotpair::hotpair:index:Pair$hotpair:index:Node$command:remote:Command::node-b",
     );
-    expect(nodeOf(command ?? "")).toBe("b");
-    expect(nodeOf("urn:pulumi:lab::hotpair::hotpair:index:Pair::pair")).toBeUndefined();
+    expect(hostOf(command ?? "")).toBe("b");
+    expect(hostOf("urn:pulumi:lab::hotpair::hotpair:index:Pair::pair")).toBeUndefined();
   });
 
   it("have their secrets opened, one inside another too", () => {

@@ -4,8 +4,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { beforeEach, describe, expect, it } from "vitest";
 import { HotPair, type HotPairArgs } from "../../infra/components/pair.ts";
-import type { NodeId, Pair } from "../../infra/model/pair.ts";
-import type { NodePlan, PlannedFile } from "../../infra/model/plan.ts";
+import type { HostId, Pair } from "../../infra/model/pair.ts";
+import type { HostPlan, NodePlan, PlannedFile } from "../../infra/model/plan.ts";
 import type { Connection } from "../../infra/targets/onprem.ts";
 
 const BEACON_KEY = "5ec2e7".repeat(10);
@@ -76,6 +76,18 @@ describe("resources of the pair", () => {
   });
 });
 
+describe("the witness", () => {
+  it("is a resource of its own kind with the same form of command, and books under the pair's name", async () => {
+    await deploy({ witness });
+    expect(registered.map(({ type, name }) => [type, name])).toContainEqual(["hotpair:index:Witness", "witness"]);
+    const { props, opts } = command("witness");
+    expect(await pulumi.isSecret(props.stdin as pulumi.Output<string>)).toBe(true);
+    expect(String(props.create)).toContain("/usr/lib/hotpair/pairs/lab/hotpair-apply --pair lab start");
+    expect(String(props.delete)).toContain("/usr/lib/hotpair/pairs/lab/hotpair-apply --pair lab remove");
+    expect(opts.ignoreChanges).toEqual(expect.arrayContaining(["create", "delete"]));
+  });
+});
+
 describe("the command of a node", () => {
   it("runs one text at create and update, carries its bundle on standard input, and logs nothing", async () => {
     await deploy();
@@ -122,7 +134,7 @@ describe("the command of a node", () => {
 });
 
 describe("order", () => {
-  const waitsFor = (node: NodeId) =>
+  const waitsFor = (node: HostId) =>
     ([command(node).opts.dependsOn ?? []].flat() as { __name?: string }[]).map((one) => one.__name);
 
   it.each([
@@ -134,6 +146,19 @@ describe("order", () => {
     expect(waitsFor("a")).toEqual(a);
     expect(waitsFor("b")).toEqual(b);
   });
+
+  it("puts the witness before both nodes: alone, the first member of an authority has no majority", async () => {
+    await deploy({ witness, first: "b" });
+    expect(waitsFor("witness")).toEqual([]);
+    expect(waitsFor("b")).toEqual(["witness"]);
+    expect(waitsFor("a")).toEqual(["witness", "node-b"]);
+  });
+
+  it("waits for no witness that is left out because it is dead", async () => {
+    await deploy({ witness, first: "a", leftOut: ["witness"] });
+    expect(waitsFor("a")).toEqual([]);
+    expect(waitsFor("b")).toEqual(["node-a"]);
+  });
 });
 
 async function deploy(change: Partial<HotPairArgs> = {}): Promise<void> {
@@ -143,9 +168,11 @@ async function deploy(change: Partial<HotPairArgs> = {}): Promise<void> {
     {
       pair: { name: "lab", vips: [{ name: "web", address: "198.18.0.100/24" }], secrets } as unknown as Pair,
       plans: [plan("a"), plan("b")],
+      witness: undefined,
       connections: { a: connection("a"), b: connection("b") },
       secrets: () => BEACON_KEY,
       first: "a",
+      leftOut: [],
       beforeUpdate: [],
       rotateKey: false,
       ...change,
@@ -172,7 +199,8 @@ function find(type: string, name: string): Registered {
   return found;
 }
 
-const command = (node: NodeId): Registered => find("command:remote:Command", `node-${node}`);
+const command = (host: HostId): Registered =>
+  find("command:remote:Command", host === "witness" ? host : `node-${host}`);
 
 const plain = (value: unknown): Promise<unknown> =>
   new Promise((resolve) => (pulumi.output(value) as pulumi.Output<unknown>).apply((known) => resolve(known)));
@@ -186,7 +214,7 @@ async function withoutSecrets(value: unknown): Promise<unknown> {
   return Object.fromEntries(await Promise.all(entries));
 }
 
-function plan(node: NodeId): NodePlan {
+function plan(node: "a" | "b"): NodePlan {
   const file = (path: string, content: PlannedFile["content"], secret = false): PlannedFile => ({
     path,
     owner: "root",
@@ -213,8 +241,27 @@ function plan(node: NodeId): NodePlan {
   };
 }
 
+const witnessPlan: HostPlan = {
+  ...plan("a"),
+  node: "witness",
+  name: "witness.example.net",
+  witnessOf: "lab",
+  files: [
+    ...plan("a").files.filter(({ path }) => !path.startsWith("/usr")),
+    { ...programOf(plan("a")), path: "/usr/lib/hotpair/pairs/lab/hotpair-apply" },
+  ],
+};
+
+const witness = { plan: witnessPlan, connection: connection("witness") };
+
+function programOf({ files }: NodePlan): PlannedFile {
+  const program = files.find(({ path }) => path.endsWith("/hotpair-apply"));
+  if (program === undefined) throw new Error("the plan has no program");
+  return program;
+}
+
 /** Node a is reached with a key, b through the agent. */
-function connection(node: NodeId): Connection {
+function connection(node: HostId): Connection {
   const patience = { dialErrorLimit: 2, perDialTimeout: 5 };
   const key = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
   return {

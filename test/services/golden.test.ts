@@ -8,30 +8,35 @@ import { NODE_IDS, type Pair } from "../../infra/model/pair.ts";
 import type { Service } from "../../infra/model/plan.ts";
 import { arbiter } from "../../infra/services/arbiter.ts";
 import { base } from "../../infra/services/base.ts";
+import { etcd } from "../../infra/services/etcd.ts";
 import { external } from "../../infra/services/external.ts";
 import { haproxy } from "../../infra/services/haproxy.ts";
 import { keepalived } from "../../infra/services/keepalived.ts";
+import { lease } from "../../infra/services/lease.ts";
 import { nginx } from "../../infra/services/nginx.ts";
-import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
+import { witness } from "../../infra/services/witness.ts";
+import { externalService, labPair, tls, twoVips, virtualMac, witnessed } from "../model/pairs.ts";
 
 const GOLDEN = join(import.meta.dirname, "golden");
 const update = process.env.UPDATE_GOLDEN === "1";
 
-const rendering: readonly Service[] = [base, keepalived, arbiter, haproxy, nginx, external];
+const rendering: readonly Service[] = [base, witness, etcd, lease, keepalived, arbiter, haproxy, nginx, external];
 const CASES: Readonly<Record<string, Pair>> = {
   "one-vip": labPair,
   "two-vips": twoVips,
   vmac: virtualMac,
   tls,
   external: externalService,
+  witnessed,
 };
 
 /** Files made from templates, by path below the case's directory; programs are compared nowhere, they are files already. */
 function rendered(pair: Pair): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
-  for (const id of NODE_IDS)
+  for (const id of [...NODE_IDS, "witness"] as const)
     for (const service of rendering)
-      for (const { path, content } of service.plan(pair, id)?.files ?? [])
+      for (const { path, content } of (id === "witness" ? service.witness?.(pair) : service.plan(pair, id))?.files ??
+        [])
         if (typeof content === "string" && !path.startsWith("/usr/lib/hotpair/") && !path.includes("/hotpair-undo"))
           files.set(join(id, path), content);
   return files;

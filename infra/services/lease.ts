@@ -1,0 +1,158 @@
+// All that hotpair knows of the lease on the servers: the program, its units and settings, and how long a takeover of the
+// right to write takes. The rules themselves are in infra/node/lease; etcd, which keeps it, is a room of its own.
+
+import { type Duration, formatDuration, ms } from "../model/duration.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import { type Authority, type HostId, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import type { TimingTerm } from "../model/timing.ts";
+import { clientUrl, directoryOf, hostName, MEMBER_IDS, unitOf } from "./etcd.ts";
+import { nodeFile, nodeModules, render } from "./template.ts";
+
+export const lease: Service = { name: "lease", plan, timing, findings: () => [] };
+
+const LIBRARY = "/usr/lib/hotpair";
+const PROGRAM = `${LIBRARY}/hotpair-lease`;
+export const LEASE_UNIT = "hotpair-lease.service";
+export const QUORUM_UNIT = "hotpair-quorum.service";
+
+/** Units that write and that the holder kills at its deadline, in order. */
+export const writersOf = (pair: Pair): readonly string[] =>
+  pair.mariadb === undefined ? [] : ["hotpair-mariadb.service"];
+
+function plan(pair: Pair, id: NodeId): Contribution | undefined {
+  const { authority } = pair;
+  if (authority === undefined) return undefined;
+  const names = { pair: pair.name, node: hostName(pair, id), etcdUnit: unitOf(pair) };
+  const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  const nothing = { action: "none" } as const;
+  // The observer is restarted at once. The holder's process goes on with what it has until the role moves: a restart of it
+  // is a hand-over, and nothing in these files is worth one.
+  const restart = { action: "restart", unit: QUORUM_UNIT } as const;
+  const modules = nodeModules("lease").map(
+    (name): PlannedFile => ({
+      ...root,
+      path: `${LIBRARY}/lease/${name}`,
+      content: nodeFile(`lease/${name}`),
+      onChange: restart,
+    }),
+  );
+  const unit = (name: string, template: string, onChange: PlannedFile["onChange"]): PlannedFile => ({
+    ...root,
+    path: `/etc/systemd/system/${name}`,
+    content: render(template, { ...names, watchdogMs: authority.lease.watchdog, stopMs: authority.lease.stopTimeout }),
+    onChange,
+  });
+  return {
+    packages: ["python3"],
+    files: [
+      { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-lease"), onChange: restart },
+      ...modules,
+      {
+        ...root,
+        path: "/etc/hotpair/lease.json",
+        content: `${JSON.stringify(settings(pair, authority, id), undefined, 2)}\n`,
+        onChange: restart,
+      },
+      unit(LEASE_UNIT, "lease/hotpair-lease.service.hbs", nothing),
+      unit(QUORUM_UNIT, "lease/hotpair-quorum.service.hbs", restart),
+      unit("hotpair-active.target.d/60-lease.conf", "lease/active-target.conf.hbs", nothing),
+    ],
+    units: [{ name: QUORUM_UNIT, running: true, holdsRole: false }],
+    validators: [
+      {
+        name: "hotpair-lease check",
+        covers: [PROGRAM, `${LIBRARY}/lease/`, "/etc/hotpair/lease.json", `${directoryOf(pair)}/`],
+        command: `${PROGRAM} check`,
+      },
+    ],
+    health: [
+      {
+        name: "the lease is observed",
+        command: `systemctl is-active --quiet ${QUORUM_UNIT}`,
+        deadlineSeconds: 10,
+      },
+    ],
+    state: ["/var/lib/hotpair/incarnation"],
+  };
+}
+
+/** /etc/hotpair/lease.json; every time in seconds, as Python counts them. */
+function settings(pair: Pair, authority: Authority, id: NodeId): Readonly<Record<string, unknown>> {
+  const directory = directoryOf(pair);
+  const { drift, ...times } = authority.lease;
+  const peer = peerOf(id);
+  return {
+    version: 1,
+    pair: pair.name,
+    node: { id, name: hostName(pair, id) },
+    peer: { id: peer, name: hostName(pair, peer) },
+    witness: { name: hostName(pair, "witness") },
+    endpoints: Object.fromEntries(MEMBER_IDS.map((member: HostId) => [member, clientUrl(pair, authority, member)])),
+    ca: `${directory}/ca.pem`,
+    certificate: `${directory}/member.pem`,
+    key: `${directory}/member.key`,
+    lease: {
+      ...Object.fromEntries(Object.entries(times).map(([name, duration]) => [name, inSeconds(duration)])),
+      drift,
+    },
+    writers: writersOf(pair),
+  };
+}
+
+const inSeconds = (duration: Duration): number => duration / 1_000;
+
+/** Faults after which nobody gives the lease back: the other node waits until it has run out. */
+const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut"];
+/** Faults and acts in which its holder stops in order and gives it back. */
+const RELEASED: readonly FailureClassId[] = [
+  "clean-reboot",
+  "keepalived-stop",
+  "keepalived-kill",
+  "keepalived-hang",
+  "public-link-loss",
+  "planned-switch",
+];
+
+function timing(pair: Pair): readonly TimingTerm[] {
+  const { authority, mariadb } = pair;
+  // Without a service that writes nothing waits for the lease.
+  if (authority === undefined || mariadb === undefined) return [];
+  const { takeover, renewal, rpcTimeout, stopTimeout } = authority.lease;
+  const term = (
+    failure: FailureClassId,
+    name: string,
+    lower: Duration,
+    upper: Duration,
+    formula: string,
+  ): TimingTerm => ({
+    service: "lease",
+    failure,
+    step: "decide",
+    name,
+    lower,
+    upper,
+    formula,
+    source: "docs/lease.md",
+  });
+  return [
+    ...SILENT.map((failure) =>
+      term(
+        failure,
+        "the dead holder's lease runs out, counted from its last renewal that was seen",
+        ms(takeover - renewal),
+        ms(takeover + renewal + rpcTimeout),
+        `T ${formatDuration(takeover)} + renewal ${formatDuration(renewal)} + one answer ${formatDuration(rpcTimeout)}`,
+      ),
+    ),
+    ...RELEASED.map((failure) =>
+      term(
+        failure,
+        "the holder stops what writes and gives the lease back",
+        ms(0),
+        ms(2 * stopTimeout + rpcTimeout),
+        `2 × stop ${formatDuration(stopTimeout)} + one answer ${formatDuration(rpcTimeout)}`,
+      ),
+    ),
+  ];
+}
