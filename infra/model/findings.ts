@@ -454,7 +454,7 @@ function leaseTiming(pair: Pair): readonly Finding[] {
         "mandatory",
         `${at}.lease.takeover`,
         `the other node may write ${takeover.leftFormula} after the last renewal that it saw, but the old holder is certain to have stopped only after ` +
-          `max(deadline, rpcTimeout + watchdog) + S + margin = ${takeover.rightFormula}${units.length === 0 ? "" : ` (S: ${units.join(", ")})`}: two writers`,
+          `max(deadline, rpcTimeout + watchdog) + S + margin = ${takeover.rightFormula} (S: ${units.join(", ")}): two writers`,
         `set ${at}.lease.takeover to ${formatDuration(shortestTakeover(timed))} or more`,
       ),
     );

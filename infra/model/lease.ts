@@ -14,16 +14,15 @@ export interface Stop {
 }
 
 /**
- * What must have ended before the other node may write, in the order in which it ends. `stopTimeout` is each unit's
- * TimeoutStopSec; behind it comes SIGKILL, which the holder gives through cgroup.kill at its deadline.
+ * What must have ended before the other node may write, in the order in which it ends: the lease's own unit and every unit
+ * that writes. `stopTimeout` is each one's TimeoutStopSec; at its deadline the holder does not wait for it, but writes
+ * cgroup.kill.
  */
 export const stopChain = ({ mariadb, authority }: Timed): readonly Stop[] =>
-  mariadb === undefined
-    ? []
-    : ["hotpair-mariadb-primary.service", "hotpair-mariadb.service"].map((unit) => ({
-        unit,
-        atMost: authority.lease.stopTimeout,
-      }));
+  ["hotpair-lease.service", ...(mariadb === undefined ? [] : ["hotpair-mariadb.service"])].map((unit) => ({
+    unit,
+    atMost: authority.lease.stopTimeout,
+  }));
 
 /** S: the sum over the chain. */
 export const stopTime = (pair: Timed): Duration => ms(stopChain(pair).reduce((sum, { atMost }) => sum + atMost, 0));
@@ -44,7 +43,7 @@ export function takeoverRule(pair: Timed): Inequality {
   const chain = stopChain(pair);
   const left = exact(takeover * (1 - drift));
   const right = exact(lastWrite(pair.authority.lease) + stopTime(pair) + margin);
-  const stops = chain.length === 0 ? "0ms" : chain.map(({ atMost }) => formatDuration(atMost)).join(" + ");
+  const stops = chain.map(({ atMost }) => formatDuration(atMost)).join(" + ");
   return {
     holds: left > right,
     left,

@@ -2,8 +2,8 @@
 // what to do next. Pure, over what the nodes say of themselves; asking them is the commands' business.
 
 import type { FailureClassId } from "./failure.ts";
-import type { NetworkName, Pair } from "./pair.ts";
-import type { NodeStatus, VipStatus } from "./status.ts";
+import { holdsState, type NetworkName, type NodeId, type Pair } from "./pair.ts";
+import type { AuthorityStatus, NodeStatus, VipStatus } from "./status.ts";
 
 /** What a node said, or why it said nothing. */
 export type NodeAnswer = { readonly status: NodeStatus } | { readonly silent: string };
@@ -38,7 +38,11 @@ export interface Survival {
 const HEARD_MS = 1_000;
 const NETWORKS: readonly NetworkName[] = ["heartbeat", "public", "storage"];
 
+/** The observer reports at least every 100 ms and a lease is renewed as often; beyond this a member is not there. */
+const MEMBER_MS = 2_000;
+
 interface View {
+  readonly id: NodeId;
   readonly name: string;
   readonly status: NodeStatus | undefined;
   readonly silent: string;
@@ -49,8 +53,8 @@ export function outlook(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]):
   const views = pair.nodes.map((node, index): View => {
     const answer = answers[index] ?? { silent: "was not asked" };
     return "status" in answer
-      ? { name: node.name, status: answer.status, silent: "" }
-      : { name: node.name, status: undefined, silent: answer.silent };
+      ? { id: node.id, name: node.name, status: answer.status, silent: "" }
+      : { id: node.id, name: node.name, status: undefined, silent: answer.silent };
   });
   const owners = pair.vips.map((vip) => {
     const nodes = views.filter(({ status }) => vipOf(status, vip.name)?.held === true);
@@ -97,7 +101,20 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
     if (!server.up) problems.push(`HAProxy sees ${server.backend}/${server.server} down (${server.detail})`);
   for (const network of deafNetworks(pair, status))
     problems.push(`it does not hear its peer on the ${network} network`);
+  problems.push(...authorityProblems(pair, status), ...(status.database?.problems ?? []));
+  if (status.database === null) problems.push("its database does not say how it is");
   return problems;
+}
+
+const recent = (msAgo: number | null | undefined): boolean => typeof msAgo === "number" && msAgo <= MEMBER_MS;
+
+function authorityProblems(pair: Pair, { authority }: NodeStatus): readonly string[] {
+  if (pair.witness === undefined) return [];
+  if (authority === undefined || authority === null)
+    return ["its observer of the authority is silent: it does not know who may write"];
+  if (!recent(authority.quorumMsAgo))
+    return ["it reaches no quorum of the etcd members: it could neither renew the lease nor take it"];
+  return recent(authority.witnessMsAgo) ? [] : [`it does not hear the witness ${pair.witness.name}`];
 }
 
 const deafNetworks = (pair: Pair, status: NodeStatus): readonly NetworkName[] =>
@@ -121,15 +138,88 @@ function notReady({ name, status }: View, vip: string): string | undefined {
   return undefined;
 }
 
+/** What the nodes know of the authority, the freshest reading of a quorum first. */
+const authoritiesOf = (views: readonly View[]): readonly AuthorityStatus[] =>
+  views
+    .flatMap(({ status }) => status?.authority ?? [])
+    .toSorted((one, other) => (one.quorumMsAgo ?? Infinity) - (other.quorumMsAgo ?? Infinity));
+
+/** Why the witness could not vote this instant, for a node that would need its vote; undefined: it could. */
+function witnessAway(pair: Pair, views: readonly View[]): string | undefined {
+  if (pair.witness === undefined) return "there is no witness";
+  const heard = authoritiesOf(views).some(({ witnessMsAgo }) => recent(witnessMsAgo));
+  return heard ? undefined : `the witness ${pair.witness.name} does not answer`;
+}
+
+/** Why nobody could be promoted with the data that the holder has acknowledged, if the holder were gone. */
+function notPromotable(pair: Pair, views: readonly View[]): readonly string[] {
+  const [known] = authoritiesOf(views);
+  if (known === undefined || known.insync === null)
+    return ["it is not known which nodes hold every acknowledged write"];
+  const { holder, insync } = known;
+  if (holder === null) return ["nobody holds the lease"];
+  const others = views.filter(({ id }) => id !== holder);
+  const behind = others.filter(({ id }) => !insync.includes(id));
+  return [
+    ...behind.map(({ name }) => `${name} is not in sync: it may lack acknowledged writes, and is not promoted`),
+    ...[witnessAway(pair, others) ?? []].flat(),
+  ];
+}
+
+/** What a witness and data add: who could be promoted, and what still decides. */
+function survivalsWithData(pair: Pair, views: readonly View[]): readonly Entry[] {
+  const [known] = authoritiesOf(views);
+  const silent = views.filter(({ status }) => status === undefined).map(({ name }) => `${name} is silent`);
+  return [
+    {
+      failure: "witness-loss",
+      text: "loss of the witness",
+      reasons: silent.length > 0 ? [...silent, "the other node would be left with one of three votes"] : [],
+    },
+    {
+      failure: "witness-loss-then-power-cut",
+      text: "loss of the witness and of the active node",
+      reasons: ["one vote of three promotes nobody: the operator must decide"],
+    },
+    {
+      failure: "member-isolation",
+      text: "the active node's etcd member cut off",
+      reasons: notPromotable(pair, views),
+    },
+    {
+      failure: "replica-loss",
+      text: "loss of the replica's database",
+      reasons: known?.holder === null || known === undefined ? ["nobody is known to hold the lease"] : [],
+    },
+    {
+      failure: "quorum-loss",
+      text: "loss of two etcd members",
+      reasons:
+        known?.insync?.length === 1 && known.insync[0] === known.holder
+          ? []
+          : ["with both nodes in sync the primary stops: it cannot know that the other was not promoted"],
+    },
+  ];
+}
+
 const haproxyDead = ({ status }: View): boolean =>
   status?.daemons.some((daemon) => daemon.name === "haproxy" && daemon.state !== "running") === true;
 
+interface Entry {
+  readonly failure: FailureClassId;
+  readonly text: string;
+  /** Why it would not be survived. */
+  readonly reasons: readonly string[];
+}
+
 function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
-  const uncovered = pair.vips.flatMap((vip) => {
+  const withData = holdsState(pair);
+  const vipless = pair.vips.flatMap((vip) => {
     const holders = views.filter(({ status }) => vipOf(status, vip.name)?.held === true);
     if (holders.length !== 1) return [`VIP ${vip.name} has ${holders.length === 0 ? "no owner" : "two owners"}`];
     return views.filter((view) => !holders.includes(view)).flatMap((view) => notReady(view, vip.name) ?? []);
   });
+  const uncovered = withData ? [...vipless, ...notPromotable(pair, views)] : vipless;
   const ownerless = pair.vips.filter(
     (vip) => views.filter(({ status }) => vipOf(status, vip.name)?.held === true).length !== 1,
   );
@@ -146,6 +236,10 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
       ? arbiters
       : ["the nodes hear each other on no other network"];
   const dead = views.filter(haproxyDead).map(({ name }) => `HAProxy on ${name} does not answer`);
+  const undecided =
+    pair.witness === undefined
+      ? ["two nodes without a witness cannot decide it: both would own the VIP"]
+      : [witnessAway(pair, views) ?? []].flat();
   const entry = (failure: FailureClassId, text: string, reasons: readonly string[]): Survival => ({
     failure,
     text,
@@ -174,9 +268,10 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
       ? []
       : [entry("haproxy-hang", "a hung HAProxy on the active node", [...uncovered, ...arbiters, ...dead])]),
     ...(pair.haproxy === undefined ? [] : [entry("backend-kill", "loss of one backend server", thinBackends(views))]),
-    entry("full-partition", "a cut of all networks between the nodes", [
-      "two nodes without a witness cannot decide it: both would own the VIP",
-    ]),
+    entry("full-partition", "a cut of all networks between the nodes", undecided),
+    ...(withData
+      ? survivalsWithData(pair, views).map(({ failure, text, reasons }) => entry(failure, text, reasons))
+      : []),
   ];
   return found;
 }
@@ -215,6 +310,7 @@ function nextSteps(pair: Pair, views: readonly View[], owners: Outlook["owners"]
       if (!server.up) steps.push(`${name}: its HAProxy sees ${server.backend}/${server.server} down: ${server.detail}`);
     if (status.maintenance) steps.push(`${name} is parked; when the work is done: hotpair maintenance ${name} off`);
   }
+  steps.push(...authoritySteps(pair, views));
   for (const { vip, nodes } of owners) {
     const asked = views.every(({ status }) => status !== undefined);
     if (nodes.length > 0 || !asked || steps.length > 0) continue;
@@ -227,4 +323,33 @@ function nextSteps(pair: Pair, views: readonly View[], owners: Outlook["owners"]
     );
   }
   return [...new Set(steps)];
+}
+
+function authoritySteps(pair: Pair, views: readonly View[]): readonly string[] {
+  const { witness } = pair;
+  if (witness === undefined) return [];
+  const answering = views.filter(({ status }) => status !== undefined);
+  const members = `hotpair-etcd-${pair.name}`;
+  const steps: string[] = [];
+  for (const { name, status } of answering)
+    if (status?.authority === null || status?.authority === undefined)
+      steps.push(`${name}: systemctl status hotpair-quorum; journalctl -u hotpair-quorum -n 50`);
+  const known = authoritiesOf(views);
+  const quorate = known.some(({ quorumMsAgo }) => recent(quorumMsAgo));
+  if (known.length > 0 && !quorate)
+    steps.push(
+      `no quorum: bring two of ${[...pair.nodes, witness].map(({ name }) => name).join(", ")} together again (on each: systemctl status ${members}); ` +
+        `only if the other node is off and stays off: hotpair promote --node ${answering[0]?.name} --i-know-the-peer-is-down`,
+    );
+  else if (known.length > 0 && witnessAway(pair, views) !== undefined)
+    steps.push(`${witness.name}: systemctl status ${members}; journalctl -u ${members} -n 50`);
+  const insync = known[0]?.insync;
+  if (!holdsState(pair) || insync === undefined || insync === null) return steps;
+  for (const { id, name, status } of answering)
+    if (!insync.includes(id))
+      steps.push(
+        `${name} is not in sync${status?.database?.state === undefined ? "" : ` (${status.database.state})`}: it catches up by itself when replication runs; ` +
+          `on it: /usr/lib/hotpair/hotpair-mariadb status`,
+      );
+  return steps;
 }

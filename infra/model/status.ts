@@ -1,7 +1,7 @@
 // What a node says of itself: the JSON that `hotpair-arbiter status` prints on a server and every reader above shares.
 // Field names are the wire format; the arbiter (Python) writes exactly these.
 
-import type { NetworkName } from "./pair.ts";
+import type { NetworkName, NodeId } from "./pair.ts";
 
 export interface NodeStatus {
   readonly version: 1;
@@ -32,6 +32,34 @@ export interface NodeStatus {
     readonly detail: string;
   }[];
   readonly manifest: { readonly resource: string; readonly digest: string; readonly appliedAt: number } | null;
+  /** What this node's observer of the authority reports; null: it is silent. Absent for a pair without a witness. */
+  readonly authority?: AuthorityStatus | null;
+  /** As `hotpair-mariadb status --json` says it; null: it does not answer. Absent for a pair without MariaDB. */
+  readonly database?: DatabaseStatus | null;
+}
+
+export interface AuthorityStatus {
+  /** This node may write right now: its own deadline is in the future. */
+  readonly holding: boolean;
+  /** Who holds the lease, as last read; null: nobody. */
+  readonly holder: NodeId | null;
+  /** Milliseconds since this node saw the lease renewed, read with a quorum, heard the witness's member; null: never. */
+  readonly renewedMsAgo: number | null;
+  readonly quorumMsAgo: number | null;
+  readonly witnessMsAgo: number | null;
+  /** Nodes that hold every acknowledged write; null: not known, or the pair is not enrolled yet. */
+  readonly insync: readonly NodeId[] | null;
+  readonly epoch: number | null;
+}
+
+/** The fields that everybody above the server reads; it says more of itself (infra/node/mariadb/verbs.py). */
+export interface DatabaseStatus {
+  /** `primary`, `replica`, `read-only`, `not replicating`, `provisioning`, `new`, `down`, `handing over`, or what keeps it out. */
+  readonly state: string;
+  /** How far it is behind its primary; null: not measured. */
+  readonly lagMs: number | null;
+  /** One line each, with what to do. */
+  readonly problems: readonly string[];
 }
 
 export type VrrpState = "master" | "backup" | "fault" | "stopped" | "unknown";

@@ -1,9 +1,9 @@
 // What the pair's state means: a change of one fact changes what is said to survive, and what to do next.
 
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type NodeAnswer, outlook } from "../../infra/model/outlook.ts";
-import type { NodeStatus } from "../../infra/model/status.ts";
-import { labPair } from "./pairs.ts";
+import type { AuthorityStatus, NodeStatus } from "../../infra/model/status.ts";
+import { labPair, statefulPair } from "./pairs.ts";
 
 const nodeStatus = (node: "node-a" | "node-b", active: boolean): NodeStatus => ({
   version: 1,
@@ -147,4 +147,92 @@ test("a parked standby alarms nobody, but is no standby", () => {
   expect(view.problems).toEqual([]);
   expect(lost(view)).toContain("node-power-cut");
   expect(view.next).toEqual(["node-b is parked; when the work is done: hotpair maintenance node-b off"]);
+});
+
+describe("a pair that keeps data", () => {
+  const authority: AuthorityStatus = {
+    holding: false,
+    holder: "a",
+    renewedMsAgo: 60,
+    quorumMsAgo: 30,
+    witnessMsAgo: 30,
+    insync: ["a", "b"],
+    epoch: 1,
+  };
+  const database = (state: string) => ({ state, lagMs: 0, problems: [] });
+  const primary: NodeStatus = {
+    ...active,
+    authority: { ...authority, holding: true },
+    database: database("primary"),
+  };
+  const replica: NodeStatus = { ...standby, authority, database: database("replica") };
+  const see = (a: NodeStatus | string, b: NodeStatus | string) => {
+    const answer = (said: NodeStatus | string): NodeAnswer =>
+      typeof said === "string" ? { silent: said } : { status: said };
+    return outlook(statefulPair, [answer(a), answer(b)]);
+  };
+  const both = (changes: Partial<AuthorityStatus>): readonly [NodeStatus, NodeStatus] => [
+    { ...primary, authority: { ...authority, holding: true, ...changes } },
+    { ...replica, authority: { ...authority, ...changes } },
+  ];
+  const because = (view: ReturnType<typeof outlook>, failure: string) =>
+    view.survives.find((one) => one.failure === failure)?.because;
+
+  test("survives every single loss when it is well, and a full cut, too", () => {
+    const view = see(primary, replica);
+    expect(view.verdict).toBe("healthy");
+    expect(view.problems).toEqual([]);
+    expect(view.next).toEqual([]);
+    expect(lost(view)).toEqual(["witness-loss-then-power-cut", "quorum-loss"]);
+  });
+
+  test("whose replica is not in sync does not survive its primary, and says so", () => {
+    const view = see(...both({ insync: ["a"] }));
+    expect(because(view, "node-power-cut")).toBe(
+      "node-b is not in sync: it may lack acknowledged writes, and is not promoted",
+    );
+    expect(lost(view)).not.toContain("quorum-loss");
+    expect(view.next).toEqual([
+      "node-b is not in sync (replica): it catches up by itself when replication runs; on it: /usr/lib/hotpair/hotpair-mariadb status",
+    ]);
+  });
+
+  test("without its witness goes on, and a cut or a lost node would end it", () => {
+    const view = see(...both({ witnessMsAgo: 30_000 }));
+    expect(view.verdict).toBe("degraded");
+    expect(view.problems[0]).toBe("node-a: it does not hear the witness witness");
+    expect(because(view, "node-power-cut")).toBe("the witness witness does not answer");
+    expect(because(view, "full-partition")).toBe("the witness witness does not answer");
+    expect(view.next).toEqual(["witness: systemctl status hotpair-etcd-shop; journalctl -u hotpair-etcd-shop -n 50"]);
+  });
+
+  test("without a quorum says what can be done, and what only with certainty", () => {
+    const [, alone] = both({ quorumMsAgo: 8_000, witnessMsAgo: null });
+    const view = see("does not answer", alone);
+    expect(view.problems).toContainEqual(expect.stringContaining("node-b: it reaches no quorum"));
+    expect(view.next).toContainEqual(
+      expect.stringMatching(
+        /^no quorum: bring two of node-a, node-b, witness together again .* hotpair promote --node node-b --i-know-the-peer-is-down$/,
+      ),
+    );
+  });
+
+  test("whose observer is silent knows nothing, and that is a problem", () => {
+    const view = see({ ...primary, authority: null }, { ...replica, authority: null });
+    expect(view.problems).toContain("node-a: its observer of the authority is silent: it does not know who may write");
+    expect(because(view, "node-power-cut")).toBe("it is not known which nodes hold every acknowledged write");
+    expect(view.next[0]).toBe("node-a: systemctl status hotpair-quorum; journalctl -u hotpair-quorum -n 50");
+  });
+
+  test("repeats what its database says of itself", () => {
+    const said = {
+      state: "diverged",
+      lagMs: null,
+      problems: ["diverged: 3 transactions. See: hotpair-mariadb diverged"],
+    };
+    expect(see(primary, { ...replica, database: said }).problems).toEqual([`node-b: ${said.problems[0]}`]);
+    expect(see(primary, { ...replica, database: null }).problems).toEqual([
+      "node-b: its database does not say how it is",
+    ]);
+  });
 });

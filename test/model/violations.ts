@@ -186,7 +186,7 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     level: "mandatory",
     path: "hotpair:pair.authority.lease.takeover",
     message:
-      /may write 1450ms × \(1 − 0\.001\) = 1\.44855s after .* max\(800ms, 200ms \+ 800ms\) \+ 200ms \+ 200ms \+ 50ms = 1450ms \(S: hotpair-mariadb-primary\.service, hotpair-mariadb\.service\): two writers/,
+      /may write 1450ms × \(1 − 0\.001\) = 1\.44855s after .* max\(800ms, 200ms \+ 800ms\) \+ 200ms \+ 200ms \+ 50ms = 1450ms \(S: hotpair-lease\.service, hotpair-mariadb\.service\): two writers/,
     fix: /set hotpair:pair\.authority\.lease\.takeover to 1452ms or more/,
     broken: withLease({ takeover: ms(1_450) }),
     fixed: withLease({ takeover: ms(1_452) }),
