@@ -1,8 +1,9 @@
 // The bundle: one text that carries everything a host must look like, read from standard input by the apply transaction
-// (`infra/node/hotpair-apply`). The same plan gives the same bytes: sorted, fixed times, uncompressed. This is the one
+// (`infra/node/hotpair-apply`). The same plan gives the same bytes: sorted, fixed times. This is the one
 // place below `infra/components` where secrets stand in clear, so its result is a secret as a whole.
 
 import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
 import { UserError } from "../model/errors.ts";
 import type { SecretRef } from "../model/pair.ts";
 import type { Content, HostPlan, PlannedFile } from "../model/plan.ts";
@@ -29,8 +30,8 @@ const PLACES = ["/etc/", "/usr/lib/hotpair/", "/usr/lib/systemd/", "/var/lib/hot
 const BOOKS = /^\/var\/lib\/hotpair\/(manifest|maintenance|originals|packages|pairs|undo|retire)/;
 
 /**
- * Makes the text for the standard input of `applyCommand`: a line `hotpair-bundle 1 SHA256 BYTES` (of the tar), then the
- * tar in base64. It does not name its owner: the command that carries it does (`applyCommand`).
+ * Makes the text for the standard input of `applyCommand`: a line `hotpair-bundle 1 SHA256 BYTES` (of the archive), then
+ * the archive, a compressed tar, in base64. It does not name its owner: the command that carries it does (`applyCommand`).
  * Throws UserError when it is larger than MAX_BUNDLE_BYTES, Error when the plan cannot be written down safely.
  */
 export function makeBundle(plan: HostPlan, secretValue: (ref: SecretRef) => string): string {
@@ -54,7 +55,7 @@ export function makeBundle(plan: HostPlan, secretValue: (ref: SecretRef) => stri
   for (const [i, { guard }] of plan.units.entries())
     if (guard !== undefined) entries.push({ path: `guards/${i}`, mode: 0o600, content: `${guard}\n` });
 
-  const archive = tar(entries);
+  const archive = compressed(tar(entries));
   const digest = createHash("sha256").update(archive).digest("hex");
   const bundle = `hotpair-bundle 1 ${digest} ${archive.length}\n${archive.toString("base64")}\n`;
   if (archive.length > MAX_BUNDLE_BYTES) throw tooLarge(plan, contents, archive.length);
@@ -127,6 +128,17 @@ interface Entry {
   readonly path: string;
   readonly mode: number;
   readonly content: string;
+}
+
+/**
+ * RFC 1952. The project's own Node compresses always the same way; another zlib would make other bytes of the same files,
+ * which the server finds unchanged. GNU tar sees by itself what it reads.
+ */
+function compressed(archive: Buffer): Buffer {
+  const bytes = gzipSync(archive, { level: 9 });
+  // The system that compressed it: "unknown", on every one.
+  bytes[9] = 0xff;
+  return bytes;
 }
 
 /** A POSIX ustar archive (IEEE Std 1003.1, pax, "ustar Interchange Format") of regular files in order of their paths. */

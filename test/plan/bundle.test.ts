@@ -1,12 +1,13 @@
 // The bundle is read by a shell on another machine: these tests read it the way that shell does, with the real tools.
 
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { UserError } from "../../infra/model/errors.ts";
-import type { NodePlan } from "../../infra/model/plan.ts";
+import type { HostPlan, NodePlan } from "../../infra/model/plan.ts";
 import { MAX_BUNDLE_BYTES, makeBundle } from "../../infra/plan/bundle.ts";
 import { applyCommand, removeCommand } from "../../infra/plan/commands.ts";
 import { appPlan, file, KEY, SECRET } from "../node/app-plan.ts";
@@ -17,6 +18,8 @@ const directories: string[] = [];
 afterEach(() => {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
 });
+
+const digits = (count: number): string => randomBytes(count / 2).toString("hex");
 
 /** Unpacked by the machine's own tar. */
 function unpack(text: string): string {
@@ -86,7 +89,8 @@ describe("bundle", () => {
 
   test("what is too large names its biggest files", () => {
     const plan = appPlan({
-      files: [file("/etc/app/huge", "x".repeat(MAX_BUNDLE_BYTES)), file("/etc/app/big", "x".repeat(99_000))],
+      // Compressed, a hexadecimal digit takes half a byte.
+      files: [file("/etc/app/huge", digits(2 * MAX_BUNDLE_BYTES)), file("/etc/app/big", digits(99_000))],
     });
     let error: unknown;
     try {
@@ -96,7 +100,7 @@ describe("bundle", () => {
     }
     expect(error).toBeInstanceOf(UserError);
     expect((error as UserError).message).toMatch(/^The files for node-a make a bundle of \d+ KB; at most 384 KB fit/);
-    expect((error as UserError).details.slice(0, 2)).toEqual(["/etc/app/huge: 384 KB", "/etc/app/big: 97 KB"]);
+    expect((error as UserError).details.slice(0, 2)).toEqual(["/etc/app/huge: 768 KB", "/etc/app/big: 97 KB"]);
   });
 
   test.each([
@@ -121,6 +125,34 @@ describe("bundle", () => {
   });
 });
 
+describe("bundle of a witness", () => {
+  const program = file("/usr/lib/hotpair/pairs/shop/hotpair-apply", "#!/bin/sh\n", { mode: "0755" });
+  const plan: HostPlan = {
+    ...appPlan({ files: [program], without: ["/usr/lib/hotpair/hotpair-apply"] }),
+    node: "witness",
+    vips: [],
+    witnessOf: "shop",
+    units: [{ name: "app.service", running: true, holdsRole: false, guard: "test -e /run/may-stop" }],
+    state: ["/var/lib/hotpair/etcd/shop", "/var/lib/hotpair/etcd/shop.epoch"],
+  };
+
+  test("carries the pair's own program, what guards a restart and what goes with the member", () => {
+    const directory = unpack(makeBundle(plan, () => SECRET));
+    const text = readFileSync(join(directory, "plan"), "utf8");
+    expect(text).toMatch(/^guard 0 app.service$/m);
+    expect(text).toMatch(/^state \/var\/lib\/hotpair\/etcd\/shop\nstate \/var\/lib\/hotpair\/etcd\/shop.epoch$/m);
+    expect(readFileSync(join(directory, "guards/0"), "utf8")).toBe("test -e /run/may-stop\n");
+    expect(() => makeBundle({ ...plan, witnessOf: "mail" }, () => SECRET)).toThrow("does not carry");
+  });
+
+  test.each(["/var/lib/mysql", "/var/lib/hotpair/pairs/mail", "/var/lib/hotpair/manifest", "/var/lib/hotpair/../x"])(
+    "refuses to remove %s with it",
+    (path) => {
+      expect(() => makeBundle({ ...plan, state: [path] }, () => SECRET)).toThrow("not below /var/lib/hotpair");
+    },
+  );
+});
+
 describe("commands", () => {
   test("are fixed texts in which nothing but the owner changes", () => {
     expect(applyCommand("b").replaceAll(" b'", " a'")).toBe(applyCommand("a"));
@@ -143,7 +175,8 @@ describe("commands", () => {
   });
 
   test("are POSIX shell", () => {
-    for (const command of [applyCommand(), applyCommand("owner"), removeCommand("owner")])
+    const witness = [applyCommand("owner", "shop"), removeCommand("owner", { witnessOf: "shop" })];
+    for (const command of [applyCommand(), applyCommand("owner"), removeCommand("owner"), ...witness])
       execFileSync("sh", ["-n"], { input: command });
   });
 
