@@ -3,11 +3,11 @@
 
 import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { type Authority, type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
-import { hostOf, VIP_REMOVED } from "./keepalived.ts";
+import { hostOf, priorityOf, VIP_REMOVED } from "./keepalived.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [] };
@@ -29,6 +29,8 @@ const MODULES = [
   "lock",
   "loop",
   "neighbours",
+  "observer",
+  "quorum",
   "rules",
   "scribe",
   "verbs",
@@ -82,7 +84,7 @@ function plan(pair: Pair, id: NodeId): Contribution {
       {
         ...root,
         path: "/etc/systemd/system/hotpair-arbiter.service",
-        content: render("arbiter/hotpair-arbiter.service.hbs", names),
+        content: render("arbiter/hotpair-arbiter.service.hbs", { ...names, stateful: pair.authority !== undefined }),
         onChange: restart,
       },
       {
@@ -128,7 +130,7 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
       preferred: vip.preferred ?? null,
     })),
     advertMs: pair.vrrp.advertInterval,
-    priority: pair.vrrp.priority,
+    priority: priorityOf(pair),
     beaconMs: pair.arbiter.beaconInterval,
     silenceMs: pair.arbiter.silence,
     evidenceMs: pair.arbiter.evidence,
@@ -137,14 +139,25 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
     failbackMs: FAILBACK_AFTER,
     gateway: pair.networks.public.gateway ?? null,
     haproxySocket: pair.haproxy === undefined ? null : ADMIN_SOCKET,
+    ...(pair.authority === undefined ? {} : { authority: authority(pair, pair.authority) }),
+    ...(pair.mariadb === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-mariadb" }),
     units: units(pair),
   };
 }
 
-/** What `status` reports, in the order of their importance. */
+/** What makes the gate strict. */
+const authority = (pair: Pair, { lease }: Authority): Readonly<Record<string, unknown>> => ({
+  witness: pair.witness?.name,
+  renewalMs: lease.renewal,
+  deadlineMs: lease.deadline,
+});
+
+/** What `status` reports, in the order of their importance. The lease's own unit runs on the active node only. */
 const units = (pair: Pair): readonly string[] => [
   "keepalived",
   "hotpair-arbiter",
+  ...(pair.authority === undefined ? [] : ["hotpair-quorum", `hotpair-etcd-${pair.name}`]),
+  ...(pair.mariadb === undefined ? [] : ["hotpair-mariadb"]),
   ...(pair.haproxy === undefined ? [] : ["haproxy"]),
   ...(pair.nginx === undefined ? [] : ["nginx"]),
   ...(pair.external?.units ?? []),

@@ -20,6 +20,9 @@ const CARRIER_NOTICED = ms(50);
 /** From keepalived's death to its VIP taken off, by the arbiter or by systemd's ExecStopPost, at most (docs/arbitration.md#measured). */
 export const VIP_REMOVED = ms(200);
 
+/** The lease adds 1; 254 is the highest priority of a router that does not own the address (RFC 9568 §5.2.4). */
+const HIGHEST_BELOW_HOLDER = 253;
+
 const MEASURED = "docs/arbitration.md#measured";
 
 function plan(pair: Pair, id: NodeId): Contribution {
@@ -84,10 +87,12 @@ function plan(pair: Pair, id: NodeId): Contribution {
 
 function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
   const node = nodeOf(pair, id);
-  const { advertInterval, priority, garp, notify, email } = pair.vrrp;
+  const { advertInterval, garp, notify, email } = pair.vrrp;
+  const priority = priorityOf(pair);
   return {
     pair: pair.name,
     node: node.name,
+    stateful: pair.authority !== undefined,
     priority,
     advertSeconds: advertInterval / 1_000,
     masterDownFormula: masterDownFormula(advertInterval, priority),
@@ -111,6 +116,10 @@ function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>
     })),
   };
 }
+
+/** Of a node without the lease. */
+export const priorityOf = (pair: Pair): number =>
+  pair.authority === undefined ? pair.vrrp.priority : Math.min(pair.vrrp.priority, HIGHEST_BELOW_HOLDER);
 
 const preference = (pair: Pair, vip: Vip): string =>
   vip.preferred === undefined

@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .rules import Gate, PeerVip, Word
+from .rules import Gate, PeerVip, Standing, Word
 
 MAGIC = b"HPB"
 WIRE_VERSION = 1
@@ -92,12 +92,18 @@ def encode_payload(beacon: Beacon) -> bytes:
                 int(vip.gate),
                 None if vip.advert_age is None else round(vip.advert_age * 1000),
                 int(vip.declines),
+                int(vip.standby),
+                int(vip.yields),
             ]
             for name, vip in word.vips.items()
         },
         "k": [key.hex() for key in beacon.keys],
         "h": beacon.hears,
     }
+    standing = word.standing
+    if standing is not None:
+        insync = None if standing.insync is None else int(standing.insync)
+        message["au"] = [int(standing.lease), int(standing.quorum), int(standing.witness), insync]
     if beacon.claim is not None:
         message["lk"] = [beacon.claim[0], int(beacon.claim[1])]
     if beacon.concedes is not None:
@@ -138,7 +144,10 @@ def _decode(payload: bytes) -> Optional[Beacon]:
                 gate=Gate(int(said[2])),
                 advert_age=None if age is None else float(age) / 1000,
                 declines=len(said) > 4 and bool(said[4]),
+                standby=len(said) > 5 and bool(said[5]),
+                yields=len(said) > 6 and bool(said[6]),
             )
+        standing = message.get("au")
         word = Word(
             vips=vips,
             digest=str(message.get("d", "")),
@@ -148,6 +157,7 @@ def _decode(payload: bytes) -> Optional[Beacon]:
             gateway=str(message.get("gw", "none")),
             public_up=bool(message.get("pu", 1)),
             applying=bool(message.get("ap", 0)),
+            standing=None if standing is None else _standing(standing),
         )
         claim = message.get("lk")
         concedes = message.get("lc")
@@ -163,6 +173,10 @@ def _decode(payload: bytes) -> Optional[Beacon]:
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
+
+
+def _standing(said: Sequence[Any]) -> Standing:
+    return Standing(bool(said[0]), bool(said[1]), bool(said[2]), None if said[3] is None else bool(said[3]))
 
 
 class Replay:

@@ -11,6 +11,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
+from .quorum import Authority
 from .rules import Settings, VipSettings
 
 CONFIG_PATH = "/etc/hotpair/arbiter.json"
@@ -54,6 +55,8 @@ class Config:
     vips: Tuple[Vip, ...]
     gateway: Optional[str]
     haproxy_socket: Optional[str]
+    # program that says how this node's database is, as JSON; None: there is none
+    database: Optional[str]
     # systemd units that `status` reports
     units: Tuple[str, ...]
     settings: Settings
@@ -93,6 +96,10 @@ def parse(raw: Dict[str, Any]) -> Config:
         )
         for entry in raw["vips"]
     )
+    said = raw.get("authority")
+    authority = (
+        None if said is None else Authority(said["witness"], said["renewalMs"] / 1000, said["deadlineMs"] / 1000)
+    )
     heartbeat = next(network for network in networks if network.name == "heartbeat")
     settings = Settings(
         node=raw["node"]["id"],
@@ -108,6 +115,7 @@ def parse(raw: Dict[str, Any]) -> Config:
         hold=raw["holdMs"] / 1000,
         service_dead=raw["serviceDeadMs"] / 1000,
         failback=raw["failbackMs"] / 1000,
+        authority=authority,
     )
     return Config(
         pair=raw["pair"],
@@ -120,6 +128,7 @@ def parse(raw: Dict[str, Any]) -> Config:
         vips=vips,
         gateway=raw["gateway"],
         haproxy_socket=raw["haproxySocket"],
+        database=raw.get("database"),
         units=tuple(raw["units"]),
         settings=settings,
     )

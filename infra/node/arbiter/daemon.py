@@ -26,7 +26,9 @@ from .keepalived import Keepalived
 from .lock import LOCK_PATH, Claim, PairLock
 from .loop import Loop
 from .neighbours import Neighbours
-from .rules import NEVER, Event, Gate, PeerVip, Rules, Verdict, Word
+from .observer import Observer
+from .quorum import NEVER, Quorum
+from .rules import Event, Gate, PeerVip, Rules, Verdict, Word
 from .scribe import Scribe
 
 SETTLED_PATH = f"{RUN}/settled"
@@ -35,6 +37,9 @@ ACTIVE_TARGET = "hotpair-active.target"
 PROBE_INTERVAL = 0.050
 # The target is told again what it is to be, though nothing changed (seconds)
 TARGET_AGAIN = 10.0
+# The same while this node ought to hold the lease and does not, or the other way round: a start is refused while a stop
+# is under way, and the chain ends when the lease is lost (seconds)
+CHAIN_AGAIN = 0.5
 
 
 class Arbiter:
@@ -44,7 +49,10 @@ class Arbiter:
         self.started = now
         # These two are processes of their own, begun before anything is open that they would inherit.
         self.scribe = Scribe()
-        self.gatekeeper = gate.Gatekeeper({vip.name: vip.address for vip in settings.vips})
+        addresses = {vip.name: vip.address for vip in settings.vips}
+        if settings.settings.authority is not None:
+            addresses[gate.LEASE] = ""
+        self.gatekeeper = gate.Gatekeeper(addresses)
         kernel.prioritise(0, 10)
         kernel.stay_in_memory()
         self.rules = Rules(settings.settings, now, settled=os.path.exists(SETTLED_PATH))
@@ -68,6 +76,7 @@ class Arbiter:
             if settings.haproxy_socket is None
             else Haproxy(settings.haproxy_socket, settings.settings.service_dead)
         )
+        self.observer = None if self.rules.quorum is None else Observer(self.loop, self.rules.quorum, self.scribe)
         commands = {
             "status": lambda _request, _connection: self._status(kernel.boottime()),
             "switch": self._switch,
@@ -211,11 +220,15 @@ class Arbiter:
         self.exchange.remember(now)
         if now - self.target_told_at > TARGET_AGAIN:
             self._tell_target(now)
+        if self.observer is not None:
+            self.observer.complain(now)
 
     # ---- deciding and acting
 
     def _decide(self, now: float) -> None:
         rules = self.rules
+        if self.observer is not None:
+            self._read_lease(self.observer, now)
         heard = rules.fresh(now)
         said = self.exchange.last
         self.lock.peer(heard, said.claim if said is not None else None, said.concedes if said is not None else None)
@@ -237,16 +250,29 @@ class Arbiter:
         for event in rules.take_events():
             self._on_event(event, now)
         self._record(now)
-        if self._active() != self.target_active:
+        active = rules.serving()
+        quorum = rules.quorum
+        amiss = quorum is not None and active != quorum.mine(now) and now - self.target_told_at > CHAIN_AGAIN
+        if active != self.target_active or amiss:
             self._tell_target(now)
 
-    def _active(self) -> bool:
-        return any(self.interfaces.held_on.values())
+    def _read_lease(self, observer: Observer, now: float) -> None:
+        until = observer.read_lease(now)
+        if until > now:
+            self.gatekeeper.close_until(gate.LEASE, until)
+        else:
+            self.gatekeeper.open(gate.LEASE)
 
     def _tell_target(self, now: float) -> None:
-        self.target_active = self._active()
+        self.target_active = self.rules.serving()
         self.target_told_at = now
-        self.scribe.order(systemctl=["start" if self.target_active else "stop", ACTIVE_TARGET])
+        if self.target_active:
+            self.scribe.order(systemctl=["start", ACTIVE_TARGET])
+        elif self.rules.quorum is None:
+            self.scribe.order(systemctl=["stop", ACTIVE_TARGET])
+        else:
+            # A start may be waiting for the lease: the stop replaces it, and nothing replaces the stop.
+            self.scribe.order(systemctl=["stop", ACTIVE_TARGET], mode="replace-irreversibly")
 
     def _on_event(self, event: Event, now: float) -> None:
         self.scribe.log(f"{event.vip}: {event.kind}: {event.text}")
@@ -306,6 +332,8 @@ class Arbiter:
                 gate=verdict.gate if verdict is not None else Gate.CLOSED,
                 advert_age=None if memory.advert_at == NEVER else max(0.0, now - memory.advert_at),
                 declines=now < memory.declines_until,
+                standby=verdict is not None and verdict.standby,
+                yields=memory.yielding is not None,
             )
         return Word(
             vips=vips,
@@ -316,6 +344,7 @@ class Arbiter:
             gateway=own.gateway,
             public_up=own.public_up,
             applying=own.applying,
+            standing=self.rules.standing(now),
         )
 
     def _send(self) -> None:
@@ -423,7 +452,9 @@ class Arbiter:
                 ),
                 "maintenance": word.maintenance,
             }
+        quorum = self.rules.quorum
         return {
+            **({} if quorum is None else {"authority": _authority(quorum, self.rules.may_not_serve(now), now)}),
             "arbiter": {
                 "running": True,
                 "sinceMs": round((now - self.started) * 1000),
@@ -433,7 +464,11 @@ class Arbiter:
             "vips": {
                 name: {
                     "state": memory.state,
-                    "gate": {"closed": verdict.closed, "reason": verdict.reason},
+                    "gate": {
+                        "closed": verdict.closed,
+                        "reason": verdict.reason,
+                        **({"standby": True} if verdict.standby else {}),
+                    },
                 }
                 for name, memory in self.rules.vips.items()
                 for verdict in [self.verdicts[name]]
@@ -441,6 +476,23 @@ class Arbiter:
             "keepalived": self.keepalived.condition,
             "haproxy": self.rules.own.service,
         }
+
+
+def _authority(quorum: Quorum, blocked: Optional[str], now: float) -> Optional[Dict[str, Any]]:
+    """AuthorityStatus of infra/model/status.ts; None: the observer is silent."""
+    report = quorum.report
+    if report is None or not quorum.observed(now):
+        return None
+    return {
+        "holding": quorum.mine(now),
+        "holder": report.holder,
+        "renewedMsAgo": _ago(now, report.renewed_at),
+        "quorumMsAgo": _ago(now, report.quorum_at),
+        "witnessMsAgo": _ago(now, report.witness_at),
+        "insync": None if report.insync is None else list(report.insync),
+        "epoch": report.epoch,
+        "blocked": blocked,
+    }
 
 
 def _ago(now: float, at: float) -> Optional[int]:

@@ -14,7 +14,8 @@ from . import beacon, config, kernel
 from .gate import RUN
 from .lock import PairLock
 from .loop import Loop
-from .rules import NEVER, Word
+from .quorum import NEVER
+from .rules import Word
 from .scribe import Scribe
 
 PEER_SEEN_RUN = f"{RUN}/peer-seen"

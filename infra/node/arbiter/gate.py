@@ -3,7 +3,10 @@
 keepalived tracks `/run/hotpair/gate.<vip>`: 1 puts its instance in FAULT, 0 lets it run. The arbiter tells this
 process, over a pipe, until when a gate is to be closed; at that moment, and when the arbiter dies, it opens the gate,
 so that an arbiter that hangs cannot keep a veto alive. Closing also takes the address off the interface: keepalived
-announces the end of its ownership before it removes the address, and may hang in between. No rule belongs here.
+announces the end of its ownership before it removes the address, and may hang in between.
+
+In a pair with an authority it also keeps `/run/hotpair/lease.priority`: 1 while this node holds the lease, which raises
+keepalived's priority, so that of two owners who meet the holder stays. That, too, ends by itself. No rule belongs here.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from typing import Callable, Dict, List, Mapping, NoReturn, Optional, Tuple
 from . import kernel
 
 RUN = "/run/hotpair"
+# Among the names of VIPs, which are lower case, the one that stands for the lease.
+LEASE = "LEASE"
 
 
 def gate_path(vip: str, directory: str = RUN) -> str:
-    return f"{directory}/gate.{vip}"
+    return f"{directory}/lease.priority" if vip == LEASE else f"{directory}/gate.{vip}"
 
 
 def write_gate(vip: str, closed: bool, directory: str = RUN) -> None:
@@ -44,7 +49,7 @@ class Gatekeeper:
     """The arbiter's end of the pipe."""
 
     def __init__(self, addresses: Mapping[str, str], directory: str = RUN) -> None:
-        """`addresses`: VIP name to its address without prefix length."""
+        """`addresses`: VIP name to its address without prefix length; LEASE, with none, in a pair with an authority."""
         self._told: Dict[str, float] = {}
         read_end, self._write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         parent = os.getpid()
@@ -133,7 +138,7 @@ def _keep(
             if wanted != closed.get(vip):
                 write_gate(vip, wanted, directory)
                 closed[vip] = wanted
-                if wanted:
+                if wanted and addresses[vip]:
                     remove(addresses[vip])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Optional
 
-from .rules import NEVER
+from .quorum import NEVER
 
 INTERVAL = 0.2
 TIMEOUT = 0.5

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from . import config, kernel
 from .interfaces import Interfaces
 from .loop import Loop
-from .rules import NEVER
+from .quorum import NEVER
 from .scribe import Scribe
 
 GATEWAY_INTERVAL = 0.5

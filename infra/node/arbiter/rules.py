@@ -3,6 +3,10 @@
 Pure: no clock, no files, no sockets. Times are seconds of one clock (CLOCK_BOOTTIME on a server, virtual in the tests).
 A rule closes a gate only on fresh positive evidence; with no evidence the pair behaves as plain VRRP does. Every veto
 carries the moment at which it expires if nobody renews it.
+
+Two gates, one rule set. Without an authority (no witness) the gate is fast: it closes only while VRRP is blind and the
+peer is active. With one it is strict: closed for as long as the peer is known to be active, by its beacons or by the
+renewals of its lease, or this node is known to be the one that must not be (docs/arbitration.md).
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Dict, List, Mapping, Optional, Tuple
 
-NEVER = float("-inf")
+from .quorum import NEVER, Authority, Quorum
 
 # A beacon proves that VRRP is blind when it was received later than the next advert was due, by this margin (seconds):
 # both are stamped by the kernel of the receiver, so it covers the jitter of the sender alone (docs/arbitration.md).
@@ -33,6 +37,14 @@ ADDRESS_GONE = 0.020
 STATE_UNKNOWN = 0.300
 # A node that an operator switched away from is not handed its preferred VIP back for this long (seconds).
 STAY = 3600.0
+# Peer and witness fell silent together when their last words are no further apart than this (seconds).
+TOGETHER = 1.0
+# A node that did not run for this long (frozen, paused) looks around before it goes on as an owner (seconds).
+STOOD_STILL = 0.500
+# A hand-over of a pair with state is called off after this long (seconds): its database is demoted first.
+DEMOTE_DEADLINE = 5.0
+# How long a demoted node waits for the peer's gate to open before it yields anyway (seconds).
+PEER_OPENS = 0.300
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
 GATEWAY_LOST = 2.0
 
@@ -71,6 +83,8 @@ class Settings:
     hold: float = 45.0
     service_dead: float = 2.0
     failback: float = 10.0
+    # None: no witness, so the fast gate
+    authority: Optional[Authority] = None
 
     @property
     def master_down(self) -> float:
@@ -89,6 +103,24 @@ class PeerVip:
     advert_age: Optional[float] = None
     # an operator switched it away from there: it is not to come home by itself
     declines: bool = False
+    # its gate is closed for no other reason than that this node is active
+    standby: bool = False
+    # it is handing this VIP over to this node
+    yields: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a node says of itself and the authority."""
+
+    # it holds the lease
+    lease: bool = False
+    # it reaches the quorum
+    quorum: bool = False
+    # it hears the witness
+    witness: bool = False
+    # `insync` lists it; None: not known there
+    insync: Optional[bool] = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +139,8 @@ class Word:
     public_up: bool = True
     # an apply is changing this node
     applying: bool = False
+    # None: the peer has no authority, or is of a release that knows none
+    standing: Optional[Standing] = None
 
 
 @dataclass
@@ -128,6 +162,8 @@ class Verdict:
     # the veto expires at this moment, whoever is alive to renew it
     until: float = NEVER
     ready: bool = False
+    # closed for no other reason than that the peer is active: as it should be, on a standby
+    standby: bool = False
 
     @property
     def gate(self) -> Gate:
@@ -148,6 +184,8 @@ class Yield:
     deadline: float
     automatic: bool
     stay: bool = False
+    # what writes on this node is being stopped, and the lease released; the VIP goes after that
+    demoting: bool = False
 
 
 @dataclass
@@ -194,6 +232,15 @@ class Rules:
         first = OPEN if settled else Verdict(True, "hold until the peer is heard", started + HOLD_LEASE)
         self.vips: Dict[str, VipMemory] = {vip.name: VipMemory(verdict=first) for vip in settings.vips}
         self.own = Own()
+        authority = settings.authority
+        self.quorum = (
+            None
+            if authority is None
+            else Quorum(authority, settings.node, settings.peer, settings.evidence, settings.master_down)
+        )
+        self.decided_at = NEVER
+        # until then a node that stood still looks around
+        self.looking_until = NEVER
         self.word: Optional[Word] = None
         self.word_at = NEVER
         self.link_up_since: Dict[str, Optional[float]] = {}
@@ -274,6 +321,27 @@ class Rules:
         said = word.vips.get(vip)
         if said is None:
             return "the peer does not know this VIP"
+        refusal = self._unfit_to_hold(word)
+        if refusal is not None:
+            return refusal
+        if said.held:
+            return "the peer holds it already"
+        if self.quorum is not None:
+            refusal = self._unfit_for_state(self.quorum, word, now)
+            if refusal is not None:
+                return refusal
+        if lenient:
+            return None
+        if said.advert_age is None or said.advert_age > self.settings.silence:
+            return "the peer does not hear the VRRP adverts of this node"
+        if said.gate is not Gate.OPEN and not said.standby:
+            return "the gate of the peer is closed"
+        if said.state != "backup" and not (said.standby and said.state == "fault"):
+            return f"keepalived on the peer is in state {said.state}"
+        return None
+
+    def _unfit_to_hold(self, word: Word) -> Optional[str]:
+        """Why the peer could not hold any VIP, by what it says of itself."""
         if word.maintenance:
             return "the peer is in maintenance"
         if word.keepalived != "running":
@@ -286,20 +354,51 @@ class Rules:
             return "HAProxy on the peer does not answer"
         if word.gateway == "lost" and self.own.gateway == "ok":
             return "the peer does not reach the gateway"
-        if said.held:
-            return "the peer holds it already"
-        if lenient:
-            return None
-        if said.advert_age is None or said.advert_age > self.settings.silence:
-            return "the peer does not hear the VRRP adverts of this node"
-        if said.gate is not Gate.OPEN:
-            return "the gate of the peer is closed"
-        if said.state != "backup":
-            return f"keepalived on the peer is in state {said.state}"
         return None
 
+    def _unfit_for_state(self, quorum: Quorum, word: Word, now: float) -> Optional[str]:
+        """Why the peer could not serve what holds state."""
+        standing = word.standing
+        if standing is None:
+            return "the peer does not know of the quorum: is hotpair of the same release there?"
+        if standing.lease:
+            return None
+        if not standing.quorum:
+            return "the peer does not reach the quorum"
+        # While this node reaches the quorum it knows as well as the peer does; otherwise what it knows may be old.
+        listed = quorum.listed(self.settings.peer) if quorum.quorate(now) else standing.insync
+        if listed is None:
+            return "it is not known whether the peer is in sync"
+        if not listed or standing.insync is False:
+            return "the peer is not in sync: it lacks acknowledged writes"
+        return None
+
+    def may_not_serve(self, now: float) -> Optional[str]:
+        """Why what holds state could not be promoted on this node right now; None when it could, or is."""
+        quorum = self.quorum
+        if quorum is None or quorum.mine(now):
+            return None
+        report = quorum.report
+        if report is None or not quorum.observed(now):
+            return "the observer of the quorum is silent"
+        if report.insync is not None and self.settings.node not in report.insync:
+            return (
+                "this node is not in sync: it may lack acknowledged writes" if report.insync else "no node is in sync"
+            )
+        if not quorum.quorate(now):
+            return f"no quorum: neither the peer nor the witness {quorum.authority.witness} answers for etcd"
+        if report.holder == self.settings.peer:
+            return "the peer holds the lease"
+        if self.own.maintenance:
+            return "this node is in maintenance"
+        return None
+
+    def serving(self) -> bool:
+        """Whether what hangs on the active node is to run here: it has a VIP, and is not handing it over."""
+        return any(memory.held and (self.quorum is None or memory.yielding is None) for memory in self.vips.values())
+
     def hand_over(
-        self, vip: str, reason: str, now: float, deadline: float = YIELD_DEADLINE, stay: bool = False
+        self, vip: str, reason: str, now: float, deadline: Optional[float] = None, stay: bool = False
     ) -> Optional[str]:
         """Starts a planned hand-over; the reason of a refusal, or None when it is under way. `stay`: for an hour it
         does not come home by itself."""
@@ -310,7 +409,7 @@ class Rules:
             return "this node does not hold it"
         refusal = self.unfit(vip, now)
         if refusal is None:
-            memory.yielding = Yield(reason, now, now + deadline, automatic=False, stay=stay)
+            self._start_yield(memory, reason, now, automatic=False, deadline=deadline, stay=stay)
         return refusal
 
     # ---- decision
@@ -319,6 +418,18 @@ class Rules:
         """The verdict per VIP at this moment. Idempotent: call it as often as something changes."""
         self._age(now)
         return {name: self._decide(name, memory, now) for name, memory in self.vips.items()}
+
+    def standing(self, now: float) -> Optional[Standing]:
+        """What this node says of itself and the authority; None: it has none."""
+        quorum = self.quorum
+        if quorum is None:
+            return None
+        return Standing(
+            lease=quorum.mine(now),
+            quorum=quorum.quorate(now),
+            witness=quorum.sees_witness(now),
+            insync=quorum.listed(self.settings.node),
+        )
 
     def take_events(self) -> List[Event]:
         events, self.events = self.events, []
@@ -332,6 +443,9 @@ class Rules:
             self.settled = True
         if self.own.keepalived == "stopped":
             self.running_since = now
+        if self.decided_at != NEVER and now - self.decided_at >= STOOD_STILL:
+            self.looking_until = now + settings.evidence
+        self.decided_at = now
         if self.own.gateway != "lost":
             self.gateway_lost_since = None
         elif self.gateway_lost_since is None:
@@ -340,7 +454,7 @@ class Rules:
     def _decide(self, name: str, memory: VipMemory, now: float) -> Verdict:
         self._consider_yield(name, memory, now)
         verdict = self._giving(name, memory, now) or (
-            self._holder(name, memory, now) if memory.held else self._bystander(memory, now)
+            self._holder(name, memory, now) if memory.held else self._bystander(name, memory, now)
         )
         if verdict is None:
             verdict = self._open(name, memory, now)
@@ -366,6 +480,10 @@ class Rules:
         if fit and word is not None and word.gateway == "ok" and lost:
             self._start_yield(memory, "gateway not reachable", now)
             return
+        useless = self._cannot_serve(now)
+        if fit and useless is not None:
+            self._start_yield(memory, useless, now)
+            return
         said = word.vips.get(name) if word is not None else None
         wanted = self._preferred(name) == self.settings.peer and said is not None and not said.declines
         if wanted and not self.own.maintenance and self.unfit(name, now) is None:
@@ -377,9 +495,31 @@ class Rules:
         else:
             memory.peer_fit_since = None
 
-    @staticmethod
-    def _start_yield(memory: VipMemory, reason: str, now: float) -> None:
-        memory.yielding = Yield(reason, now, now + YIELD_DEADLINE, automatic=True)
+    def _cannot_serve(self, now: float) -> Optional[str]:
+        """Why what holds state cannot run here, though it can on a peer that is fit; None: it can, or nobody knows."""
+        quorum = self.quorum
+        if quorum is None or quorum.mine(now):
+            return None
+        if quorum.lost(now) and not quorum.alone:
+            return "this node lost the quorum, the peer has it"
+        if quorum.observed(now) and quorum.listed(self.settings.node) is False:
+            return "this node is not in sync, the peer is"
+        return None
+
+    def _start_yield(
+        self,
+        memory: VipMemory,
+        reason: str,
+        now: float,
+        automatic: bool = True,
+        deadline: Optional[float] = None,
+        stay: bool = False,
+    ) -> None:
+        stateful = self.quorum is not None
+        usual = DEMOTE_DEADLINE if stateful else YIELD_DEADLINE
+        memory.yielding = Yield(
+            reason, now, now + (usual if deadline is None else deadline), automatic, stay, demoting=stateful
+        )
 
     def _giving(self, name: str, memory: VipMemory, now: float) -> Optional[Verdict]:
         under_way = memory.yielding
@@ -396,12 +536,34 @@ class Rules:
             if under_way.automatic:
                 memory.retry_at = now + memory.backoff
                 memory.backoff = min(memory.backoff * 2, BACKOFF_MAX)
-            self.events.append(Event(name, "called-off", f"{under_way.reason}: the peer did not take over in time"))
+            why = (
+                "what writes here did not stop in time" if under_way.demoting else "the peer did not take over in time"
+            )
+            self.events.append(Event(name, "called-off", f"{under_way.reason}: {why}"))
             return OPEN
+        if under_way.demoting:
+            if memory.held and not self._demoted(name, under_way, now):
+                # The VIP stays, and with it the adverts: the peer's gate is open by now, and it takes over in the skew.
+                return self._holder(name, memory, now)
+            under_way.demoting = False
+            under_way.deadline = min(under_way.deadline, now + YIELD_DEADLINE)
         return Verdict(True, under_way.reason, under_way.deadline)
 
+    def _demoted(self, name: str, under_way: Yield, now: float) -> bool:
+        if self.quorum is not None and self.quorum.mine(now):
+            return False
+        said = None if self.word is None else self.word.vips.get(name)
+        stands_by = said is not None and said.gate is Gate.OPEN and said.state == "backup"
+        return stands_by or now - under_way.started >= PEER_OPENS
+
     def _holder(self, name: str, memory: VipMemory, now: float) -> Optional[Verdict]:
-        """This node has the VIP. Only one thing takes it away here: the peer has it, too, and is to keep it."""
+        """This node has the VIP. It loses it here when the peer has it, too, and is to keep it; with an authority also
+        when this node is the one that is cut off, or that slept while the peer took over."""
+        quorum = self.quorum
+        if quorum is not None:
+            verdict = self._cut_off(quorum, now) or self._overtaken(quorum, memory, now)
+            if verdict is not None:
+                return verdict
         word = self.word
         said = None if word is None else word.vips.get(name)
         # An address that the peer has without being MASTER is a leftover, which the peer's arbiter removes.
@@ -420,13 +582,80 @@ class Rules:
         if memory.conflict_since is None:
             memory.conflict_since = memory.peer_held_at
             self.events.append(Event(name, "conflict", "both nodes hold the VIP"))
-        if self.settings.wins_conflict or word.keepalived == "hung":
+        if self._wins(word, now) or word.keepalived == "hung":
             return OPEN
         if memory.peer_held_at - memory.conflict_since < CONFLICT_PERSIST:
             return OPEN
         return Verdict(True, "conflict: the peer keeps it", memory.peer_held_at + self.settings.evidence)
 
-    def _bystander(self, memory: VipMemory, now: float) -> Optional[Verdict]:
+    def _wins(self, word: Word, now: float) -> bool:
+        """Which of two owners stays: the holder of the lease, else the one with the quorum, else as VRRP decides.
+        keepalived comes to the same end, since the lease raises its priority."""
+        own, theirs = self.standing(now), word.standing
+        if own is not None and theirs is not None:
+            if own.lease != theirs.lease:
+                return own.lease
+            if own.quorum != theirs.quorum:
+                return own.quorum
+        return self.settings.wins_conflict
+
+    def _cut_off(self, quorum: Quorum, now: float) -> Optional[Verdict]:
+        """Peer and witness fell silent together: it is this node that is cut off. Assumes that they do not fail
+        together, which is why a witness in the failure domain of a node is refused."""
+        if self.fresh(now) or self.word_at == NEVER or not quorum.witness_silent(now) or quorum.alone:
+            return None
+        if abs(self.word_at - quorum.witness_at) > TOGETHER:
+            return None
+        return Verdict(True, "cut off: peer and witness fell silent together", now + HOLD_LEASE)
+
+    def _overtaken(self, quorum: Quorum, memory: VipMemory, now: float) -> Optional[Verdict]:
+        if quorum.mine(now):
+            return None
+        if now < self.looking_until:
+            return Verdict(True, "this node stood still, the peer may have taken over", self.looking_until)
+        # What the peer says of itself counts more than what its renewals let suppose.
+        until = NEVER if self.fresh(now) else quorum.peer_renews_until(memory.held_since + CONFLICT_SETTLE)
+        return Verdict(True, "the peer renews its lease", until) if now < until else None
+
+    def _strict(self, name: str, memory: VipMemory, quorum: Quorum, now: float) -> Optional[Verdict]:
+        """The strict gate, of a node that has not the VIP."""
+        settings = self.settings
+        verdict = self._cut_off(quorum, now)
+        if verdict is not None:
+            return verdict
+        until = memory.peer_held_at + settings.evidence
+        if now < until and not self._invited(name, now):
+            return Verdict(True, "the peer is active", until, standby=True)
+        # What the peer says of itself counts more than what its renewals let suppose.
+        until = NEVER if self.fresh(now) else quorum.peer_renews_until()
+        if now < until:
+            return Verdict(True, "the peer renews its lease", until, standby=True)
+        if quorum.listed(settings.node) is False and self._peer_may_serve(name, quorum, now):
+            return Verdict(True, "not in sync: only the peer may serve", now + HOLD_LEASE)
+        fit = self.fresh(now) and self.unfit(name, now, lenient=True) is None
+        if fit and quorum.lost(now) and not quorum.alone and not quorum.mine(now):
+            return Verdict(True, "the peer has the quorum, this node does not", now + settings.evidence)
+        return None
+
+    def _invited(self, name: str, now: float) -> bool:
+        """The peer hands this VIP over: meanwhile the gate is the fast one, so that its last advert is enough."""
+        said = None if self.word is None else self.word.vips.get(name)
+        return said is not None and said.yields and now - self.word_at < 5 * self.settings.beacon
+
+    def _peer_may_serve(self, name: str, quorum: Quorum, now: float) -> bool:
+        """A peer that is in sync may go on alone, seen by nobody. Only its own word that it cannot says otherwise."""
+        if quorum.listed(self.settings.peer) is not True:
+            return False
+        word = self.word
+        if word is None or not self.fresh(now):
+            return True
+        said = word.vips.get(name)
+        if said is not None and said.held:
+            return True
+        knows = word.standing is None or word.standing.insync is not False
+        return knows and self._unfit_to_hold(word) is None
+
+    def _bystander(self, name: str, memory: VipMemory, now: float) -> Optional[Verdict]:
         """This node has not the VIP: reasons to stay away from it."""
         settings = self.settings
         memory.conflict_since = None
@@ -434,6 +663,10 @@ class Rules:
             return Verdict(True, "maintenance", now + HOLD_LEASE)
         if not self.settled:
             return Verdict(True, "hold until the peer is heard", now + HOLD_LEASE)
+        if self.quorum is not None:
+            verdict = self._strict(name, memory, self.quorum, now)
+            if verdict is not None:
+                return verdict
         held_at = memory.peer_held_at
         if now - held_at < settings.evidence:
             if (
@@ -502,6 +735,16 @@ class Rules:
                     soonest = moment
             if memory.yielding is not None and now < memory.yielding.deadline < soonest:
                 soonest = memory.yielding.deadline
+        if self.quorum is not None:
+            for moment in (
+                *(memory.verdict.until for memory in self.vips.values()),
+                self.quorum.lease_until,
+                self.quorum.witness_at + self.quorum.witness_evidence,
+                self.word_at + self.settings.evidence,
+                self.word_at + 5 * self.settings.beacon,
+            ):
+                if now < moment < soonest:
+                    soonest = moment
         return soonest
 
 

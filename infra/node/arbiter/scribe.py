@@ -74,8 +74,9 @@ def _carry_out(order: Dict[str, Any]) -> None:
         save(order["save"], order["text"])
     if "systemctl" in order:
         # fail, not replace: a start must never cancel a stop that is still under way
+        mode = order.get("mode", "fail")
         subprocess.run(
-            ["systemctl", "--no-block", "--job-mode=fail", *order["systemctl"]],
+            ["systemctl", "--no-block", f"--job-mode={mode}", *order["systemctl"]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

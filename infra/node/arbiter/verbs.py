@@ -25,6 +25,7 @@ MANIFEST_PATH = "/var/lib/hotpair/manifest"
 LAST_CHANGES = 20
 # How long HAProxy's socket is waited for (seconds)
 ADMIN_TIMEOUT = 0.5
+DATABASE_TIMEOUT = 2.0
 
 
 class Refusal(Exception):
@@ -97,6 +98,7 @@ def status(settings: config.Config) -> Dict[str, Any]:
                 "gate": {
                     "closed": bool(closed),
                     "reason": known["gate"]["reason"] if known is not None and closed else "",
+                    **({"standby": True} if known is not None and closed and known["gate"].get("standby") else {}),
                 },
             }
         )
@@ -117,6 +119,8 @@ def status(settings: config.Config) -> Dict[str, Any]:
         "lastChanges": last_changes(),
         "backends": backends,
         "manifest": _manifest(),
+        **({} if settings.settings.authority is None else {"authority": None if said is None else said["authority"]}),
+        **({} if settings.database is None else {"database": _database(settings.database)}),
     }
 
 
@@ -240,6 +244,23 @@ def _backends(path: Optional[str], units: List[Dict[str, Any]]) -> List[Dict[str
     return found
 
 
+def _database(program: str) -> Optional[Dict[str, Any]]:
+    """What the database's own program says of it; None: it does not answer in time."""
+    try:
+        said = subprocess.run(
+            [program, "status", "--json"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DATABASE_TIMEOUT,
+            check=False,
+        )
+        answer = json.loads(said.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _manifest() -> Optional[Dict[str, Any]]:
     try:
         with open(MANIFEST_PATH, encoding="utf-8") as file:
@@ -279,6 +300,12 @@ def describe(found: Mapping[str, Any]) -> str:
             f"{name} {'never' if age is None else f'{age} ms ago'}" for name, age in peer["heardMsAgo"].items()
         )
         lines.append(f"  peer {'healthy' if peer['healthy'] else 'NOT healthy'}, heard: {heard}")
+    if "authority" in found:
+        lines.append(f"  {_describe_authority(found['authority'])}")
+    database = found.get("database")
+    if database is not None:
+        lines.append(f"  database: {database.get('state')}")
+        lines += [f"    {problem}" for problem in database.get("problems", [])]
     for backend in found["backends"]:
         lines.append(
             f"  backend {backend['backend']}/{backend['server']}: "
@@ -288,6 +315,22 @@ def describe(found: Mapping[str, Any]) -> str:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(change["at"] / 1000))
         lines.append(f"  {when} {change['vip']}: {change['from']} -> {change['to']}: {change['reason']}")
     return "\n".join(lines)
+
+
+def _describe_authority(known: Optional[Mapping[str, Any]]) -> str:
+    if known is None:
+        return "the observer of the quorum is silent: systemctl status hotpair-quorum"
+
+    def ago(age: Optional[int]) -> str:
+        return "never" if age is None else f"{age} ms ago"
+
+    holder = "this node" if known["holding"] else known["holder"] or "nobody"
+    insync = "not known" if known["insync"] is None else " and ".join(known["insync"]) or "nobody"
+    return (
+        f"lease: {holder}, renewed {ago(known['renewedMsAgo'])}; quorum {ago(known['quorumMsAgo'])}, "
+        f"witness {ago(known['witnessMsAgo'])}; in sync: {insync}; epoch {known['epoch']}"
+        + (f"; may not be promoted: {known['blocked']}" if known["blocked"] else "")
+    )
 
 
 # ---- verbs

@@ -1,5 +1,6 @@
 """Two nodes in virtual time: keepalived as VRRP defines it, the real rules, networks that lose and delay packets, and
-processors that let everybody wait a little. No claim about the daemons themselves, which the lab tests make; the claim
+processors that let everybody wait a little. With an authority also a witness, a lease that is renewed while a majority
+is reached, and elections that interrupt it. No claim about the daemons themselves, which the lab tests make; the claim
 is about the rules, over more schedules than a lab can run.
 """
 
@@ -8,6 +9,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Tuple
 
+from arbiter.quorum import NEVER, Authority, Report
 from arbiter.rules import Gate, PeerVip, Rules, Settings, VipSettings, Word
 
 NETWORKS = ("heartbeat", "public", "storage")
@@ -15,6 +17,11 @@ VIP = "web"
 # From a signal to the end of keepalived's VIP, by ExecStopPost or by the arbiter (seconds)
 REMOVAL = (0.010, 0.150)
 HANG_NOTICED = (0.5, 0.7)
+# The lease: R, D, T of docs/lease.md, the observer's interval, the stop of what writes, an election (seconds)
+RENEWAL, DEADLINE, TAKEOVER = 0.1, 0.8, 1.5
+OBSERVE = 0.05
+DEMOTION = (0.010, 0.150)
+ELECTION = (0.05, 0.6)
 
 
 @dataclass
@@ -38,10 +45,28 @@ class Node:
     public_up: bool = True
     last_sent: Optional[Tuple[object, ...]] = None
     generation: int = 0
+    # what hangs on the active node is to run here
+    serving: bool = False
+    lease_until: float = NEVER
+    demoting: bool = False
+    observer: bool = True
+    # the newest renewal that it saw, and when
+    seen: Tuple[str, int] = ("", 0)
+    boots: int = 0
+    seen_at: float = NEVER
+    quorum_at: float = NEVER
+    witness_at: float = NEVER
 
 
 class Simulation:
-    def __init__(self, seed: int, preferred: Optional[str] = None, hold: float = 45.0, **settings: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        preferred: Optional[str] = None,
+        hold: float = 45.0,
+        authority: Optional[Authority] = None,
+        **settings: float,
+    ) -> None:
         self.random = random.Random(seed)
         self.now = 1000.0
         self.queue: List[Tuple[float, int, Callable[[], None]]] = []
@@ -53,6 +78,16 @@ class Simulation:
         self.settings = settings
         self.preferred = preferred
         self.hold = hold
+        self.authority = authority
+        self.witness = True
+        # nodes whose way to every other member of etcd is cut, and to no one else
+        self.etcd_cut: Dict[str, bool] = {}
+        self.election_until = NEVER
+        self.holder = ""
+        self.seq = 0
+        self.insync: Tuple[str, ...] = ("a", "b")
+        # (when, node, took it or let it go)
+        self.lease_log: List[Tuple[float, str, bool]] = []
         self.nodes = {name: self._node(name) for name in "ab"}
         self.jitter = 0.002
 
@@ -65,6 +100,7 @@ class Simulation:
                 wins_conflict=name == "b",
                 digest="one",
                 hold=self.hold,
+                authority=self.authority,
                 **self.settings,  # type: ignore[arg-type]
             ),
             self.now,
@@ -106,11 +142,19 @@ class Simulation:
         node.keepalived = Keepalived(running=False, state="stopped")
         self.at(delay + 0.01, lambda: self._tick(node, node.generation))
         self.at(delay + 0.05 + self.late(), lambda: self.start_keepalived(name))
+        node.serving, node.lease_until, node.demoting = False, NEVER, False
+        if self.authority is not None:
+            booted = node.boots = node.boots + 1
+            self.at(delay + 0.5, lambda: self._observe(node, booted))
+            self.at(delay + 0.5, lambda: self._hold_lease(node, booted))
 
     def power_cut(self, name: str) -> None:
         node = self.nodes[name]
         node.alive = node.arbiter = False
         node.generation += 1
+        node.boots += 1
+        node.lease_until = NEVER
+        self._topology_changed()
         node.keepalived = Keepalived(running=False, state="stopped")
         self._set_vip(node, False)
 
@@ -135,7 +179,25 @@ class Simulation:
         self._fault_changed(node)
 
     def drop(self, source: str, network: str, lost: bool) -> None:
-        self.cut[(source, network)] = lost
+        """`network` may be "witness": between this node and the witness, both ways."""
+        if self.cut.get((source, network), False) != lost:
+            self.cut[(source, network)] = lost
+            if network in ("public", "witness"):
+                self._topology_changed()
+
+    def cut_between(self, lost: bool) -> None:
+        """All three networks between the nodes, both ways."""
+        for name in "ab":
+            for network in NETWORKS:
+                self.drop(name, network, lost)
+
+    def set_witness(self, alive: bool) -> None:
+        self.witness = alive
+        self._topology_changed()
+
+    def cut_etcd(self, name: str, lost: bool) -> None:
+        self.etcd_cut[name] = lost
+        self._topology_changed()
 
     def _set_vip(self, node: Node, held: bool) -> None:
         if node.vip == held:
@@ -218,11 +280,11 @@ class Simulation:
             return
         if vrrp.state == "backup":
             vrrp.state = "master"
-            self._advert(node, 253)
+            self._advert(node, self._priority(node))
             self._set_vip(node, True)
             self._changed(node)
         if vrrp.state == "master":
-            self._advert(node, 253)
+            self._advert(node, self._priority(node))
             self._arm(node, node.rules.settings.advert)
 
     def _advert(self, node: Node, priority: int) -> None:
@@ -248,13 +310,107 @@ class Simulation:
         settings = node.rules.settings
         if vrrp.state == "backup":
             self._arm(node, settings.master_down if priority else settings.master_down - 3 * settings.advert)
-        elif vrrp.state == "master" and priority and not settings.wins_conflict:
+        elif vrrp.state == "master" and self._yields_to(node, priority):
             vrrp.state = "backup"
             self._set_vip(node, False)
             self._arm(node, settings.master_down)
             self._changed(node)
         elif vrrp.state == "master":
-            self._advert(node, 253)
+            self._advert(node, self._priority(node))
+
+    def _priority(self, node: Node) -> int:
+        """The lease raises it by one: `lease.priority`, kept by the arbiter."""
+        return 254 if node.arbiter and node.lease_until > self.now else 253
+
+    def _yields_to(self, node: Node, priority: int) -> bool:
+        own = self._priority(node)
+        return priority > own or (priority == own and not node.rules.settings.wins_conflict)
+
+    # ---- the authority
+
+    def _topology_changed(self) -> None:
+        """Now and then the leader of etcd is on the wrong side, and for an election nobody renews anything."""
+        if self.authority is not None and self.random.random() < 0.5:
+            self.election_until = max(self.election_until, self.now + self.random.uniform(*ELECTION))
+
+    def _reaches_witness(self, node: Node) -> bool:
+        cut = self.cut.get((node.name, "witness")) or self.etcd_cut.get(node.name)
+        return self.witness and node.public_up and not cut
+
+    def _reaches_member(self, node: Node) -> bool:
+        """Of the peer: over the public network, which TCP needs in both directions."""
+        peer = self._peer(node)
+        cut = any(self.cut.get((name, "public")) or self.etcd_cut.get(name) for name in "ab")
+        return peer.alive and node.public_up and peer.public_up and not cut
+
+    def _majority(self, node: Node) -> bool:
+        reached = self._reaches_witness(node) or self._reaches_member(node)
+        return node.alive and reached and self.now >= self.election_until
+
+    def _observe(self, node: Node, booted: int) -> None:
+        if not node.alive or node.boots != booted:
+            return
+        self.at(OBSERVE + self.late(), lambda: self._observe(node, booted))
+        if not node.observer:
+            return
+        majority = self._majority(node)
+        if majority:
+            node.quorum_at = self.now
+        if self._reaches_witness(node):
+            node.witness_at = self.now
+        if (majority or self._reaches_witness(node)) and node.seen != (self.holder, self.seq):
+            node.seen, node.seen_at = (self.holder, self.seq), self.now
+        holder = node.seen[0]
+        insync = self.insync if node.quorum_at != NEVER else None
+        report = Report(
+            holder or None, node.seen_at if holder else NEVER, insync, node.quorum_at, node.witness_at, epoch=1
+        )
+
+        def read() -> None:
+            if node.alive and node.boots == booted and node.arbiter and node.rules.quorum is not None:
+                node.rules.quorum.heard(report, self.now)
+                self._decide(node, node.generation)
+
+        self.at(self.late(), read)
+
+    def _hold_lease(self, node: Node, booted: int) -> None:
+        if not node.alive or node.boots != booted:
+            return
+        self.at(RENEWAL + self.late() / 4, lambda: self._hold_lease(node, booted))
+        self._lease_step(node, booted)
+
+    def _lease_step(self, node: Node, booted: int) -> None:
+        if not node.alive or node.boots != booted:
+            return
+        majority, mine = self._majority(node), self.holder == node.name
+        if not node.serving:
+            if (mine or node.lease_until > self.now) and not node.demoting:
+                self._demote(node, booted)
+            if not (mine and majority and node.demoting):
+                return
+        if not majority or node.name not in self.insync:
+            return
+        free = self.holder == "" or (node.seen == (self.holder, self.seq) and self.now - node.seen_at >= TAKEOVER)
+        if mine or free:
+            if not mine:
+                self.lease_log.append((self.now, node.name, True))
+            self.holder, self.seq = node.name, self.seq + 1
+            node.lease_until = self.now + DEADLINE
+
+    def _demote(self, node: Node, booted: int) -> None:
+        """What writes stops first; then the lease is given up."""
+        node.demoting = True
+
+        def stopped() -> None:
+            if not node.alive or node.boots != booted:
+                return
+            node.demoting, node.lease_until = False, NEVER
+            if self._majority(node) and self.holder == node.name:
+                self.holder, self.seq = "", self.seq + 1
+                self.lease_log.append((self.now, node.name, False))
+            self._changed(node)
+
+        self.at(self.random.uniform(*DEMOTION), stopped)
 
     # ---- arbiter
 
@@ -280,13 +436,19 @@ class Simulation:
         vrrp = node.keepalived
         rules.own.keepalived = "running" if vrrp.running and not vrrp.hung else "hung" if vrrp.running else "stopped"
         state = "master" if node.vip else vrrp.state if vrrp.running else "stopped"
+        if rules.quorum is not None:
+            rules.quorum.lease_until = node.lease_until
         rules.holding(VIP, node.vip, state, self.now)
         verdict = rules.decide(self.now)[VIP]
+        if node.serving != rules.serving():
+            # systemd starts and stops the chain
+            node.serving, booted = rules.serving(), node.boots
+            self.at(self.random.uniform(0.005, 0.030), lambda: self._lease_step(node, booted))
         if verdict.closed:
             node.gate_until = verdict.until
             self.at(max(0.0, verdict.until - self.now) + 0.001, lambda: self._expire(node))
         self._write_gate(node, verdict.closed)
-        said = (node.vip, state, verdict.gate, rules.own.keepalived)
+        said = (node.vip, state, verdict.gate, rules.own.keepalived, rules.vips[VIP].yielding is None)
         if said != node.last_sent:
             self._beacon(node)
         check = rules.next_check(self.now)
@@ -317,15 +479,18 @@ class Simulation:
         state = "master" if node.vip else node.keepalived.state if node.keepalived.running else "stopped"
         age = None if memory.advert_at == float("-inf") else self.now - memory.advert_at
         gate = memory.verdict.gate if node.arbiter else Gate.OPEN
-        node.last_sent = (node.vip, state, gate, rules.own.keepalived)
+        yields = memory.yielding is not None
+        node.last_sent = (node.vip, state, gate, rules.own.keepalived, not yields)
+        declines, standby = self.now < memory.declines_until, memory.verdict.standby
         word = Word(
-            vips={VIP: PeerVip(node.vip, state, gate, age, self.now < memory.declines_until)},
+            vips={VIP: PeerVip(node.vip, state, gate, age, declines, standby, yields)},
             digest=rules.settings.digest,
             maintenance=rules.own.maintenance,
             keepalived=rules.own.keepalived,
             service=rules.own.service,
             gateway=rules.own.gateway,
             public_up=node.public_up,
+            standing=rules.standing(self.now),
         )
         peer = self._peer(node)
         for network in NETWORKS:
