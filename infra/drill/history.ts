@@ -20,7 +20,8 @@ export type Recovery =
 /**
  * From the scheduled start of the first failed request to the completion of the first success that `quietMs` without
  * failure follow. "Follow" is in the order of the schedule: a request that started before that success and timed out
- * after it belongs to the outage that the success ended. `from` is the fault in Unix milliseconds: requests that were
+ * after it belongs to the outage that the success ended, and so does one that was late and succeeded (a lost SYN is sent
+ * again after a second, RFC 6298 §2). `from` is the fault in Unix milliseconds: requests that were
  * over before it are not its victims. `requests` in the order of their schedule.
  */
 export function recovery(requests: readonly Request[], from: number, quietMs: number = QUIET_MS): Recovery {
@@ -38,7 +39,11 @@ export function recovery(requests: readonly Request[], from: number, quietMs: nu
   }
   if (candidate === undefined || last === undefined) return { kind: "down", firstFailed };
   if (last.at < endOf(candidate) + quietMs) return { kind: "undecided", firstFailed };
-  return { kind: "recovered", firstFailed, firstGood: candidate, rtoMs: endOf(candidate) - firstFailed.at };
+  const { at } = candidate;
+  const firstGood = affected
+    .filter((request) => request.ok && request.at >= at)
+    .reduce((first, request) => (endOf(request) < endOf(first) ? request : first), candidate);
+  return { kind: "recovered", firstFailed, firstGood, rtoMs: endOf(firstGood) - firstFailed.at };
 }
 
 /** Requests that failed although the service counted as recovered (or as unharmed): what healing broke. */

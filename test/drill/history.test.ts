@@ -50,6 +50,13 @@ describe("recovery time", () => {
     expect(recovery(seen, T0)).toMatchObject({ rtoMs: 302 });
   });
 
+  test("a request that was sent before recovery and answered long after it does not prolong the outage either", () => {
+    const seen = history(-500, 12_000, (at) => at >= 0 && at < 300).map((one) =>
+      one.at === T0 + 290 ? request(290, true, 1_001) : one,
+    );
+    expect(recovery(seen, T0)).toMatchObject({ kind: "recovered", rtoMs: 302 });
+  });
+
   test("nothing is decided before the quiet period is over", () => {
     expect(
       recovery(
