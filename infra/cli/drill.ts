@@ -1,17 +1,20 @@
 // `hotpair drill`: break the pair on purpose and measure what clients see. Thin: which scenarios there are, how one runs
 // and what it proves is in infra/drill.
 
+import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { type Command, InvalidArgumentError } from "commander";
+import { campaign } from "../drill/campaign-run.ts";
 import { placeOf } from "../drill/host.ts";
 import { type DrillSettings, drill, preflight, versionsOf, waitUntilWhole } from "../drill/runner.ts";
 import type { Scenario } from "../drill/scenario.ts";
 import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
+import { type CampaignSummary, type Distribution, summarizeCampaign } from "../evidence/campaign.ts";
 import { configDigest } from "../evidence/digest.ts";
 import type { Evidence } from "../evidence/schema.ts";
-import { evidencePath } from "../evidence/store.ts";
+import { campaignPath, evidencePath } from "../evidence/store.ts";
 import { summarize } from "../evidence/summary.ts";
 import { type Duration, formatDuration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
@@ -34,6 +37,9 @@ interface Options {
   readonly evidence: string;
   readonly yes: boolean;
   readonly json: boolean;
+  readonly campaign?: number;
+  readonly seed?: string;
+  readonly step?: number;
 }
 
 export function register(program: Command): void {
@@ -53,6 +59,13 @@ export function register(program: Command): void {
     .option("--evidence <directory>", "where the evidence is kept", join(PROJECT, "evidence"))
     .option("--yes", "do not ask before real servers are broken", false)
     .option("--json", "print what was measured as JSON", false)
+    .option(
+      "--campaign <n>",
+      "n steps of random faults on a loaded pair instead of scenarios; goes on where it ended",
+      wholeNumber,
+    )
+    .option("--seed <text>", "what the campaign's faults are drawn from; the same seed gives the same steps", seed)
+    .option("--step <k>", "with --seed: only this step of the campaign, again", wholeNumber)
     .action(run);
 }
 
@@ -63,8 +76,17 @@ async function run(options: Options): Promise<void> {
   if (options.list) return list(options, pair);
   const keys = pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
   const place = await placeOf(pair, await openSecrets(loaded, keys));
-  const { chosen, skipped } = choose(options.scenario, pair, place.lab !== undefined);
-  if (place.lab === undefined) await confirm(pair, chosen, options.yes);
+  const campaigning = options.campaign !== undefined || options.step !== undefined;
+  if (campaigning && options.scenario !== undefined)
+    throw new UserError("--campaign draws its own faults: leave --scenario out");
+  if (options.seed !== undefined && !campaigning)
+    throw new UserError("--seed is for a campaign", ["say how many steps with --campaign N"]);
+  if (options.step !== undefined && options.seed === undefined)
+    throw new UserError("--step repeats a step of a campaign", ["say which campaign with --seed TEXT"]);
+  const { chosen, skipped } = campaigning
+    ? { chosen: [], skipped: [] }
+    : choose(options.scenario, pair, place.lab !== undefined);
+  if (place.lab === undefined && !campaigning) await confirm(pair, chosen, options.yes);
 
   const started = Date.now();
   const say = (text: string) => console.error(`${((Date.now() - started) / 1000).toFixed(1).padStart(6)} s  ${text}`);
@@ -85,6 +107,15 @@ async function run(options: Options): Promise<void> {
     onProgress: say,
     signal: breakOff.signal,
   };
+  if (campaigning) {
+    const { seed = randomBytes(4).toString("hex"), campaign: steps = 0, step } = options;
+    const done = await campaign(settings, { seed, steps, only: step, directory: options.evidence });
+    const sum = summarizeCampaign(done);
+    console.log(options.json ? JSON.stringify({ seed, ...sum }, undefined, 2) : campaignTable(seed, sum));
+    if (!options.json && step === undefined) console.log(`journal: ${campaignPath(options.evidence, stack, seed)}`);
+    process.exitCode = sum.violations.length > 0 || sum.brokenOff === sum.steps ? 1 : 0;
+    return;
+  }
   const all: Evidence[] = [];
   const broken: { scenario: string; why: Error }[] = [];
   for (const scenario of chosen) {
@@ -220,6 +251,47 @@ function table(all: readonly Evidence[]): string {
 }
 
 const time = (value: number): string => (value === 0 ? "0" : formatDuration(ms(Math.round(value))));
+
+export function campaignTable(seed: string, sum: CampaignSummary): string {
+  const spread = ({ count, p50Ms, p99Ms, maxMs }: Distribution): string =>
+    p50Ms === null || p99Ms === null || maxMs === null
+      ? "none"
+      : `p50 ${time(p50Ms)}, ${count >= 100 ? `p99 ${time(p99Ms)}, ` : ""}max ${time(maxMs)} (${count} steps)`;
+  const faults = sum.perFault.map(({ fault, count, violations, rto }) => [
+    fault,
+    String(count),
+    String(violations),
+    spread(rto),
+  ]);
+  const rows = [["fault", "times", "violations", "alone, clients were out for"], ...faults];
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const table = rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  const figures = [
+    `campaign ${seed}: ${sum.faults} faults in ${sum.steps} steps${sum.brokenOff > 0 ? `, ${sum.brokenOff} steps measured nothing` : ""}`,
+    `acknowledged writes ${sum.acknowledged}, lost ${sum.lost}, twice ${sum.duplicated}, out of order ${sum.disordered}, invented ${sum.phantom}; unknown ${sum.unknown}, of these survived ${sum.survived}`,
+    `two writers at most ${time(sum.twoWritersMs)}, two owners of a VIP at most ${time(sum.twoOwnersMs)}`,
+    `out for: ${spread(sum.rto)}${sum.notBack > 0 ? `; ${sum.notBack} steps in which service did not come back` : ""}`,
+    `redundant again after: ${spread(sum.redundantAfter)}`,
+  ];
+  const violations = sum.violations.flatMap(({ step, faults: which, outcome, shrunk, reruns }) => [
+    `step ${step}: ${which.map((one) => one.fault).join(" + ")}: ${outcome.kind === "measured" ? outcome.reasons.join("; ") : ""}`,
+    shrunk === undefined
+      ? `  did not come again in ${reruns ?? 0} runs; again: hotpair drill --seed ${seed} --step ${step}`
+      : `  smallest set that showed it again: ${shrunk.faults.map((one) => one.fault).join(" + ")}`,
+  ]);
+  return [...table, "", ...figures, ...violations].join("\n");
+}
+
+function seed(text: string): string {
+  if (!/^[A-Za-z0-9._-]{1,40}$/.test(text))
+    throw new InvalidArgumentError("Expected 1 to 40 letters, digits, dots, dashes or underscores.");
+  return text;
+}
 
 function wholeNumber(text: string): number {
   const value = Number(text);

@@ -6,10 +6,11 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, Option } from "commander";
+import { summarizeCampaign } from "../evidence/campaign.ts";
 import { report } from "../evidence/report.ts";
 import { STYLE } from "../evidence/report-style.ts";
 import type { Evidence } from "../evidence/schema.ts";
-import { readStackEvidence } from "../evidence/store.ts";
+import { readCampaigns, readStackEvidence } from "../evidence/store.ts";
 import { summarize } from "../evidence/summary.ts";
 import { timeline } from "../evidence/timeline.ts";
 import { UserError } from "../model/errors.ts";
@@ -43,7 +44,8 @@ interface Options {
 function write(options: Options): void {
   const stack = chooseStack(options.stack);
   const drills = newestPerScenario(readStackEvidence(options.evidence, stack));
-  if (drills.length === 0)
+  const campaigns = readCampaigns(options.evidence, stack);
+  if (drills.length === 0 && campaigns.length === 0)
     throw new UserError(`there is no evidence of stack ${stack} in ${shownPath(options.evidence)}`, [
       `measure first: hotpair drill -s ${stack}`,
     ]);
@@ -53,7 +55,8 @@ function write(options: Options): void {
       startedAt: drill.startedAt,
       ...summarize(drill),
     }));
-    console.log(JSON.stringify({ stack, drills: figures }, null, 2));
+    const summaries = campaigns.map((one) => ({ seed: one.header.seed, ...summarizeCampaign(one) }));
+    console.log(JSON.stringify({ stack, drills: figures, campaigns: summaries }, null, 2));
     return;
   }
   const { pair } = loadStack(stack);
@@ -62,7 +65,7 @@ function write(options: Options): void {
   writeFileSync(
     file,
     options.picture === undefined
-      ? report(drills, { stack, nodeNames, writtenAt: new Date().toISOString() })
+      ? report(drills, { stack, nodeNames, writtenAt: new Date().toISOString(), campaigns })
       : pictureOf(drills, options.picture, nodeNames),
   );
   console.log(`${shownPath(file)}: ${drills.length} drills`);

@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../lab/faults.ts";
-import { type HostName, type Lab, runIn } from "../lab/lab.ts";
+import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect } from "../ssh/run.ts";
 import { type Place, shell, tryShell } from "./host.ts";
@@ -38,7 +38,9 @@ function insideFault(place: Place, stage: Stage, action: Action): InsideFault | 
   return undefined;
 }
 
-const everyAction = (scenario: Scenario): readonly Action[] => [...(scenario.setUp ?? []), ...scenario.actions];
+const everyAction = (scenario: Scenario): readonly Action[] => flat([...(scenario.setUp ?? []), ...scenario.actions]);
+const flat = (actions: readonly Action[]): readonly Action[] =>
+  actions.flatMap((action) => (action.kind === "together" ? action.each.flatMap(flat) : [action]));
 
 /** Programs that the scenario needs on the servers, per role. */
 export function neededPrograms(place: Place, stage: Stage, scenario: Scenario): Record<Role, string[]> {
@@ -115,6 +117,10 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
     await sleep(action.ms);
     return { at: undefined, cuts: [] };
   }
+  if (action.kind === "together") {
+    const done = await Promise.all(action.each.map((actions) => perform(execution, actions)));
+    return { at: Math.min(...done.map((one) => one.at)), cuts: done.flatMap((one) => one.cuts) };
+  }
   const inside = insideFault(place, stage, action);
   if (inside !== undefined && "node" in action) {
     const at = (await onServer(execution, action.node, inside.command, false)) + inside.delayMs;
@@ -148,7 +154,7 @@ async function onServer(execution: Execution, role: Role, command: string, mayFa
   return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
 }
 
-type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" }>;
+type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" } | { kind: "together" }>;
 
 async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
   const { stage, scenario, place } = execution;
@@ -183,6 +189,25 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
       const other = place.hosts[peerOf(idOf(stage, action.node))].labName ?? "node-b";
       for (const network of action.networks)
         await dropTraffic(lab, name(action.node), other, network, { undoAfterMs: scenario.holdMs });
+      return { at, cuts: [] };
+    }
+    case "witness-power-cut": {
+      const cut = await powerCut(lab, "witness", { undoAfterMs: action.backAfterMs });
+      return { at: cut.at, cuts: [] };
+    }
+    case "cut-witness": {
+      const at = Date.now();
+      const host = name(action.node);
+      await Promise.all([
+        dropTraffic(lab, host, "witness", "public", { undoAfterMs: scenario.holdMs }),
+        dropTraffic(lab, "witness", host, "public", { undoAfterMs: scenario.holdMs }),
+      ]);
+      return { at, cuts: [] };
+    }
+    case "run-witness": {
+      const at = Date.now();
+      const done = consoleRun(lab, "witness", ["sh", "-c", action.command(stage)]);
+      await (action.mayFail ? done.catch(() => undefined) : done);
       return { at, cuts: [] };
     }
     case "claim-vip": {

@@ -38,6 +38,7 @@ function nodeProblems(pair: Pair, answer: Answer): string[] {
     if (daemon.state !== "running")
       problems.push(`${daemon.name} is ${daemon.state}${daemon.detail ? ` (${daemon.detail})` : ""}`);
   for (const vip of answer.vips) {
+    if (!vip.held && standsBy(vip)) continue;
     if (vip.state !== (vip.held ? "master" : "backup"))
       problems.push(`VRRP instance ${vip.name} is in state ${vip.state}`);
     if (vip.gate.closed) problems.push(`the gate of ${vip.name} is closed (${vip.gate.reason})`);

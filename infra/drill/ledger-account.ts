@@ -6,8 +6,9 @@ import { LEDGER_DATABASE, LEDGER_TABLE } from "./ledger.ts";
 
 export const LEDGER_USER = "hotpair_drill";
 
-/** MariaDB's client as root over the local socket, for statements on standard input. */
-const CLIENT = "mariadb --batch --skip-column-names --connect-timeout=5";
+/** MariaDB's client as root over the local socket that hotpair's settings name, for statements on standard input. */
+const CLIENT = `socket=$(sed -n 's/.*"socket": *"\\([^"]*\\)".*/\\1/p' /etc/hotpair/mariadb.json 2>/dev/null)
+timeout 15 mariadb --batch --skip-column-names --connect-timeout=5 \${socket:+"--socket=$socket"}`;
 
 /** Statements only where this server takes writes: on a replica they would make its data differ from the primary's. */
 const onPrimary = (statements: readonly string[]): string =>

@@ -2,6 +2,7 @@
 // quiet time and the pair is whole again, judge, keep the evidence. The edge of this room: clock, processes, servers.
 
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EVIDENCE_VERSION, type Evidence, type LogLine, type Run } from "../evidence/schema.ts";
 import { writeEvidence } from "../evidence/store.ts";
@@ -15,13 +16,15 @@ import { arm, type Execution, neededPrograms, nodesToArm, perform, undoOutside }
 import { type Answer, unwell } from "./health.ts";
 import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
 import { onBoth, type Place, tryShell } from "./host.ts";
+import { type OpenLedger, openLedger } from "./ledger-run.ts";
 import { collectLog } from "./log.ts";
 import { type OwnersWatch, watchOwners } from "./owners.ts";
 import { heldSpans, summariseOwnership } from "./ownership.ts";
 import { endOf, type Request } from "./request.ts";
 import type { Scenario, Stage } from "./scenario.ts";
 import { armedCommand, undoNowCommand } from "./undo.ts";
-import { type Expectation, judge, UNDECIDABLE } from "./verdict.ts";
+import { type Expectation, judge, undecidable } from "./verdict.ts";
+import { summariseWriters, watchWriters, writersDuring } from "./writers.ts";
 
 export interface DrillSettings {
   readonly stack: string;
@@ -36,6 +39,8 @@ export interface DrillSettings {
   readonly deadlineMs: number;
   /** Part of the definition of RTO. Only quick tests shorten it, and the evidence says so. */
   readonly quietMs?: number;
+  /** A pair with state: how its ledger writes. Default: open loop at `intervalMs`. */
+  readonly load?: { readonly loop: "open" | "closed"; readonly intervalMs: number };
   /** One line per step, with the seconds since the drill began. */
   readonly onProgress: (text: string) => void;
   /** Aborted: the undo is done at once and the drill ends with an error. */
@@ -123,10 +128,10 @@ export async function preflight(place: Place, withinMs = HEALTHY_BEFORE_MS, sign
 /** Runs one scenario `runs` times and keeps the evidence after each run. */
 export async function drill(scenario: Scenario, runs: number, settings: DrillSettings): Promise<Evidence> {
   const { place } = settings;
-  const estimate = settings.estimates.find((one) => one.failure === scenario.failure);
-  if (estimate === undefined) throw new Error(`no estimate for ${scenario.failure}`);
   const why = scenario.inapplicable?.(place.pair);
   if (why !== undefined) throw new UserError(`${scenario.name} does not apply: ${why}`);
+  const estimate = settings.estimates.find((one) => one.failure === scenario.failure);
+  if (estimate === undefined) throw new Error(`no estimate for ${scenario.failure}`);
   if (scenario.place === "lab" && place.lab === undefined)
     throw new UserError(`${scenario.name} could hurt a production pair and runs in the lab only`);
   const quietMs = settings.quietMs ?? QUIET_MS;
@@ -136,7 +141,7 @@ export async function drill(scenario: Scenario, runs: number, settings: DrillSet
     lowerMs: estimate.rto.lower,
     upper: estimate.rto.upper,
     targetMs: target,
-    undecidable: UNDECIDABLE.has(scenario.failure),
+    undecidable: undecidable(place.pair, scenario.failure),
   };
   let evidence: Evidence = {
     version: EVIDENCE_VERSION,
@@ -168,28 +173,65 @@ export async function drill(scenario: Scenario, runs: number, settings: DrillSet
   return evidence;
 }
 
+/** One run of a scenario that promises nothing but what always holds; nothing is kept. `active`: whom it was aimed at. */
+export async function measure(scenario: Scenario, settings: DrillSettings): Promise<{ run: Run; active: NodeId }> {
+  const promise = { lowerMs: 0, upper: UNBOUNDED, targetMs: undefined, undecidable: false } as const;
+  let active: NodeId = "a";
+  const run = await drillOnce(
+    scenario,
+    1,
+    { ...promise, movement: scenario.movement },
+    settings.quietMs ?? QUIET_MS,
+    settings,
+    (stage) => {
+      active = stage.active.id;
+    },
+  );
+  return { run, active };
+}
+
 async function drillOnce(
   scenario: Scenario,
   number: number,
   expectation: Expectation,
   quietMs: number,
   settings: DrillSettings,
+  onStage: (stage: Stage) => void = () => undefined,
 ): Promise<Run> {
   const { place, signal } = settings;
   const { pair } = place;
   const say = settings.onProgress;
   const stage = await preflight(place, HEALTHY_BEFORE_MS, signal);
+  onStage(stage);
   const programs = neededPrograms(place, stage, scenario);
   await requirePrograms(place, stage, programs);
   const lifetimeMs = BASELINE_MS + scenario.holdMs + scenario.healWithinMs + 4 * quietMs + 120_000;
   const owners = watchOwners(place, lifetimeMs);
-  const clients = startClients(settings, stage, lifetimeMs);
+  const writers =
+    pair.mariadb === undefined
+      ? undefined
+      : watchWriters(place, pair.mariadb.port, (node) => owners.offset(node), lifetimeMs);
+  let ledger: OpenLedger | undefined;
+  let clients: Clients;
+  try {
+    if (writers !== undefined)
+      ledger = await openLedger(place, {
+        ...(settings.load ?? { loop: "open", intervalMs: settings.intervalMs }),
+        deadlineMs: settings.deadlineMs,
+        lifetimeMs,
+      });
+    clients = ledger === undefined ? startClients(settings, stage, lifetimeMs) : alone(ledger.client);
+  } catch (error) {
+    await Promise.all([owners.stop(), writers?.stop()]);
+    throw error;
+  }
   const id = `${scenario.name}-${randomBytes(3).toString("hex")}`;
   const execution: Execution = { place, stage, scenario, clockOffset: owners.offset };
   const armed = nodesToArm(execution);
   let broken = false;
   try {
     await owners.ready(15_000);
+    await writers?.ready(15_000);
     const watchedFrom = Date.now();
     // What is armed fires that long after the arming, so the set-up's own waits are added.
     const setUpMs = (scenario.setUp ?? []).reduce((sum, one) => sum + (one.kind === "wait" ? one.ms : 0), 0);
@@ -212,13 +254,18 @@ async function drillOnce(
       settings,
     );
     broken = false;
-    await owners.settle();
+    await Promise.all([owners.settle(), writers?.settle()]);
     const until = Date.now();
     await clients.stop();
     const cuts = [...before.cuts, ...done.cuts];
     const spans = heldSpans(owners.sightings(), cuts);
     const window = { from: watchedFrom, until };
     const direct = byStart(clients.main.direct.filter((request) => request.at <= seenUntil));
+    const proof = await ledger?.prove(notHealed.length === 0);
+    const wrote = writers?.sightings() ?? [];
+    const written = writers && summariseWriters(wrote, writers.insync(), cuts, window, done.at, writers.lateMs());
+    // What is on its way at the fault still counts as the old primary's; from the undo on everything may happen again.
+    const blocked = { from: done.at + scenario.holdMs * 0.2, until: done.at + scenario.holdMs };
     const verdict = judge(expectation, {
       vips: pair.vips,
       active: stage.active.id,
@@ -235,7 +282,15 @@ async function drillOnce(
       spans,
       clockErrorMs: owners.clockErrorMs(),
       notHealed,
+      state: written && {
+        ledger: proof?.reasons ?? [],
+        twoWritersMs: written.twoWritersMs,
+        twoLeasesMs: written.twoLeasesMs,
+        promoted: scenario.noPromotion ? writersDuring(wrote, cuts, blocked) : [],
+      },
     });
+    if (proof !== undefined && proof.reasons.length > 0 && settings.directory !== undefined)
+      ledger?.keep(join(settings.directory, settings.stack, "ledgers", `${id}.jsonl`));
     const names = pair.vips.map((vip) => vip.name);
     const result: Run = {
       number,
@@ -255,6 +310,8 @@ async function drillOnce(
           clients.far === undefined ? undefined : summarise(clients.far.direct, { faultAt: done.at, quietMs }),
       },
       ownership: summariseOwnership(spans, names, window, done.at, owners.clockErrorMs()),
+      ...(proof?.ledger ? { ledger: proof.ledger } : {}),
+      ...(written ? { writers: written } : {}),
       log: [...observerLines(owners, done.at, clients), ...(await collectLog(place, done.at, owners.offset, signal))],
     };
     say(progressOf(result, expectation));
@@ -264,9 +321,13 @@ async function drillOnce(
       say("the drill breaks off: undoing the fault now");
       await breakOff(place, armed, id);
     }
-    await Promise.all([clients.stop(), owners.stop()]);
+    await Promise.all([clients.stop(), owners.stop(), writers?.stop()]);
+    await ledger?.close();
   }
 }
+
+/** A pair with a database is judged by those who write to it, and by nobody else. */
+const alone = (main: RunningClient): Clients => ({ main, far: undefined, stop: () => main.stop() });
 
 interface Clients {
   readonly main: RunningClient;
@@ -398,6 +459,10 @@ function progressOf(run: Run, expectation: Expectation): string {
       ? ""
       : `promised ${Math.round(expectation.lowerMs)} to ${Math.round(expectation.upper)} ms`,
     `two owners ${Math.max(0, ...Object.values(run.ownership.twoOwnersMs))} ms`,
+    run.writers === undefined ? "" : `two writers ${run.writers.twoWritersMs} ms`,
+    run.ledger === undefined
+      ? ""
+      : `${run.ledger.primary.acknowledged} writes acknowledged, ${run.ledger.primary.missing.count} lost`,
     ...run.reasons,
   ];
   return `  ${words.filter((word) => word !== "").join("; ")}`;

@@ -37,6 +37,14 @@ export type Action =
   | { readonly kind: "link-down"; readonly node: Role; readonly networks: readonly NetworkName[] }
   /** Everything that this node sends to the other one on these networks is lost. */
   | { readonly kind: "drop-from"; readonly node: Role; readonly networks: readonly NetworkName[] }
+  /** The witness loses power, and has it back after this time. */
+  | { readonly kind: "witness-power-cut"; readonly backAfterMs: number }
+  /** Everything between this node and the witness is lost, in both directions. */
+  | { readonly kind: "cut-witness"; readonly node: Role }
+  /** POSIX shell as root on the witness. */
+  | { readonly kind: "run-witness"; readonly command: (stage: Stage) => string; readonly mayFail?: boolean }
+  /** Each list in its own order, all lists at the same time. */
+  | { readonly kind: "together"; readonly each: readonly (readonly Action[])[] }
   /** A third host on the public network takes the VIP's address and says so by gratuitous ARP. */
   | { readonly kind: "claim-vip" }
   | { readonly kind: "wait"; readonly ms: number };
@@ -63,6 +71,8 @@ export interface Scenario {
   /** How long the fault lasts. Its undo is armed with this deadline before it begins. */
   readonly holdMs: number;
   readonly movement: Movement;
+  /** A pair with state: nobody may take over the database, so no write may be acknowledged until the undo. */
+  readonly noPromotion?: boolean;
   /** After the undo the pair must be whole again within this time. */
   readonly healWithinMs: number;
 }

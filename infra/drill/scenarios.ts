@@ -3,13 +3,8 @@
 
 import type { NetworkName, Pair } from "../model/pair.ts";
 import type { Action, Role, Scenario, Stage } from "./scenario.ts";
-
-const UNIT = {
-  keepalived: "keepalived.service",
-  arbiter: "hotpair-arbiter.service",
-  haproxy: "haproxy.service",
-} as const;
-type Unit = keyof typeof UNIT;
+import { STATEFUL_SCENARIOS } from "./scenarios-stateful.ts";
+import { dropIn, dropInGone, ensure, signal, UNIT, wake } from "./units.ts";
 
 /** A server boots in seconds in the lab and in minutes in a rack; the heal deadline is generous, the RTO is not. */
 const BOOT_MS = 180_000;
@@ -23,22 +18,6 @@ const run = (node: Role, command: string | ((stage: Stage) => string), mayFail =
   command: typeof command === "string" ? () => command : command,
   mayFail,
 });
-const signal = (unit: Unit, name: "KILL" | "STOP" | "CONT"): string =>
-  `systemctl kill --signal=SIG${name} ${UNIT[unit]}`;
-const ensure = (unit: string): string =>
-  `systemctl reset-failed ${unit} 2>/dev/null || :\nsystemctl start --no-block ${unit}`;
-const wake = (unit: Unit): string => `${signal(unit, "CONT")} 2>/dev/null || :\n${ensure(UNIT[unit])}`;
-
-/** A drop-in below /run: gone after a reboot at the latest. */
-const dropIn = (unit: string, text: string): string =>
-  `mkdir -p /run/systemd/system/${unit}.d
-printf '%s\\n' '[Service]' '${text}' > /run/systemd/system/${unit}.d/99-hotpair-drill.conf
-systemctl daemon-reload`;
-const dropInGone = (unit: string): string =>
-  `rm -f /run/systemd/system/${unit}.d/99-hotpair-drill.conf
-rmdir /run/systemd/system/${unit}.d 2>/dev/null || :
-systemctl daemon-reload`;
-
 const noHaproxy = (pair: Pair) => (pair.haproxy ? undefined : "this pair has no HAProxy");
 const noNginx = (pair: Pair) => (pair.nginx ? undefined : "this pair has no nginx");
 const noStorage = (pair: Pair) => (pair.networks.storage ? undefined : "this pair has no storage network");
@@ -49,19 +28,19 @@ const ARBITER_LOSS: Readonly<
 > = {
   kill: {
     what: "is killed (SIGKILL)",
-    actions: (node) => [run(node, signal("arbiter", "KILL"))],
+    actions: (node) => [run(node, signal(UNIT.arbiter, "KILL"))],
     undo: ensure(UNIT.arbiter),
   },
   hang: {
     what: "hangs (SIGSTOP)",
     // Longer than any veto: what it last said has expired.
-    actions: (node) => [run(node, signal("arbiter", "STOP")), { kind: "wait", ms: 500 }],
-    undo: wake("arbiter"),
+    actions: (node) => [run(node, signal(UNIT.arbiter, "STOP")), { kind: "wait", ms: 500 }],
+    undo: wake(UNIT.arbiter),
   },
   missing: {
     what: "is dead and cannot start",
     actions: (node) => [
-      run(node, `${dropIn(UNIT.arbiter, "ExecStartPre=/bin/false")}\n${signal("arbiter", "KILL")}`),
+      run(node, `${dropIn(UNIT.arbiter, "ExecStartPre=/bin/false")}\n${signal(UNIT.arbiter, "KILL")}`),
       { kind: "wait", ms: 1_500 },
     ],
     undo: `${dropInGone(UNIT.arbiter)}\n${ensure(UNIT.arbiter)}`,
@@ -147,7 +126,7 @@ const SAVED_CONFIG = "/var/lib/hotpair/drill-haproxy.cfg";
 const FILL = "/var/tmp/hotpair-drill-fill";
 const BURN = "hotpair-drill-burn";
 
-export const SCENARIOS: readonly Scenario[] = [
+const OF_EVERY_PAIR: readonly Scenario[] = [
   {
     name: "node-power-cut",
     failure: "node-power-cut",
@@ -234,7 +213,7 @@ export const SCENARIOS: readonly Scenario[] = [
     expectation: "Its death takes the VIP off the node, and the standby takes it: never two owners.",
     undo: "systemd starts keepalived again; a unit on that server makes sure of it.",
     place: "anywhere",
-    actions: [run("active", signal("keepalived", "KILL"))],
+    actions: [run("active", signal(UNIT.keepalived, "KILL"))],
     undoOnServer: { active: () => ensure(UNIT.keepalived) },
     holdMs: HOLD_MS,
     movement: "to-peer",
@@ -247,8 +226,8 @@ export const SCENARIOS: readonly Scenario[] = [
     expectation: "The hung process is found and killed, its VIP removed, and the standby takes over: never two owners.",
     undo: "A unit on that server lets keepalived go on, or starts it.",
     place: "anywhere",
-    actions: [run("active", signal("keepalived", "STOP"))],
-    undoOnServer: { active: () => wake("keepalived") },
+    actions: [run("active", signal(UNIT.keepalived, "STOP"))],
+    undoOnServer: { active: () => wake(UNIT.keepalived) },
     holdMs: 8_000,
     movement: "to-peer",
     healWithinMs: QUICK_HEAL_MS,
@@ -268,7 +247,7 @@ export const SCENARIOS: readonly Scenario[] = [
     undo: "A unit on that server makes sure that HAProxy runs.",
     place: "anywhere",
     inapplicable: noHaproxy,
-    actions: [run("active", signal("haproxy", "KILL"))],
+    actions: [run("active", signal(UNIT.haproxy, "KILL"))],
     undoOnServer: { active: () => ensure(UNIT.haproxy) },
     holdMs: HOLD_MS,
     movement: "stays",
@@ -282,8 +261,8 @@ export const SCENARIOS: readonly Scenario[] = [
     undo: "A unit on that server lets HAProxy go on.",
     place: "anywhere",
     inapplicable: noHaproxy,
-    actions: [run("active", signal("haproxy", "STOP"))],
-    undoOnServer: { active: () => wake("haproxy") },
+    actions: [run("active", signal(UNIT.haproxy, "STOP"))],
+    undoOnServer: { active: () => wake(UNIT.haproxy) },
     holdMs: 8_000,
     movement: "to-peer",
     healWithinMs: QUICK_HEAL_MS,
@@ -336,6 +315,7 @@ export const SCENARIOS: readonly Scenario[] = [
     expectation: "Not decidable without a witness: both nodes take the VIP, and this is reported, not promised away.",
     undo: "The cut ends by itself after a deadline that was armed before; one of them gives way.",
     place: "lab",
+    inapplicable: (pair) => (pair.witness ? "its witness decides this: full-partition-with-witness" : undefined),
     actions: [
       { kind: "drop-from", node: "active", networks: ["public", "heartbeat", "storage"] },
       { kind: "drop-from", node: "standby", networks: ["public", "heartbeat", "storage"] },
@@ -412,6 +392,7 @@ done`,
     expectation: "Nothing moves and no request fails; state changes are still made.",
     undo: "A unit on that server removes the file that fills the disk.",
     place: "lab",
+    inapplicable: (pair) => (pair.mariadb ? "its binary log is on that disk: binlog-disk-full" : undefined),
     actions: [
       run(
         "active",
@@ -463,6 +444,9 @@ cat /dev/zero >> ${FILL}`,
     healWithinMs: QUICK_HEAL_MS,
   },
 ];
+
+/** All of them; what a pair's are is what each says of it. */
+export const SCENARIOS: readonly Scenario[] = [...OF_EVERY_PAIR, ...STATEFUL_SCENARIOS];
 
 /** Scenarios by name, in the order asked for; undefined where there is none of that name. */
 export const scenarioNamed = (name: string): Scenario | undefined =>

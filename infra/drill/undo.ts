@@ -13,6 +13,11 @@ export interface ArmedUndo {
   readonly command: string;
   /** Milliseconds from arming to the undo. */
   readonly afterMs: number;
+  /**
+   * It may not happen before its time, not even at a boot, and is tried again after as long while its command fails: the
+   * undo of what a drill needs to the end.
+   */
+  readonly lasting?: boolean;
 }
 
 export const undoUnit = (id: string): string => `hotpair-drill-${id}`;
@@ -28,7 +33,7 @@ mkdir -p ${directory}
 cat > ${directory}/undo <<'HOTPAIR_UNDO'
 #!/bin/sh
 # Undo of a hotpair drill: ${undo.description}
-${undo.command}
+${undo.lasting ? lasting(undo, unit, directory) : undo.command}
 # Done: leave nothing behind.
 rm -f ${units}/multi-user.target.wants/${unit}.service ${units}/${unit}.timer ${units}/${unit}.service
 rm -rf ${directory}
@@ -36,6 +41,7 @@ rmdir ${DRILL_DIRECTORY} 2>/dev/null || :
 echo "hotpair drill ${undo.id} undone"
 HOTPAIR_UNDO
 chmod 0700 ${directory}/undo
+${undo.lasting ? `echo $(($(date +%s) + ${Math.ceil(undo.afterMs / 1000)})) > ${directory}/not-before` : ":"}
 cat > ${units}/${unit}.service <<'HOTPAIR_UNIT'
 [Unit]
 Description=hotpair drill, undo: ${undo.description}
@@ -64,14 +70,25 @@ mkdir -p ${units}/multi-user.target.wants
 # A link made by hand instead of systemctl enable: that would reload every unit of an active node.
 ln -sf ../${unit}.service ${units}/multi-user.target.wants/${unit}.service
 # These files alone: a sync of everything may take half a minute on a busy server.
-sync ${directory}/undo ${units}/${unit}.service ${units}/${unit}.timer ${directory} ${units} ${units}/multi-user.target.wants
+sync ${directory}/* ${units}/${unit}.service ${units}/${unit}.timer ${directory} ${units} ${units}/multi-user.target.wants
 systemctl start ${unit}.timer
 `;
 }
 
+const lasting = (
+  undo: ArmedUndo,
+  unit: string,
+  directory: string,
+): string => `again() { systemctl restart --no-block ${unit}.timer; exit 0; }
+[ -e ${directory}/now ] || [ "$(date +%s)" -ge "$(cat ${directory}/not-before)" ] || again
+(
+set -e
+${undo.command}
+) || again`;
+
 /** Does the undo now instead of at its deadline, and waits for it. Harmless when it was done already. */
 export const undoNowCommand = (id: string): string =>
-  `if [ -e ${DRILL_DIRECTORY}/${id} ]; then systemctl stop ${undoUnit(id)}.timer; systemctl start ${undoUnit(id)}.service; fi`;
+  `if [ -e ${DRILL_DIRECTORY}/${id} ]; then touch ${DRILL_DIRECTORY}/${id}/now; systemctl stop ${undoUnit(id)}.timer; systemctl start ${undoUnit(id)}.service; fi`;
 
 /** Prints the ids of all undos that are armed on the server, one per line. */
 export const armedCommand = `ls -1 ${DRILL_DIRECTORY} 2>/dev/null || :`;

@@ -3,7 +3,7 @@
 
 import { type Bound, formatDuration, ms, UNBOUNDED } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type NodeId, peerOf } from "../model/pair.ts";
+import { type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Recovery } from "./history.ts";
 import { holdersAt, type Span, timeWithOwners, type Window } from "./ownership.ts";
 import type { Request } from "./request.ts";
@@ -11,9 +11,10 @@ import type { Request } from "./request.ts";
 /**
  * What must become of the VIPs. `to-peer`: those of the active node move to the other one, once; `stays`: nothing moves;
  * `home`: each ends on its preferred node, and stays where it
- * is without one; `somewhere`: each ends on exactly one node.
+ * is without one; `somewhere`: each ends on exactly one node, and so does `anywhere`, where no bounds of time are promised
+ * either.
  */
-export type Movement = "to-peer" | "stays" | "home" | "somewhere";
+export type Movement = "to-peer" | "stays" | "home" | "somewhere" | "anywhere";
 
 export interface Expectation {
   readonly movement: Movement;
@@ -25,8 +26,9 @@ export interface Expectation {
   readonly undecidable: boolean;
 }
 
-/** Classes in which two nodes without a witness may both own the VIP, by declaration of the estimate. */
-export const UNDECIDABLE: ReadonlySet<FailureClassId> = new Set(["full-partition"]);
+/** Whether two nodes may both own the VIP in this class, by declaration of the estimate: without a witness nobody knows. */
+export const undecidable = (pair: Pair, failure: FailureClassId): boolean =>
+  pair.witness === undefined && failure === "full-partition";
 
 export interface Observation {
   readonly vips: readonly { readonly name: string; readonly preferred: NodeId | undefined }[];
@@ -42,6 +44,17 @@ export interface Observation {
   readonly clockErrorMs: number;
   /** Lines that say what kept the pair from being whole again after the undo; empty: it is. */
   readonly notHealed: readonly string[];
+  /** A pair with state: what the ledger and the watch over its writers found; empty or undefined: nothing. */
+  readonly state?: StateObservation | undefined;
+}
+
+export interface StateObservation {
+  /** What the ledger could not prove, one line each. */
+  readonly ledger: readonly string[];
+  readonly twoWritersMs: number;
+  readonly twoLeasesMs: number;
+  /** Nodes other than the one that the fault was aimed at that took writes while nobody might. */
+  readonly promoted: readonly NodeId[];
 }
 
 export interface Verdict {
@@ -57,12 +70,12 @@ const text = (value: number): string =>
   );
 
 export function judge(promise: Expectation, seen: Observation): Verdict {
-  const reasons = [...recoveryReasons(promise, seen), ...ownershipReasons(promise, seen)];
+  const reasons = [...recoveryReasons(promise, seen), ...ownershipReasons(promise, seen), ...stateReasons(seen)];
   const target = targetReason(promise, seen);
   if (seen.failedBefore > 0)
     reasons.push(`${seen.failedBefore} requests failed before the fault: the pair was not well to begin with`);
   const later = seen.failedLater[0];
-  if (later !== undefined && !promise.undecidable)
+  if (later !== undefined && !promise.undecidable && promise.movement !== "anywhere")
     reasons.push(
       `${seen.failedLater.length} requests failed again after service was back, the first ${text(later.at - seen.faultAt)} after the fault (${later.error})`,
     );
@@ -94,6 +107,18 @@ function recoveryReasons(promise: Expectation, seen: Observation): string[] {
   if (rto < promise.lowerMs)
     return [`clients were out for ${text(rto)}; the estimate says at least ${text(promise.lowerMs)}`];
   return [];
+}
+
+/** Never relaxed, whatever the class: two writers or a lost write are what a pair with state may never have. */
+function stateReasons({ state, clockErrorMs }: Observation): string[] {
+  if (state === undefined) return [];
+  const reasons = [...state.ledger];
+  if (state.twoWritersMs > clockErrorMs)
+    reasons.push(`both nodes could acknowledge a write for ${text(state.twoWritersMs)}`);
+  if (state.twoLeasesMs > clockErrorMs) reasons.push(`both nodes held the lease for ${text(state.twoLeasesMs)}`);
+  for (const node of state.promoted)
+    reasons.push(`node ${node} took writes although nothing proved that it has every acknowledged one`);
+  return reasons;
 }
 
 function targetReason(promise: Expectation, seen: Observation): string | undefined {
@@ -133,7 +158,7 @@ function movementReason(
     .filter((node, index, all) => node !== all[index - 1]);
   const moves = Math.max(0, owners.length - 1);
   const wentHome = owner === vip.preferred;
-  if (movement === "somewhere") return undefined;
+  if (movement === "somewhere" || movement === "anywhere") return undefined;
   if (movement === "home" && vip.preferred !== undefined)
     return wentHome ? undefined : "did not go home to its preferred node";
   if (movement === "stays" || movement === "home" || before?.node !== seen.active)

@@ -30,6 +30,7 @@ PORT_EVERY = 3
 PROCESS_EVERY = 10
 HOLDER = "/run/hotpair/holder"
 LEASE = "/etc/hotpair/lease.json"
+DATABASE = "/etc/hotpair/mariadb.json"
 CLIENT = ["mariadb", "--batch", "--skip-column-names", "--unbuffered", "--connect-timeout=2"]
 QUESTION = b"SELECT @@global.read_only;\n"
 INSYNC_SECONDS = 0.1
@@ -94,6 +95,14 @@ def listens(port):
     return False
 
 
+def socket_option():
+    try:
+        with open(DATABASE, encoding="utf-8") as file:
+            return ["--socket=" + json.load(file)["socket"]]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
 class Database:
     """One open client over the local socket, asked again and again; never waited for."""
 
@@ -112,7 +121,7 @@ class Database:
             self.last_try = now
             try:
                 self.child = subprocess.Popen(
-                    CLIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                    CLIENT + socket_option(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
                     # The client is no observer: it must not run ahead of everybody.
                     preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
                 )

@@ -4,11 +4,14 @@
 
 import { FAILURE_CLASSES } from "../model/failure.ts";
 import type { NodeId } from "../model/pair.ts";
+import type { Campaign } from "./campaign.ts";
+import { campaignSection } from "./campaign-section.ts";
+import { formatMs, formatRecovery } from "./format.ts";
 import { type Markup, markup } from "./markup.ts";
 import { COPY_SCRIPT, STYLE } from "./report-style.ts";
-import type { Evidence, Run } from "./schema.ts";
+import type { Evidence, Ledger, LedgerVerdict, Run } from "./schema.ts";
 import { ceilingOf, strip } from "./strip.ts";
-import { type Summary, summarize } from "./summary.ts";
+import { type StateSummary, type Summary, summarize } from "./summary.ts";
 import { timeline } from "./timeline.ts";
 
 export interface ReportOptions {
@@ -16,6 +19,7 @@ export interface ReportOptions {
   readonly nodeNames: Readonly<Record<NodeId, string>>;
   /** ISO 8601; stated by the caller, since this room has no clock. */
   readonly writtenAt: string;
+  readonly campaigns?: readonly Campaign[];
 }
 
 export function report(all: readonly Evidence[], options: ReportOptions): string {
@@ -36,7 +40,8 @@ export function report(all: readonly Evidence[], options: ReportOptions): string
 ${headline(rows.map(({ summary }) => summary))}
 </header>
 <main>
-${overview(rows)}
+${rows.length === 0 ? undefined : overview(rows)}
+${(options.campaigns ?? []).map((campaign, index) => campaignSection(campaign, index))}
 ${rows.map(({ evidence, summary, id }) => scenario(evidence, summary, id, options))}
 </main>
 ${footer(all)}
@@ -63,14 +68,33 @@ function headline(summaries: readonly Summary[]): Markup {
   const requests = summaries.reduce((sum, summary) => sum + summary.requests, 0);
   const failed = summaries.reduce((sum, summary) => sum + summary.failedRequests, 0);
   const missed = summaries.filter((summary) => summary.targetMissed).length;
+  const states = summaries.flatMap(({ state }) => state ?? []);
   const tile = (value: string, label: string, good: boolean) =>
     markup`<div class="tile ${good ? "good" : "bad"}"><b>${value}</b><span>${label}</span></div>`;
   return markup`<div class="tiles">
 ${tile(`${passed} of ${summaries.length}`, "drills as promised", passed === summaries.length)}
 ${tile(formatMs(twoOwners), `longest time with two owners${undecidable > 0 ? `, beside ${formatMs(undecidable)} that is declared undecidable without a witness` : ""}`, twoOwners === 0)}
+${states.length === 0 ? undefined : stateTiles(states, tile)}
 ${tile(String(missed), missed === 1 ? "target missed" : "targets missed", missed === 0)}
 ${tile(`${failed.toLocaleString("en")} of ${requests.toLocaleString("en")}`, "requests failed during all faults", true)}
 </div>`;
+}
+
+function stateTiles(
+  states: readonly StateSummary[],
+  tile: (value: string, label: string, good: boolean) => Markup,
+): Markup {
+  const sum = (of: (state: StateSummary) => number) => states.reduce((total, state) => total + of(state), 0);
+  const lost = sum((state) => state.lost);
+  const others = sum((state) => state.otherViolations);
+  const unproved = sum((state) => state.unproved);
+  const twoWriters = Math.max(...states.map((state) => state.twoWritersMs));
+  const besides = [
+    others > 0 ? `${others} doubled, out of order or invented` : "",
+    unproved > 0 ? `${unproved} runs prove nothing` : "",
+  ].filter((words) => words !== "");
+  return markup`${tile(`${lost} of ${sum((state) => state.acknowledged).toLocaleString("en")}`, ["acknowledged writes lost", ...besides].join(", "), lost + others + unproved === 0)}
+${tile(formatMs(twoWriters), "longest time in which both nodes could acknowledge a write", twoWriters === 0)}`;
 }
 
 function overview(rows: readonly Row[]): Markup {
@@ -108,10 +132,16 @@ function scenario(evidence: Evidence, summary: Summary, id: string, options: Rep
 <dt>Undone by</dt><dd>${evidence.undo}</dd>
 <dt>Promised</dt><dd>${promised(evidence)}<span class="formula"> = ${evidence.estimate.formula}</span></dd>
 <dt>Measured</dt><dd>${summary.rtoMaxMs === null ? "service did not come back" : summary.rtoMaxMs === 0 ? `no request failed in ${countRuns(summary.runs)}` : `p50 ${formatRecovery(summary.rtoP50Ms)}, max ${formatRecovery(summary.rtoMaxMs)} over ${countRuns(summary.runs)}`}; two owners ${formatMs(summary.twoOwnersMs)}, no owner ${formatMs(summary.noOwnerMs)}</dd>
+${summary.state === undefined ? undefined : stateRow(summary.state)}
 </dl>
 ${evidence.runs.map((run) => runSection(run, evidence, options))}
 <p class="reproduce"><code>${evidence.reproduce}</code> <button type="button" data-copy="${evidence.reproduce}">Copy</button></p>
 </section>`;
+}
+
+function stateRow(state: StateSummary): Markup {
+  const again = state.redundantAfterMs;
+  return markup`<dt>Proved</dt><dd>${state.lost} of ${state.acknowledged.toLocaleString("en")} acknowledged writes lost${state.otherViolations > 0 ? `, ${state.otherViolations} other violations` : ""}${state.unproved > 0 ? `, ${state.unproved} runs prove nothing` : ""}; ${state.survived} unacknowledged ones survived; two writers ${formatMs(state.twoWritersMs)}; ${again === null ? "not redundant again while it was watched" : again === 0 ? "redundant throughout" : `redundant again ${formatMs(again)} after the fault`}</dd>`;
 }
 
 /** The first run and every failed one stand open; the others fold away. */
@@ -122,6 +152,7 @@ function runSection(run: Run, evidence: Evidence, { nodeNames }: ReportOptions):
 ${run.reasons.length === 0 ? undefined : markup`<ul class="reasons">${run.reasons.map((reason) => markup`<li>${reason}</li>`)}</ul>`}
 <figure class="scroll">${timeline(run, nodeNames, title)}<figcaption><span class="key node-a"></span> ${nodeNames.a} <span class="key node-b"></span> ${nodeNames.b} <span class="key failed"></span> failed request. Dots: answered requests by answering node, slower is higher.</figcaption></figure>
 ${clientTable(run)}
+${run.ledger === undefined ? undefined : ledgerTable(run.ledger)}
 ${logTable(run)}
 </details>`;
 }
@@ -140,6 +171,17 @@ function clientTable(run: Run): Markup {
       ? undefined
       : markup`<tr><td data-label="Client">${label}</td><td data-label="Requests" class="number">${client.requests}</td><td data-label="Failed" class="number">${client.failed}</td><td data-label="Slow" class="number">${client.slow}</td><td data-label="Back in" class="number">${formatRecovery(client.rtoMs)}</td><td data-label="From the fault" class="number">${formatRecovery(client.rtoFromFaultMs)}</td><td data-label="p50" class="number">${formatMs(client.p50Ms)}</td><td data-label="p99" class="number">${formatMs(client.p99Ms)}</td></tr>`;
   })}</tbody></table></div>`;
+}
+
+function ledgerTable({ primary, replica, writers }: Ledger): Markup {
+  const row = (name: string, verdict: LedgerVerdict) => {
+    const cell = (label: string, value: number, bad = false) =>
+      markup`<td data-label="${label}" class="number${bad && value > 0 ? " bad" : ""}">${value.toLocaleString("en")}</td>`;
+    return markup`<tr><td data-label="Ledger">${name}</td>${cell("Attempts", verdict.attempts)}${cell("Acknowledged", verdict.acknowledged)}${cell("Failed", verdict.failed)}${cell("Unknown", verdict.unknown)}${cell("of these survived", verdict.survived)}${cell("Lost", verdict.missing.count, true)}${cell("Twice", verdict.duplicated.count, true)}${cell("Out of order", verdict.disordered.count, true)}${cell("Invented", verdict.phantom.count, true)}</tr>`;
+  };
+  return markup`<div class="scroll"><table class="clients">
+<thead><tr><th>Ledger of ${writers} writers</th><th class="number">Attempts</th><th class="number">Acknowledged</th><th class="number">Failed</th><th class="number">Unknown</th><th class="number">of these survived</th><th class="number">Lost</th><th class="number">Twice</th><th class="number">Out of order</th><th class="number">Invented</th></tr></thead>
+<tbody>${row("on the primary", primary)}${replica === undefined ? undefined : row("on the replica", replica)}</tbody></table></div>`;
 }
 
 function logTable(run: Run): Markup | undefined {
@@ -171,13 +213,3 @@ const countRuns = (count: number): string => (count === 1 ? "1 run" : `${count} 
 
 /** Two owners in a drill that passed: its class is one that the estimate declares undecidable without a witness. */
 const declared = ({ passed, twoOwnersMs }: Summary): boolean => passed && twoOwnersMs > 0;
-
-/** Recovery times: 0 means that no request failed, null that service did not come back. */
-export const formatRecovery = (value: number | null): string =>
-  value === null ? "no return" : value === 0 ? "no failure" : formatMs(value);
-
-export function formatMs(value: number): string {
-  if (value >= 10_000) return `${(value / 1_000).toFixed(1)} s`;
-  if (value >= 1_000) return `${(value / 1_000).toFixed(2)} s`;
-  return value >= 10 || value === 0 ? `${Math.round(value)} ms` : `${Math.round(value * 10) / 10} ms`;
-}

@@ -2,11 +2,21 @@
 // committed. Written whole or not at all; read with every mistake named. What the fields mean is schema.ts.
 
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../model/errors.ts";
 import { FAILURE_CLASS_IDS } from "../model/failure.ts";
+import { CAMPAIGN_VERSION, type Campaign, type CampaignHeader, type CampaignStep } from "./campaign.ts";
 import { EVIDENCE_VERSION, type Evidence } from "./schema.ts";
 
 const ms = z.number();
@@ -170,4 +180,117 @@ export function readStackEvidence(directory: string, stack: string): Evidence[] 
     .filter((name) => name.endsWith(".json"))
     .toSorted()
     .map((name) => parseEvidence(readFileSync(join(folder, name), "utf8"), join(folder, name)));
+}
+
+const campaignFolder = (directory: string, stack: string): string => join(directory, stack, "campaigns");
+
+export const campaignPath = (directory: string, stack: string, seed: string): string =>
+  join(campaignFolder(directory, stack), `${seed}.jsonl`);
+
+const fault = z.object({ fault: z.string(), afterMs: ms.min(0), holdMs: ms.min(0) });
+const campaignHeader = z.object({
+  version: z.literal(CAMPAIGN_VERSION),
+  stack: z.string(),
+  seed: z.string(),
+  configDigest: z.string(),
+  versions: z.record(z.string(), z.string()),
+  startedAt: z.iso.datetime(),
+  quietMs: ms,
+  reproduce: z.string(),
+});
+const campaignStep = z.object({
+  step: count,
+  faults: z.array(fault),
+  at: z.iso.datetime(),
+  tookMs: ms,
+  active: node,
+  outcome: z.discriminatedUnion("kind", [
+    z.object({
+      kind: z.literal("measured"),
+      reasons: z.array(z.string()),
+      rtoMs: ms.nullable(),
+      twoOwnersMs: ms,
+      twoWritersMs: ms.optional(),
+      twoLeasesMs: ms.optional(),
+      redundantAfterMs: ms.nullable().optional(),
+      ledger: ledgerVerdict.optional(),
+    }),
+    z.object({ kind: z.literal("broken-off"), error: z.string() }),
+  ]),
+  shrunk: z.object({ faults: z.array(fault), reasons: z.array(z.string()) }).optional(),
+  reruns: count.optional(),
+});
+
+/**
+ * Opens a campaign's journal, beginning it with `header` when there is none, and answers what it holds. Half a line that an
+ * interrupted campaign left is cut off. Throws UserError when it was measured on another configuration.
+ */
+export function openCampaign(path: string, header: CampaignHeader): Campaign {
+  let text = "";
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const whole = text.slice(0, text.lastIndexOf("\n") + 1);
+  if (whole === "") {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, `${JSON.stringify(header)}\n`, { flush: true });
+    return { header, steps: [] };
+  }
+  if (whole !== text) truncateSync(path, Buffer.byteLength(whole));
+  const campaign = parseCampaign(whole, path);
+  if (campaign.header.configDigest !== header.configDigest)
+    throw new UserError("this campaign was begun on another configuration, and its figures would be mixed", [
+      `journal: ${path}`,
+      `its configuration: ${campaign.header.configDigest}`,
+      `this configuration: ${header.configDigest}`,
+      "choose another --seed, or move the journal away",
+    ]);
+  return campaign;
+}
+
+/** Adds a step; it is on disk when this returns. */
+export const appendStep = (path: string, step: CampaignStep): void =>
+  appendFileSync(path, `${JSON.stringify(step)}\n`, { flush: true });
+
+/** Reads a journal; half a last line is left out. Throws UserError naming `file` and the line that is wrong. */
+export function parseCampaign(text: string, file: string): Campaign {
+  const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
+  const read = <T>(schema: z.ZodType<T>, index: number): T => {
+    let value: unknown;
+    try {
+      value = JSON.parse(lines[index] ?? "");
+    } catch {
+      value = undefined;
+    }
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    const [issue] = result.error.issues;
+    throw new UserError(`${file}:${index + 1} is no line of a campaign's journal`, [
+      `${issue?.path.join(".") || "the line"}: ${issue?.message ?? "not understood"}`,
+      "move the file away; a campaign of the same seed measures everything again",
+    ]);
+  };
+  const header = read(campaignHeader, 0);
+  const steps = lines
+    .map((line, index) => (index === 0 || line === "" ? undefined : read(campaignStep, index)))
+    .filter((step) => step !== undefined);
+  return { header, steps: steps as readonly CampaignStep[] };
+}
+
+/** All campaigns of a stack, in the order of their seeds; empty when there is none. */
+export function readCampaigns(directory: string, stack: string): Campaign[] {
+  const folder = campaignFolder(directory, stack);
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+  return names
+    .filter((name) => name.endsWith(".jsonl"))
+    .toSorted()
+    .map((name) => parseCampaign(readFileSync(join(folder, name), "utf8"), join(folder, name)));
 }

@@ -13,6 +13,23 @@ export interface Summary {
   readonly twoOwnersMs: number;
   readonly noOwnerMs: number;
   readonly targetMissed: boolean;
+  /** Of a pair with state; undefined for any other. */
+  readonly state: StateSummary | undefined;
+}
+
+export interface StateSummary {
+  readonly acknowledged: number;
+  /** Acknowledged and gone. */
+  readonly lost: number;
+  /** Everything else that the ledger may not find: doubled, out of order, invented. */
+  readonly otherViolations: number;
+  /** Unknown to their client, and there: allowed. */
+  readonly survived: number;
+  readonly twoWritersMs: number;
+  /** Longest time from a fault until both nodes were in sync again; null: not while somebody looked. */
+  readonly redundantAfterMs: number | null;
+  /** Runs in which nothing could be proved. */
+  readonly unproved: number;
 }
 
 export function summarize(evidence: Evidence): Summary {
@@ -30,7 +47,24 @@ export function summarize(evidence: Evidence): Summary {
     failedRequests: total(runs.map((run) => run.clients.direct?.failed ?? 0)),
     twoOwnersMs: Math.max(0, ...runs.flatMap((run) => Object.values(run.ownership.twoOwnersMs))),
     noOwnerMs: Math.max(0, ...runs.flatMap((run) => Object.values(run.ownership.noOwnerMs))),
+    state: stateOf(evidence),
     targetMissed: estimate.rtoTarget !== null && (max === null || max > estimate.rtoTarget),
+  };
+}
+
+function stateOf({ runs }: Evidence): StateSummary | undefined {
+  const watched = runs.flatMap(({ writers }) => writers ?? []);
+  if (watched.length === 0) return undefined;
+  const ledgers = runs.flatMap(({ ledger }) => (ledger === undefined ? [] : [ledger.primary]));
+  const again = watched.map(({ redundantAfterMs }) => redundantAfterMs);
+  return {
+    acknowledged: total(ledgers.map((one) => one.acknowledged)),
+    lost: total(ledgers.map((one) => one.missing.count)),
+    otherViolations: total(ledgers.map((one) => one.duplicated.count + one.disordered.count + one.phantom.count)),
+    survived: total(ledgers.map((one) => one.survived)),
+    twoWritersMs: Math.max(...watched.map((one) => one.twoWritersMs)),
+    redundantAfterMs: again.includes(null) ? null : Math.max(...again.map((value) => value ?? 0)),
+    unproved: watched.length - ledgers.length,
   };
 }
 

@@ -1,4 +1,4 @@
-// One run as a picture on a time axis that starts at the fault: every request a client sent, who held each VIP, and when
+// One run as a picture on a time axis that starts at the fault: every request a client sent, who held each VIP (and the lease, and the right to write), and when
 // the daemons said something. Pure: evidence in, SVG out; colours come from the page's style sheet by class name.
 
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
@@ -53,9 +53,9 @@ export function timeline(run: Run, nodeNames: Readonly<Record<NodeId, string>>, 
     LEFT +
     ((Math.min(Math.max(atMs, window.fromMs), window.toMs) - window.fromMs) / (window.toMs - window.fromMs)) *
       (WIDTH - LEFT - RIGHT);
-  const vips = [...new Set(run.ownership.spans.map((span) => span.vip))].sort();
+  const rights = rightsOf(run);
   const ownersTop = REQUESTS.top + REQUESTS.height + 18;
-  const logTop = ownersTop + vips.length * 2 * ROW + 8;
+  const logTop = ownersTop + rights.length * 2 * ROW + 8;
   const axisTop = logTop + ROW + 4;
   const samples = run.clients.direct?.samples ?? [];
 
@@ -70,7 +70,7 @@ ${ticks(window).map((at) => markup`<line class="grid" x1="${x(at)}" x2="${x(at)}
 <text class="label" x="${LEFT - 10}" y="${REQUESTS.top + REQUESTS.height}" text-anchor="end">0.1 ms</text>
 <rect class="lane" x="${LEFT}" y="${REQUESTS.top}" width="${WIDTH - LEFT - RIGHT}" height="${REQUESTS.height}"/>
 ${requests(samples, window, x, nodeNames)}
-${vips.map((vip, row) => owners(run, vip, nodeNames, x, ownersTop + row * 2 * ROW, window))}
+${rights.map((right, row) => owners(right, nodeNames, x, ownersTop + row * 2 * ROW, window))}
 <text class="label" x="${LEFT - 10}" y="${logTop + 13}" text-anchor="end">daemons said</text>
 ${logTicks(run.log, window, x, logTop)}
 </svg>`;
@@ -108,15 +108,32 @@ function nodeClass(name: string, nodeNames: Readonly<Record<NodeId, string>>): s
   return id === undefined ? "node-unknown" : `node-${id}`;
 }
 
+/** What at most one node may have: each VIP and, for a pair with state, the lease and the right to write. */
+interface Right {
+  readonly name: string;
+  readonly spans: readonly { readonly node: NodeId; readonly fromMs: number; readonly untilMs: number | null }[];
+}
+
+function rightsOf({ ownership, writers }: Run): readonly Right[] {
+  const vips = [...new Set(ownership.spans.map((span) => span.vip))].sort();
+  return [
+    ...vips.map((vip) => ({ name: vip, spans: ownership.spans.filter((span) => span.vip === vip) })),
+    ...(writers === undefined
+      ? []
+      : [
+          { name: "lease", spans: writers.leases },
+          { name: "writable", spans: writers.spans },
+        ]),
+  ];
+}
+
 function owners(
-  run: Run,
-  vip: string,
+  { name, spans }: Right,
   nodeNames: Readonly<Record<NodeId, string>>,
   x: (atMs: number) => number,
   top: number,
   window: Window,
 ): Markup {
-  const spans = run.ownership.spans.filter((span) => span.vip === vip);
   return markup`${NODE_IDS.map((node, row) => {
     const y = top + row * ROW;
     const bars = spans
@@ -124,9 +141,9 @@ function owners(
       .map(({ fromMs, untilMs }) => {
         const from = x(fromMs);
         const width = Math.max(x(untilMs ?? window.toMs) - from, 1);
-        return markup`<rect class="owner node-${node}" x="${round(from)}" y="${y + 3}" width="${round(width)}" height="${ROW - 6}" rx="2"><title>${nodeNames[node]} held ${vip} from ${round(fromMs)} ms to ${untilMs === null ? "the end" : `${round(untilMs)} ms`}</title></rect>`;
+        return markup`<rect class="owner node-${node}" x="${round(from)}" y="${y + 3}" width="${round(width)}" height="${ROW - 6}" rx="2"><title>${nodeNames[node]}: ${name} from ${round(fromMs)} ms to ${untilMs === null ? "the end" : `${round(untilMs)} ms`}</title></rect>`;
       });
-    return markup`<text class="label" x="${LEFT - 10}" y="${y + 13}" text-anchor="end">${vip} on ${nodeNames[node]}</text><line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y + ROW / 2}" y2="${y + ROW / 2}"/>${bars}`;
+    return markup`<text class="label" x="${LEFT - 10}" y="${y + 13}" text-anchor="end">${name} on ${nodeNames[node]}</text><line class="grid" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y + ROW / 2}" y2="${y + ROW / 2}"/>${bars}`;
   })}`;
 }
 

@@ -164,7 +164,7 @@ describe("its place in the database", () => {
     for (const one of [text, removeLedger]) {
       expect(one).toContain("IF @@global.read_only = 0 THEN");
       // On standard input of the client, never in an argument.
-      expect(one).toMatch(/^mariadb [^']*<<'HOTPAIR_SQL'\n/);
+      expect(one.slice(0, one.indexOf("<<'HOTPAIR_SQL'"))).not.toMatch(/hotpair_drill|abab/);
     }
   });
 
