@@ -348,7 +348,7 @@ const leaseTime = (min: string, example: string) =>
 
 const member = (who: string, secret: Secret) =>
   keys({
-    certificate: certificate("a certificate", MAKE_AUTHORITY).describe(
+    certificate: certificate("the certificate of a member", MAKE_AUTHORITY).describe(
       `Certificate of ${who}, PEM, for both sides of every connection.`,
     ),
     key: secret("authorityKey").describe("Its private key, encrypted."),

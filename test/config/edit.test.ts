@@ -71,6 +71,63 @@ config:
 `);
 });
 
+const PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+
+test("maps on the way are made, and lines stand as lines", () => {
+  let edited = setValue(LAB_TEXT, ["authority", "caCertificate"], PEM);
+  edited = setValue(edited, ["authority", "members", "a", "key"], { secure: "v1:QUFB:QkJC" });
+  edited = setValue(edited, ["authority", "members", "a", "certificate"], PEM);
+  edited = setValue(edited, ["witness", "ssh", "hostKey"], "ssh-ed25519 QUFB");
+  expect(edited).toBe(
+    LAB_TEXT.replace(
+      /(beaconKey:\n {6}secure: .*\n)/,
+      `$1    authority:
+      caCertificate: |
+        -----BEGIN CERTIFICATE-----
+        MAA=
+        -----END CERTIFICATE-----
+      members:
+        a:
+          key:
+            secure: v1:QUFB:QkJC
+          certificate: |
+            -----BEGIN CERTIFICATE-----
+            MAA=
+            -----END CERTIFICATE-----
+  hotpair:witness:
+    ssh:
+      hostKey: ssh-ed25519 QUFB
+`,
+    ),
+  );
+});
+
+test("a block of lines is exchanged where it stands, and goes without its neighbour", () => {
+  const before = setValue(setValue(LAB_TEXT, ["authority", "caCertificate"], PEM), ["authority", "caKey"], {
+    secure: "v1:a:b",
+  });
+  const other = PEM.replace("MAA=", "MAAA\nAAAA");
+  const edited = setValue(before, ["authority", "caCertificate"], other);
+  expect(difference(before, edited)).toEqual(["- MAA=", "+ MAAA", "+ AAAA"]);
+  expect(setValue(edited, ["authority", "caCertificate"], PEM)).toBe(before);
+  const without = removeValue(edited, ["authority", "caCertificate"]);
+  expect(without).toBe(setValue(LAB_TEXT, ["authority", "caKey"], { secure: "v1:a:b" }));
+});
+
+test("a certificate takes the place of a word, and a word that of a certificate", () => {
+  const word = setValue(LAB_TEXT, ["authority", "caCertificate"], "todo");
+  const lines = setValue(word, ["authority", "caCertificate"], PEM);
+  expect(lines).toBe(setValue(LAB_TEXT, ["authority", "caCertificate"], PEM));
+  expect(setValue(lines, ["authority", "caCertificate"], "todo")).toBe(word);
+});
+
+test("in a map of one line everything stays in that line", () => {
+  const text = "config:\n  hotpair:pair: { name: shop }\n";
+  expect(setValue(text, ["authority", "members", "a", "certificate"], PEM)).toBe(
+    `config:\n  hotpair:pair: { name: shop, authority: { members: { a: { certificate: ${JSON.stringify(PEM)} } } } }\n`,
+  );
+});
+
 test("removing what is not there changes nothing", () => {
   expect(removeValue(LAB_TEXT, ["previousBeaconKey"])).toBe(LAB_TEXT);
 });

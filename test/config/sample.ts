@@ -14,6 +14,51 @@ export type Input = any;
 /** What stands under `hotpair:pair` in the lab's stack file, to be changed freely. */
 export const labInput = (): Input => structuredClone(readStackFile(LAB_TEXT, "Pulumi.lab.yaml").pairInput);
 
+/** The form of a certificate around nothing, whole. */
+export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+const CIPHERTEXT = { secure: "v1:QUFB:QkJC" };
+
+/** The lab's configuration with a database, a witness and fence agents, as the one input that is checked. */
+export function statefulInput(): Input {
+  const input = labInput();
+  const member = { certificate: CERTIFICATE, key: CIPHERTEXT };
+  const agent = (node: string, ip: string) => ({
+    node,
+    agent: "fence_ipmilan",
+    options: { username: "fence", ip },
+    secrets: { password: CIPHERTEXT },
+  });
+  input.nodes[0].site = "room-1";
+  input.nodes[1].site = "room-2";
+  input.haproxy.frontends = [{ name: "data", bind: "web:3306", mode: "tcp", backend: "data" }];
+  input.haproxy.backends = [{ name: "data", mode: "tcp", service: "mariadb" }];
+  delete input.nginx;
+  input.mariadb = { replicationPassword: CIPHERTEXT };
+  input.authority = {
+    caCertificate: CERTIFICATE,
+    caKey: CIPHERTEXT,
+    members: { a: member, b: member, witness: member },
+  };
+  input.witness = {
+    site: "room-3",
+    ssh: {
+      host: "198.18.0.13",
+      hostKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICaOqP2bc+HHTO8OnM9ufMPGANssqR9mpY9i8Crp363B",
+    },
+    address: "198.18.0.13",
+  };
+  input.fencing = { agents: [agent("node-b", "198.18.3.12"), agent("node-a", "198.18.3.11")] };
+  // Not one object in several places: a change of one is a change of one.
+  return JSON.parse(JSON.stringify(input));
+}
+
+/** All mistakes of that configuration after a change. */
+export function mistakesWithData(change: (input: Input) => void): readonly string[] {
+  const input = statefulInput();
+  change(input);
+  return mistakesIn(() => readPair(input, { stack: "lab", locate: () => undefined }));
+}
+
 /** All mistakes of the lab's configuration after a change; empty when it is still right. */
 export function mistakesAfter(change: (pair: Input) => void): readonly string[] {
   const input = labInput();
