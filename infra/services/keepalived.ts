@@ -59,6 +59,13 @@ function plan(pair: Pair, id: NodeId): Contribution {
         content: render("keepalived/vips.hbs", { ...names, vips }),
         onChange: { action: "none" },
       },
+      {
+        // keepalived writes this file itself where it is missing, and never removes it. Planned, it goes with the rest.
+        ...root,
+        path: "/etc/iproute2/rt_addrprotos.d/keepalived.conf",
+        content: "18\tkeepalived\t# added by keepalived\n",
+        onChange: { action: "none" },
+      },
     ],
     units: [{ name: "keepalived.service", running: true, holdsRole: true }],
     validators: [
