@@ -6,7 +6,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { UserError } from "../model/errors.ts";
 import { type NodeAnswer, type Outlook, outlook } from "../model/outlook.ts";
 import { NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
-import type { NodeStatus } from "../model/status.ts";
+import { type AuthorityStatus, type NodeStatus, standsBy } from "../model/status.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
 import { nameOf, nodeNamed, openSecrets, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
@@ -195,6 +195,7 @@ function table(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]): readonly
     row(`VIP ${name}`, (status) => {
       const vip = status.vips.find((one) => one.name === name);
       if (vip === undefined) return "unknown there";
+      if (vip.gate.closed && standsBy(vip)) return "standby";
       return `${vip.held ? "ACTIVE" : "standby"} (${vip.state}${vip.gate.closed ? ", gate closed" : ""})`;
     });
   const daemons = [
@@ -215,6 +216,31 @@ function table(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]): readonly
     );
     return heard.join(", ");
   });
+  if (pair.authority !== undefined) {
+    const known = (cell: (authority: AuthorityStatus) => string) => (status: NodeStatus) =>
+      status.authority ? cell(status.authority) : "not known";
+    const named = (id: NodeId) => nameOf(pair, id);
+    row(
+      "right to write",
+      known(({ holding, holder, blocked }) => {
+        if (holding) return "HOLDS IT";
+        const there = holder === null ? "nobody holds it" : `${named(holder)} holds it`;
+        return blocked && blocked !== "the peer holds the lease" ? `${there}; not here: ${blocked}` : there;
+      }),
+    );
+    row(
+      "in sync",
+      known(({ insync, epoch }) => {
+        const nodes = insync === null ? "not known" : insync.map(named).join(" and ") || "nobody";
+        return epoch === null || epoch === 1 ? nodes : `${nodes} (epoch ${epoch})`;
+      }),
+    );
+    const heard = (age: number | null) => (age === null ? "never" : age < 1_000 ? `${age} ms` : ago(age));
+    row(
+      "quorum, witness",
+      known(({ quorumMsAgo, witnessMsAgo }) => `${heard(quorumMsAgo)}, ${heard(witnessMsAgo)}`),
+    );
+  }
   row("maintenance", ({ maintenance: parked }) => (parked ? "PARKED" : "no"));
   row("up since", ({ uptimeMs }) => ago(uptimeMs));
   const width = (column: number) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0));

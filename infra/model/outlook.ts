@@ -3,7 +3,7 @@
 
 import type { FailureClassId } from "./failure.ts";
 import { holdsState, type NetworkName, type NodeId, type Pair } from "./pair.ts";
-import type { AuthorityStatus, NodeStatus, VipStatus } from "./status.ts";
+import { type AuthorityStatus, type NodeStatus, standsBy, type VipStatus } from "./status.ts";
 
 /** What a node said, or why it said nothing. */
 export type NodeAnswer = { readonly status: NodeStatus } | { readonly silent: string };
@@ -92,6 +92,7 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
     problems.push("its arbiter does not answer: a cut of the heartbeat network would now make two owners");
   if (!status.maintenance)
     for (const vip of status.vips) {
+      if (standsBy(vip) && !vip.held) continue;
       if (vip.gate.closed)
         problems.push(`it keeps away from VIP ${vip.name}: ${vip.gate.reason || "its gate is closed"}`);
       else if (vip.state !== (vip.held ? "master" : "backup"))
@@ -132,6 +133,7 @@ function notReady({ name, status }: View, vip: string): string | undefined {
   const keepalived = status.daemons.find((daemon) => daemon.name === "keepalived");
   if (keepalived !== undefined && keepalived.state !== "running") return `keepalived on ${name} is ${keepalived.state}`;
   const state = vipOf(status, vip);
+  if (state !== undefined && standsBy(state)) return undefined;
   if (state?.gate.closed === true) return `${name} keeps away from it: ${state.gate.reason || "its gate is closed"}`;
   if (state !== undefined && !state.held && state.state !== "backup" && state.state !== "unknown")
     return `VRRP on ${name} is in state ${state.state}`;

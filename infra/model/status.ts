@@ -50,6 +50,8 @@ export interface AuthorityStatus {
   /** Nodes that hold every acknowledged write; null: not known, or the pair is not enrolled yet. */
   readonly insync: readonly NodeId[] | null;
   readonly epoch: number | null;
+  /** Why what holds state could not be promoted on this node now; null or absent: it could, or is. */
+  readonly blocked?: string | null;
 }
 
 /** The fields that everybody above the server reads; it says more of itself (infra/node/mariadb/verbs.py). */
@@ -70,8 +72,13 @@ export interface VipStatus {
   /** The address is on the interface: the fact that matters. */
   readonly held: boolean;
   readonly state: VrrpState;
-  readonly gate: { readonly closed: boolean; readonly reason: string };
+  /** `standby`: closed for no other reason than that the peer is active, as it should be in a pair with a witness. */
+  readonly gate: { readonly closed: boolean; readonly reason: string; readonly standby?: boolean };
 }
+
+/** Its keepalived is ready to take this VIP: it stands by, or is kept away only for as long as the peer is active. */
+export const standsBy = ({ state, gate }: VipStatus): boolean =>
+  gate.closed ? gate.standby === true && (state === "fault" || state === "backup") : state === "backup";
 
 export interface DaemonStatus {
   readonly name: string;

@@ -9,7 +9,7 @@ import { clearDrops, powerOn, setLink } from "../../infra/lab/faults.ts";
 import { consolePrefix, consoleRun, type Lab, labUp, type Network, type NodeName, runIn } from "../../infra/lab/lab.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import type { NodePlan } from "../../infra/model/plan.ts";
-import type { NodeStatus } from "../../infra/model/status.ts";
+import { type NodeStatus, standsBy } from "../../infra/model/status.ts";
 import { text } from "../../infra/plan/bundle.ts";
 import { planPair } from "../../infra/plan/plan.ts";
 
@@ -141,8 +141,8 @@ export class TestPair {
         const vip = status.vips[0];
         if (vip === undefined || status.arbiter === null || status.peer === null)
           return `${host}: no arbiter or no peer`;
-        if (vip.gate.closed) return `${host}: gate closed: ${vip.gate.reason}`;
-        if (vip.state !== (vip.held ? "master" : "backup")) return `${host}: ${vip.state}`;
+        const ready = vip.held ? vip.state === "master" && !vip.gate.closed : standsBy(vip);
+        if (!ready) return `${host}: ${vip.state}${vip.gate.closed ? `, gate closed: ${vip.gate.reason}` : ""}`;
         if (!status.peer.healthy) return `${host}: its peer is not healthy`;
       }
       return undefined;
