@@ -638,11 +638,10 @@ class Lease:
         if self.stopping:
             actions.append(Kill())
         if self.solo and now >= self._solo_fed_at + self.timing.renewal:
-            # Nobody else may start, so possession needs no answer; the watchdog then sees that this process lives.
+            # Nobody else may start, so possession needs no answer, and the watchdog sees only that this process lives.
+            # The request that ends this is a renewal itself: whoever may start then counts T from it.
             self._solo_fed_at = now
-            actions.append(Publish(max(self.deadline, now + self.timing.deadline)))
-            if now >= self.deadline:
-                actions.append(Notify("WATCHDOG=1"))
+            actions += [Publish(max(self.deadline, now + self.timing.deadline)), Notify("WATCHDOG=1")]
         overtime = now >= self.deadline
         if overtime != self._overtime:
             self._overtime = overtime
