@@ -33,9 +33,7 @@ def of(kind: Type[A], actions: List[Action]) -> List[A]:
     return [action for action in actions if isinstance(action, kind)]
 
 
-def record(
-    holder: str = "", seq: int = 5, mod: int = 10, insync: Optional[Dict[str, str]] = None, epoch: int = 1
-) -> Record:
+def record(holder: str = "", mod: int = 10, insync: Optional[Dict[str, str]] = None, epoch: int = 1) -> Record:
     listed = {"a": "one", "b": "two"} if insync is None else insync
     return Record(holder, mod, 5, mod, listed, 3, epoch, 2)
 
