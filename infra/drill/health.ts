@@ -1,8 +1,8 @@
 // Whether a pair is whole: what must hold before a drill starts and again after its undo. Pure, over what both nodes say
 // of themselves; a verdict on a drill never rests on it.
 
-import type { Pair } from "../model/pair.ts";
-import type { NodeStatus } from "../model/status.ts";
+import { NODE_IDS, type Pair } from "../model/pair.ts";
+import { type NodeStatus, standsBy } from "../model/status.ts";
 
 /** Beacons come every few tens of milliseconds; a second without one is a cut network. */
 const HEARD_MS = 1_000;
@@ -26,8 +26,41 @@ export function unwell(pair: Pair, answers: readonly Answer[]): string[] {
         problems.push(`VIP ${vip.name} has not gone home to ${name} yet`);
     }
   }
+  if (pair.authority !== undefined) problems.push(...authorityProblems(pair, answers));
   return problems;
 }
+
+/** The lease is held once, the whole authority answers, and both nodes hold every acknowledged write. */
+function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
+  const problems: string[] = [];
+  const names = pair.nodes.map((node) => node.name);
+  const said = answers.map((answer) => ("error" in answer ? undefined : answer));
+  const holding = said.filter((answer) => answer?.authority?.holding).length;
+  if (pair.mariadb !== undefined && holding !== 1)
+    problems.push(`the lease is held by ${holding === 0 ? "nobody" : "both nodes"}`);
+  for (const [index, answer] of said.entries()) {
+    const { authority, database } = answer ?? {};
+    if (answer === undefined) continue;
+    const name = names[index];
+    if (authority === null || authority === undefined) problems.push(`${name}: its observer of the lease is silent`);
+    else {
+      if (ago(authority.quorumMsAgo)) problems.push(`${name}: it has no quorum`);
+      if (ago(authority.witnessMsAgo)) problems.push(`${name}: it does not hear the witness`);
+      const missing = NODE_IDS.filter((id) => !authority.insync?.includes(id));
+      if (pair.mariadb !== undefined && missing.length > 0)
+        problems.push(
+          `${name}: insync does not list ${missing.map((id) => names[NODE_IDS.indexOf(id)]).join(" and ")}`,
+        );
+    }
+    if (pair.mariadb === undefined) continue;
+    const expected = authority?.holding ? "primary" : "replica";
+    if (database === null || database === undefined) problems.push(`${name}: its database does not answer`);
+    else if (database.state !== expected) problems.push(`${name}: its database is ${database.state}, not ${expected}`);
+  }
+  return problems;
+}
+
+const ago = (ms: number | null): boolean => ms === null || ms > HEARD_MS;
 
 function nodeProblems(pair: Pair, answer: Answer): string[] {
   if ("error" in answer) return [answer.error];
@@ -38,13 +71,20 @@ function nodeProblems(pair: Pair, answer: Answer): string[] {
     if (daemon.state !== "running")
       problems.push(`${daemon.name} is ${daemon.state}${daemon.detail ? ` (${daemon.detail})` : ""}`);
   for (const vip of answer.vips) {
-    if (!vip.held && standsBy(vip)) continue;
-    if (vip.state !== (vip.held ? "master" : "backup"))
+    const standby = !vip.held && standsBy(vip);
+    if (!standby && vip.state !== (vip.held ? "master" : "backup"))
       problems.push(`VRRP instance ${vip.name} is in state ${vip.state}`);
-    if (vip.gate.closed) problems.push(`the gate of ${vip.name} is closed (${vip.gate.reason})`);
+    if (vip.gate.closed && !standby) problems.push(`the gate of ${vip.name} is closed (${vip.gate.reason})`);
+  }
+  // Of two database servers the replica counts as down, by design: the role is looked at below.
+  const byRole = new Set(pair.haproxy?.backends.filter(({ role }) => role !== undefined).map(({ name }) => name));
+  for (const name of byRole) {
+    const up = answer.backends.filter((server) => server.backend === name && server.up).length;
+    if (up !== 1) problems.push(`HAProxy sees ${up === 0 ? "no server" : "two servers"} of ${name} up`);
   }
   for (const server of answer.backends)
-    if (!server.up) problems.push(`HAProxy sees ${server.backend}/${server.server} down (${server.detail})`);
+    if (!server.up && !byRole.has(server.backend))
+      problems.push(`HAProxy sees ${server.backend}/${server.server} down (${server.detail})`);
   if (answer.arbiter !== null && answer.peer === null) problems.push("it has not heard its peer");
   if (answer.peer !== null) {
     if (!answer.peer.healthy) problems.push("its peer says that it is not well");

@@ -10,7 +10,10 @@ import { type Place, tryShell } from "./host.ts";
 const BEFORE_MS = 2_000;
 const LINES_PER_NODE = 300;
 
-const UNITS = ["keepalived", "hotpair-arbiter", "haproxy", "nginx", "hotpair-drill-*"];
+const UNITS = [
+  ...["keepalived", "hotpair-arbiter", "haproxy", "nginx", "hotpair-drill-*"],
+  ...["hotpair-lease", "hotpair-quorum", "hotpair-etcd-*", "hotpair-mariadb", "hotpair-mariadb-*"],
+];
 
 /** Lines of both nodes in the order of their time; a node that cannot be asked contributes one line that says so. */
 export async function collectLog(

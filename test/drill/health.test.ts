@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { loadStack } from "../../infra/cli/stack.ts";
 import { unwell } from "../../infra/drill/health.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
+import { statefulPair } from "../model/pairs.ts";
 
 const { pair } = loadStack("lab");
 
@@ -77,4 +78,57 @@ test("two owners, none, and a node that does not answer are told", () => {
     "node-b: no route to host",
     "VIP web is held by nobody",
   ]);
+});
+
+const authority = {
+  holding: false,
+  holder: "a" as const,
+  renewedMsAgo: 80,
+  quorumMsAgo: 60,
+  witnessMsAgo: 60,
+  insync: ["a", "b"] as const,
+  epoch: 1,
+};
+const server = (name: string, up: boolean) => ({ backend: "mariadb", server: name, up, detail: "" });
+const withData = (held: boolean, changes: Partial<NodeStatus> = {}): NodeStatus =>
+  status(held, {
+    vips: [
+      {
+        ...{ name: "web", address: "198.18.0.100", held, state: held ? "master" : "fault" },
+        gate: held ? { closed: false, reason: "" } : { closed: true, reason: "the peer is active", standby: true },
+      },
+    ],
+    backends: [server("node-a", true), server("node-b", false)],
+    authority: { ...authority, holding: held },
+    database: { state: held ? "primary" : "replica", lagMs: 0, problems: [] },
+    ...changes,
+  });
+
+test("a pair with data is whole with one lease, one primary, a replica in sync and its standby kept away", () => {
+  expect(unwell(statefulPair, [withData(true), withData(false)])).toEqual([]);
+});
+
+test.each<[string, Partial<NodeStatus>, readonly string[]]>([
+  ["a silent observer", { authority: null }, ["node-b: its observer of the lease is silent"]],
+  ["a lost quorum", { authority: { ...authority, quorumMsAgo: 4_000 } }, ["node-b: it has no quorum"]],
+  ["a silent witness", { authority: { ...authority, witnessMsAgo: null } }, ["node-b: it does not hear the witness"]],
+  ["no redundancy", { authority: { ...authority, insync: ["a"] } }, ["node-b: insync does not list node-b"]],
+  ["a hung database", { database: null }, ["node-b: its database does not answer"]],
+  [
+    "a database that is no replica",
+    { database: { state: "diverged", lagMs: null, problems: [] } },
+    ["node-b: its database is diverged, not replica"],
+  ],
+  [
+    "two leases",
+    { authority: { ...authority, holding: true } },
+    ["the lease is held by both nodes", "node-b: its database is replica, not primary"],
+  ],
+  [
+    "a role that nobody answers for",
+    { backends: [server("node-a", false), server("node-b", false)] },
+    ["node-b: HAProxy sees no server of mariadb up"],
+  ],
+])("of a pair with data, %s is told", (_, changes, lines) => {
+  expect(unwell(statefulPair, [withData(true), withData(false, changes)])).toEqual(lines);
 });
