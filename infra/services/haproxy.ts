@@ -1,7 +1,7 @@
 // All that hotpair knows of HAProxy: its configuration on both nodes, how systemd keeps it alive, how long it takes to
 // leave out a dead server, and which settings are unsafe. When the VIP moves is decided by keepalived and the arbiter.
 
-import { type Duration, formatDuration, ms } from "../model/duration.ts";
+import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
@@ -63,8 +63,17 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
   };
 }
 
+/** Sessions of a database last; a dead one is ended by on-marked-down, not by its silence. MariaDB's own wait_timeout. */
+const DATABASE_IDLE = seconds(28_800);
+/**
+ * To a primary on the same network; a longer wait, or more retries, made a failover up to 2 s longer than the check
+ * (docs/mariadb.md#haproxy).
+ */
+const DATABASE_CONNECT = ms(100);
+
 function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Record<string, unknown>> {
   const { connect, client, server } = settings.timeouts;
+  const roleOf = (backend: string) => settings.backends.find(({ name }) => name === backend)?.role;
   return {
     pair: pair.name,
     node,
@@ -79,6 +88,7 @@ function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Re
       mode: frontend.mode,
       http: frontend.mode === "http",
       backend: frontend.backend,
+      database: roleOf(frontend.backend) !== undefined,
       binds: [bindLine(pair, frontend)],
       comment:
         frontend.bind.vip === "*"
@@ -100,10 +110,34 @@ function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Re
       fastInterval: formatDuration(backend.check.fastInterval),
       fall: backend.check.fall,
       rise: backend.check.rise,
+      role: backend.role,
       detection: formatDuration(silentDetection(backend, connect)),
       hungDetection: formatDuration(checkDetection(backend, connect)),
     })),
+    rolePort: pair.mariadb?.rolePort,
+    databaseIdle: formatDuration(DATABASE_IDLE),
+    databaseConnect: formatDuration(DATABASE_CONNECT),
+    reads: reads(pair, settings),
     statsPort: settings.stats.port,
+  };
+}
+
+/** Where clients read from the replica: a port on the VIP of every frontend that leads to the primary; undefined: nowhere. */
+function reads(pair: Pair, settings: Haproxy): Readonly<Record<string, unknown>> | undefined {
+  const backend = settings.backends.find(({ role }) => role !== undefined);
+  const replicaReads = pair.mariadb?.replicaReads;
+  if (backend === undefined || replicaReads === undefined) return undefined;
+  const vips = settings.frontends.filter((frontend) => frontend.backend === backend.name).map(({ bind }) => bind.vip);
+  const addresses = [...new Set(vips)].map((vip) => (vip === "*" ? "*" : addressOf(pair, vip)));
+  return {
+    name: `${backend.name}-reads`,
+    primary: backend.name,
+    binds: addresses.map((address) => `${address}:${replicaReads.port}`),
+    maxLag: formatDuration(replicaReads.maxLag),
+    backend,
+    interval: formatDuration(backend.check.interval),
+    fastInterval: formatDuration(backend.check.fastInterval),
+    checkTimeout: formatDuration(backend.check.timeout),
   };
 }
 
@@ -134,7 +168,8 @@ function detectionFormula({ check }: Backend, failedCheck: number): string {
 }
 
 /** How long the check of a server takes that does not even refuse: its connection (HAProxy manual, `timeout check`). */
-const unconnectedCheck = ({ check }: Backend, connect: Duration): number => Math.min(connect, check.interval);
+const unconnectedCheck = ({ check, role }: Backend, connect: Duration): number =>
+  Math.min(role === undefined ? connect : DATABASE_CONNECT, check.interval);
 
 /** The same for one that accepts and does not answer. */
 const unansweredCheck = (backend: Backend, connect: Duration): number =>

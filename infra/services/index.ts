@@ -9,7 +9,19 @@ import { external } from "./external.ts";
 import { haproxy } from "./haproxy.ts";
 import { keepalived } from "./keepalived.ts";
 import { lease } from "./lease.ts";
+import { mariadb } from "./mariadb.ts";
 import { nginx } from "./nginx.ts";
 import { witness } from "./witness.ts";
 
-export const services: readonly Service[] = [base, witness, etcd, lease, keepalived, arbiter, haproxy, nginx, external];
+export const services: readonly Service[] = [
+  base,
+  witness,
+  etcd,
+  lease,
+  keepalived,
+  arbiter,
+  mariadb,
+  haproxy,
+  nginx,
+  external,
+];

@@ -4,6 +4,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { seconds } from "../../infra/model/duration.ts";
 import { NODE_IDS, type Pair } from "../../infra/model/pair.ts";
 import type { Service } from "../../infra/model/plan.ts";
 import { arbiter } from "../../infra/services/arbiter.ts";
@@ -13,14 +14,26 @@ import { external } from "../../infra/services/external.ts";
 import { haproxy } from "../../infra/services/haproxy.ts";
 import { keepalived } from "../../infra/services/keepalived.ts";
 import { lease } from "../../infra/services/lease.ts";
+import { mariadb } from "../../infra/services/mariadb.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { witness } from "../../infra/services/witness.ts";
-import { externalService, labPair, tls, twoVips, virtualMac, witnessed } from "../model/pairs.ts";
+import { externalService, labPair, statefulPair, tls, twoVips, virtualMac, witnessed } from "../model/pairs.ts";
 
 const GOLDEN = join(import.meta.dirname, "golden");
 const update = process.env.UPDATE_GOLDEN === "1";
 
-const rendering: readonly Service[] = [base, witness, etcd, lease, keepalived, arbiter, haproxy, nginx, external];
+const rendering: readonly Service[] = [
+  base,
+  witness,
+  etcd,
+  lease,
+  keepalived,
+  arbiter,
+  mariadb,
+  haproxy,
+  nginx,
+  external,
+];
 const CASES: Readonly<Record<string, Pair>> = {
   "one-vip": labPair,
   "two-vips": twoVips,
@@ -28,6 +41,9 @@ const CASES: Readonly<Record<string, Pair>> = {
   tls,
   external: externalService,
   witnessed,
+  mariadb: statefulPair.mariadb
+    ? { ...statefulPair, mariadb: { ...statefulPair.mariadb, replicaReads: { port: 3308, maxLag: seconds(1) } } }
+    : statefulPair,
 };
 
 /** Files made from templates, by path below the case's directory; programs are compared nowhere, they are files already. */

@@ -1,0 +1,323 @@
+// All that hotpair knows of MariaDB: the server's settings on both nodes, the program that makes one of them the primary and
+// keeps the other near, its units, and how long a promotion takes. Its rules are in infra/node/mariadb/rules.py; who may
+// write is the lease's business, and where clients connect HAProxy's.
+
+import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import {
+  type Authority,
+  type Mariadb,
+  type NetworkName,
+  type Node,
+  type NodeId,
+  type Pair,
+  peerOf,
+} from "../model/pair.ts";
+import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import type { TimingTerm } from "../model/timing.ts";
+import { unitOf } from "./etcd.ts";
+import { nodeFile, nodeModules, render } from "./template.ts";
+
+export const mariadb: Service = { name: "mariadb", plan, timing, findings: () => [] };
+
+const LIBRARY = "/usr/lib/hotpair";
+const PROGRAM = `${LIBRARY}/hotpair-mariadb`;
+const DIRECTORY = "/etc/hotpair/mariadb";
+const SETTINGS = "/etc/hotpair/mariadb.json";
+export const MARIADB_UNIT = "hotpair-mariadb.service";
+export const PRIMARY_UNIT = "hotpair-mariadb-primary.service";
+export const WATCH_UNIT = "hotpair-mariadb-watch.service";
+/** The package's own places, so that `mariadb` on a server just works. */
+const SOCKET = "/run/mysqld/mysqld.sock";
+const PID_FILE = "/run/mysqld/mysqld.pid";
+
+/** One row each: what lag is measured by, and the first write to show that acknowledgements do not come. */
+const HEARTBEAT = ms(250);
+/** A write that waits this long for its acknowledgement: the replica is lost, and the primary goes on alone. */
+export const REPLICA_LOSS = seconds(1);
+/** The same for a replica whose connection has ended, which a dead server's does at once (measured, ≤ 10 ms). */
+const REPLICA_DISCONNECTED = ms(300);
+/** A replica that was away no longer than this catches up from the binary logs; longer, and all data is copied. */
+const BINLOG_KEPT = seconds(7 * 24 * 3_600);
+
+function plan(pair: Pair, id: NodeId): Contribution | undefined {
+  const { mariadb: settings, authority } = pair;
+  if (settings === undefined) return undefined;
+  if (authority === undefined) throw new Error(`the pair ${pair.name} has MariaDB and no authority`);
+  const node = nodeOf(pair, id);
+  const names = { pair: pair.name, node: node.name, etcdUnit: unitOf(pair) };
+  const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  const nothing = { action: "none" } as const;
+  // Moves nothing. The process that promoted goes on with the code that it has until the role moves.
+  const watched = { action: "restart", unit: WATCH_UNIT } as const;
+  const certificates = { action: "reload", unit: MARIADB_UNIT } as const;
+  const member = authority.members[id];
+  const unit = (name: string, template: string, onChange: PlannedFile["onChange"]): PlannedFile => ({
+    ...root,
+    path: `/etc/systemd/system/${name}`,
+    content: render(`mariadb/${template}.hbs`, { ...names, stopMs: authority.lease.stopTimeout }),
+    onChange,
+  });
+  return {
+    packages: ["mariadb-backup", "mariadb-client", "mariadb-server", "python3"],
+    files: [
+      { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-mariadb"), onChange: watched },
+      ...nodeModules("mariadb").map(
+        (name): PlannedFile => ({
+          ...root,
+          path: `${LIBRARY}/mariadb/${name}`,
+          content: nodeFile(`mariadb/${name}`),
+          onChange: watched,
+        }),
+      ),
+      {
+        ...root,
+        path: SETTINGS,
+        content: `${JSON.stringify(programSettings(pair, settings, id), undefined, 2)}\n`,
+        onChange: watched,
+      },
+      {
+        ...root,
+        path: `${DIRECTORY}/my.cnf`,
+        content: render("mariadb/my.cnf.hbs", { ...names, ...serverSettings(pair, settings, id) }),
+        onChange: { action: "restart", unit: MARIADB_UNIT },
+      },
+      {
+        ...root,
+        path: `${DIRECTORY}/ca.pem`,
+        content: `${authority.caCertificate}${authority.previousCaCertificate ?? ""}`,
+        onChange: certificates,
+      },
+      { ...root, path: `${DIRECTORY}/server.pem`, content: member.certificate, onChange: certificates },
+      {
+        ...root,
+        path: `${DIRECTORY}/server.key`,
+        // The server gives root's rights up before it reads its key.
+        group: "mysql",
+        mode: "0640",
+        secret: true,
+        content: [member.key],
+        onChange: certificates,
+      },
+      {
+        ...root,
+        path: `${DIRECTORY}/replication.password`,
+        mode: "0600",
+        secret: true,
+        content: [
+          "current ",
+          settings.replicationPassword,
+          "\n",
+          ...(settings.previousReplicationPassword === undefined
+            ? []
+            : ["previous ", settings.previousReplicationPassword, "\n"]),
+        ],
+        // Read again by itself.
+        onChange: nothing,
+      },
+      // A changed unit of a server that holds data is read at its next start; it is not worth one.
+      unit(MARIADB_UNIT, "hotpair-mariadb.service", nothing),
+      unit(PRIMARY_UNIT, "hotpair-mariadb-primary.service", nothing),
+      unit(WATCH_UNIT, "hotpair-mariadb-watch.service", watched),
+      unit("mariadb.service.d/60-hotpair.conf", "package-unit.conf", nothing),
+    ],
+    units: [
+      { name: WATCH_UNIT, running: true, holdsRole: false },
+      { name: MARIADB_UNIT, running: true, holdsRole: true, guard: `${PROGRAM} may-restart` },
+      { name: PRIMARY_UNIT, running: false, holdsRole: false },
+    ],
+    validators: [
+      {
+        name: "mariadbd --help --verbose",
+        covers: [`${DIRECTORY}/my.cnf`],
+        // Exit code 7 for a setting that it does not know; --validate-config would try to start.
+        command: `mariadbd --defaults-file=${DIRECTORY}/my.cnf --help --verbose >/dev/null`,
+      },
+      {
+        name: "hotpair-mariadb check",
+        covers: [PROGRAM, `${LIBRARY}/mariadb/`, SETTINGS, `${DIRECTORY}/`],
+        command: `${PROGRAM} check`,
+      },
+    ],
+    health: [
+      {
+        name: "the pair's replication is watched",
+        command: `systemctl is-active --quiet ${WATCH_UNIT}`,
+        deadlineSeconds: 10,
+      },
+      {
+        name: "MariaDB answers, or waits for the lease",
+        command: `${PROGRAM} healthy`,
+        deadlineSeconds: 60,
+      },
+    ],
+    state: ["/var/lib/hotpair/mariadb"],
+  };
+}
+
+const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
+
+/** IPv4 address of a node on a network that it is on. */
+function addressOf(pair: Pair, id: NodeId, network: NetworkName): string {
+  const address = nodeOf(pair, id).networks[network]?.address.split("/")[0];
+  if (address === undefined) throw new Error(`node ${id} of ${pair.name} has no address on the ${network} network`);
+  return address;
+}
+
+/** Servers tell each other apart by it; the numbers that the measurements were made with. */
+const serverId = (id: NodeId): number => (id === "a" ? 11 : 12);
+
+function serverSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Record<string, unknown>> {
+  const own = (network: NetworkName) => addressOf(pair, id, network);
+  return {
+    serverId: serverId(id),
+    dataDirectory: settings.dataDirectory,
+    socket: SOCKET,
+    pidFile: PID_FILE,
+    port: settings.port,
+    bindAddress: [...new Set([own("public"), own(settings.replicationNetwork)])].join(","),
+    maxConnections: settings.maxConnections,
+    bufferPool: settings.bufferPool,
+    redoLog: settings.redoLog,
+    binlogKeptSeconds: BINLOG_KEPT / 1_000,
+    ca: `${DIRECTORY}/ca.pem`,
+    certificate: `${DIRECTORY}/server.pem`,
+    key: `${DIRECTORY}/server.key`,
+  };
+}
+
+/** /etc/hotpair/mariadb.json; field names say their unit, since Python reads plain numbers. */
+function programSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Record<string, unknown>> {
+  const peer = peerOf(id);
+  return {
+    version: 1,
+    pair: pair.name,
+    node: { id, name: nodeOf(pair, id).name },
+    peer: { id: peer, name: nodeOf(pair, peer).name },
+    port: settings.port,
+    rolePort: settings.rolePort,
+    roleAddress: addressOf(pair, id, "public"),
+    address: addressOf(pair, id, settings.replicationNetwork),
+    peerAddress: addressOf(pair, peer, settings.replicationNetwork),
+    serverId: serverId(id),
+    dataDirectory: settings.dataDirectory,
+    socket: SOCKET,
+    defaults: `${DIRECTORY}/my.cnf`,
+    longestLagMs: settings.replicaReads?.maxLag ?? null,
+    adopt: settings.adopt,
+    tls: { ca: `${DIRECTORY}/ca.pem`, certificate: `${DIRECTORY}/server.pem`, key: `${DIRECTORY}/server.key` },
+    heartbeatMs: HEARTBEAT,
+    replicaLossMs: REPLICA_LOSS,
+    replicaDisconnectedMs: REPLICA_DISCONNECTED,
+  };
+}
+
+/** Promotion of a replica that runs: 4.2 ms idle to 48 ms under eight writers (docs/mariadb.md#measured). */
+const PROMOTION: readonly [Duration, Duration] = [ms(4), ms(48)];
+/** The thread that receives waits for a primary that went silent, and is told to give up (rpl_semi_sync_slave_kill_conn_timeout 1 s; measured 1.00 s). */
+const SILENT_PRIMARY = seconds(1);
+/** Planned: read-only, the last write applied, clients ended (measured 0.4..12 ms, 0.9..3.1 ms; n = 6). */
+const HAND_OVER: readonly [Duration, Duration] = [ms(1), ms(76)];
+/** Recovery of the server to its first query, measured with 96 and 512 MB of redo log. */
+const RECOVERY: readonly [
+  { readonly log: number; readonly time: Duration },
+  { readonly log: number; readonly time: Duration },
+] = [
+  { log: 96 * 1024 ** 2, time: ms(1_700) },
+  { log: 512 * 1024 ** 2, time: ms(3_800) },
+];
+
+/** The two measurements and the line through them, never less than the smaller one. */
+function recoveryBound({ redoLog }: Mariadb): Duration {
+  const [small, large] = RECOVERY;
+  const slope = (large.time - small.time) / (large.log - small.log);
+  return ms(Math.ceil(Math.max(small.time, small.time + slope * (redoLog - small.log))));
+}
+
+/** Faults after which the other node's server is promoted; where the old primary's machine ends at once, its connections do, too. */
+const PROMOTED: readonly FailureClassId[] = [
+  "node-power-cut",
+  "arbiter-loss-then-power-cut",
+  "clean-reboot",
+  "keepalived-stop",
+  "keepalived-kill",
+  "keepalived-hang",
+  "public-link-loss",
+  "whole-node-freeze",
+  "failback",
+];
+/** After these, writes wait until the primary has gone on alone. */
+const REPLICA_GONE: readonly FailureClassId[] = [
+  "standby-power-cut",
+  "replica-loss",
+  "storage-link-loss",
+  "heartbeat-storage-loss",
+  "full-partition",
+];
+
+function timing(pair: Pair): readonly TimingTerm[] {
+  const { mariadb: settings, authority } = pair;
+  if (settings === undefined || authority === undefined) return [];
+  const replication = settings.replicationNetwork;
+  const term = (
+    failure: FailureClassId,
+    step: TimingTerm["step"],
+    name: string,
+    [lower, upper]: readonly [Duration, Duration],
+    formula: string,
+  ): TimingTerm => ({
+    service: "mariadb",
+    failure,
+    step,
+    name,
+    lower,
+    upper,
+    formula,
+    source: "docs/mariadb.md#measured",
+  });
+  const longestLoss = ms(HEARTBEAT + REPLICA_LOSS + order(authority));
+  const losing = REPLICA_GONE.filter(
+    (failure) =>
+      (failure !== "storage-link-loss" || replication === "storage") &&
+      (failure !== "heartbeat-storage-loss" || replication !== "public"),
+  );
+  return [
+    ...PROMOTED.map((failure) =>
+      term(
+        failure,
+        "recover",
+        "the replica stops receiving, applies what it has, and takes writes",
+        [PROMOTION[0], ms(SILENT_PRIMARY + PROMOTION[1])],
+        `≤ silent primary ${formatDuration(SILENT_PRIMARY)} + promotion ${formatDuration(PROMOTION[1])}`,
+      ),
+    ),
+    term(
+      "planned-switch",
+      "recover",
+      "read-only, the last write applied by the peer, which then takes writes",
+      [HAND_OVER[0], ms(HAND_OVER[1] + PROMOTION[1])],
+      `≤ hand-over ${formatDuration(HAND_OVER[1])} + promotion ${formatDuration(PROMOTION[1])}`,
+    ),
+    ...losing.map((failure) =>
+      term(
+        failure,
+        "detect",
+        "a write waits for the replica until insync is this node alone",
+        [ms(0), longestLoss],
+        `≤ heartbeat ${formatDuration(HEARTBEAT)} + loss ${formatDuration(REPLICA_LOSS)} + order to etcd ` +
+          formatDuration(order(authority)),
+      ),
+    ),
+    term(
+      "database-kill",
+      "recover",
+      "the server starts again and recovers",
+      [ms(100), ms(recoveryBound(settings) + 100 + PROMOTION[1])],
+      `RestartSec 100ms + recovery of ${Math.round(settings.redoLog / 1024 ** 2)} MB redo log ` +
+        `${formatDuration(recoveryBound(settings))} + promotion ${formatDuration(PROMOTION[1])}`,
+    ),
+  ];
+}
+
+/** One order of the lease's holder: the renewal under way, then its own answer. */
+const order = ({ lease: { renewal, rpcTimeout } }: Authority): Duration => ms(renewal + 2 * rpcTimeout);
