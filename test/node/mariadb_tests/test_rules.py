@@ -131,16 +131,16 @@ class Rejoining(unittest.TestCase):
         # texts of MariaDB 11.8
         self.assertEqual(
             verdict(
-                "Got fatal error 1236 from master when reading data from binary log: 'Error: connecting slave requested "
-                "to start from GTID 0-11-107, which is not in the master's binlog'"
+                "Got fatal error 1236 from master when reading data from binary log: 'Error: connecting slave "
+                "requested to start from GTID 0-11-107, which is not in the master's binlog'"
             ),
             Rejoin.DIVERGED,
         )
         self.assertEqual(
             verdict(
                 "Got fatal error 1236 from master when reading data from binary log: 'Could not find GTID state "
-                "requested by slave in any binlog files. Probably the slave state is too old and required binlog files have been "
-                "purged.'"
+                "requested by slave in any binlog files. Probably the slave state is too old and required binlog "
+                "files have been purged.'"
             ),
             Rejoin.TOO_OLD,
         )
