@@ -102,9 +102,10 @@ export function register(program: Command): void {
   lab
     .command("image")
     .description("build the hosts' images, unless they are in the cache")
-    .action(async () => {
+    .option("--witness", "also what `lab up --witness` needs: etcd and MariaDB", false)
+    .action(async ({ witness }: { witness: boolean }) => {
       await requireLabMachine();
-      announce(`image is there: ${await ensureImage("bare", { onStep: announce })}`);
+      announce(`image is there: ${await ensureImage("bare", { stateful: witness, onStep: announce })}`);
     });
 
   lab

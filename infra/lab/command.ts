@@ -10,6 +10,8 @@ export interface CommandOptions {
   /** Called with each complete line of standard output and standard error. */
   onLine?: (line: string) => void;
   env?: NodeJS.ProcessEnv;
+  /** Working directory; this process's own otherwise. */
+  cwd?: string;
 }
 
 /** A program of this machine that ended with a failure. `output` is what it wrote, both streams in order. */
@@ -34,6 +36,7 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       stdio: ["pipe", "pipe", "pipe"],
+      cwd: options.cwd,
       env: { ...(options.env ?? process.env), PATH: programPath(), LC_ALL: "C.UTF-8" },
     });
     let stdout = "";

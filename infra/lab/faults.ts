@@ -161,8 +161,12 @@ async function atOneInstant(argv: string[], input: string): Promise<{ at: number
 /** Shuts the file system down without writing anything more, as a power cut does: FS_IOC_SHUTDOWN, no log flush. */
 async function dropUnsynced(mountPoint: string): Promise<void> {
   // _IOR('X', 125, __u32) with EXT4_GOING_FLAGS_NOLOGFLUSH = 2 (Linux, fs/ext4/ext4.h). Node has no ioctl.
-  const program =
-    'open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!\\n"; my $flags = pack "L", 2; ioctl($d, 0x8004587d, $flags) or die "$!\\n"';
+  // A directory that is no mount point lies on this machine's own disk.
+  const program = `
+    open(my $d, "<", $ARGV[0]) or die "$ARGV[0]: $!\\n";
+    (stat $d)[0] != (stat "$ARGV[0]/..")[0] or die "$ARGV[0] is not mounted\\n";
+    my $flags = pack "L", 2;
+    ioctl($d, 0x8004587d, $flags) or die "$!\\n";`;
   try {
     await command(["perl", "-e", program, mountPoint]);
   } catch (error) {

@@ -1,13 +1,16 @@
 // Builds the Debian root file systems that lab hosts start from and keeps them in the cache. `bare` is a fresh server;
 // `ready` has the pair's daemons installed and disabled. Both carry a small apt repository of their own, so that a host
-// without any way out can really install packages.
+// without any way out can really install packages. What a pair that holds state needs besides is a layer over them
+// (layer.ts).
 
 import { createHash } from "node:crypto";
-import { chmod, cp, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { chmod, cp, glob, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command } from "./command.ts";
-import { cacheDirectory } from "./layout.ts";
+import { contained, debianSource, installScript, packagesIndex, proxyOptions } from "./debian.ts";
+import { buildLayer, layerDigest } from "./layer.ts";
+import { cacheDirectory, labsDirectory } from "./layout.ts";
 import { withLock } from "./lock.ts";
 
 export type ImageVariant = "bare" | "ready";
@@ -82,35 +85,38 @@ const customize = [
   "echo 'debconf debconf/frontend select Noninteractive' | debconf-set-selections",
 ].join("\n");
 
-const installReady = [
-  "set -eu",
-  "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d",
-  `DEBIAN_FRONTEND=noninteractive apt-get -q -y install ${servicePackages.join(" ")}`,
-  "rm /usr/sbin/policy-rc.d",
-  "systemctl disable keepalived.service haproxy.service nginx.service",
-  "apt-get clean",
-].join("\n");
+const installReady = installScript(servicePackages, ["keepalived.service", "haproxy.service", "nginx.service"]);
 
 export interface ImageOptions {
+  /** With the packages of a pair that holds state. */
+  stateful?: boolean;
   /** One line per step, for a person who waits. */
   onStep?: (text: string) => void;
 }
 
-/** The root file system of a variant, as a directory; built (both variants) when it is not in the cache. */
+/** Images of other versions of the sources that are kept, for other checkouts: 0.5 GB each, 1 GB with a layer. */
+const othersKept = 1;
+
+/**
+ * The root file system of a variant, built when it is not in the cache: directories as overlayfs wants them for its
+ * lowerdir, the topmost first, with colons between.
+ */
 export async function ensureImage(variant: ImageVariant, options: ImageOptions = {}): Promise<string> {
-  const directory = await imageDirectory();
-  if (!(await exists(directory))) {
-    // Two commands that both need the image: one builds, the other waits for it.
-    await withLock("the lab image", 1_800_000, async () => {
-      if (!(await exists(directory))) await build(directory, options.onStep ?? (() => undefined));
-    });
-  }
-  return join(directory, variant);
+  const say = options.onStep ?? (() => undefined);
+  const image = await imageDirectory();
+  await ensureBuilt(image, (work) => build(work, say), say);
+  if (!options.stateful) return join(image, variant);
+
+  const layer = layerDirectory(image);
+  await ensureBuilt(layer, (work) => buildLayer(work, { suite, image, repository }, say), say);
+  const layers = variant === "ready" ? ["ready", "bare"] : ["bare"];
+  return [...layers.map((name) => join(layer, name)), join(image, variant)].join(":");
 }
 
 /** Whether `lab up` would have to build first. */
-export async function imageIsThere(): Promise<boolean> {
-  return exists(await imageDirectory());
+export async function imageIsThere({ stateful = false } = {}): Promise<boolean> {
+  const image = await imageDirectory();
+  return (await exists(image)) && (!stateful || (await exists(layerDirectory(image))));
 }
 
 async function imageDirectory(): Promise<string> {
@@ -121,73 +127,93 @@ async function imageDirectory(): Promise<string> {
   return join(cacheDirectory(), "images", `${suite}-${architecture}-${digest}`);
 }
 
+/** Inside the image that it is made over, since it is of use with no other. */
+function layerDirectory(image: string): string {
+  return join(image, `stateful-${layerDigest()}`);
+}
+
 /** Raise when the steps below change what they make of the same constants. */
 const formatVersion = 1;
 
-async function build(directory: string, onStep: (text: string) => void): Promise<void> {
-  const parent = join(directory, "..");
-  await mkdir(parent, { recursive: true });
-  await removeLeftovers(parent);
-  const work = join(parent, `.build-${basename(directory)}`);
-  await mkdir(work, { mode: 0o700 });
-  try {
-    const bare = join(work, "bare");
-    const packages = join(work, "packages");
-    await mkdir(packages);
-    const started = Date.now();
-    const seconds = () => `${((Date.now() - started) / 1000).toFixed(0)} s`;
-
-    onStep(`image: installing Debian ${suite} (${basePackages.length} packages and what they need)`);
-    await contained([
-      "mmdebstrap",
-      "--mode=root",
-      "--variant=minbase",
-      "--format=directory",
-      `--include=${basePackages.join(",")}`,
-      '--aptopt=APT::Install-Recommends "false"',
-      '--aptopt=Acquire::Languages "none"',
-      ...(await proxyOptions()),
-      "--dpkgopt=path-exclude=/usr/share/man/*",
-      "--dpkgopt=path-exclude=/usr/share/locale/*",
-      "--dpkgopt=path-exclude=/usr/share/doc/*",
-      `--customize-hook=chroot "$1" apt-get -q -y --download-only --no-install-recommends install ${servicePackages.join(" ")}`,
-      `--customize-hook=cp "$1"/var/cache/apt/archives/*.deb ${shellWord(packages)}/`,
-      suite,
-      bare,
-      await debianSource(),
-    ]);
-    onStep(`image: packages are there (${seconds()}); preparing the bare host`);
-
-    await mkdir(join(bare, repository), { recursive: true });
-    await cp(packages, join(bare, repository), { recursive: true });
-    await writeFile(join(bare, repository, "Packages"), await packagesIndex(packages));
-    for (const [path, content] of Object.entries(files)) {
-      await mkdir(join(bare, path, ".."), { recursive: true });
-      await writeFile(join(bare, path), content);
-      await chmod(join(bare, path), 0o644);
-    }
-    await rm(join(bare, "etc/apt/sources.list.d"), { recursive: true, force: true });
-    await mkdir(join(bare, "etc/apt/sources.list.d"));
-    await rm(join(bare, "var/lib/apt/lists"), { recursive: true, force: true });
-    await contained(["chroot", bare, "sh", "-c", `${customize}\napt-get -q update`]);
-
-    onStep("image: preparing the ready host");
-    const ready = join(work, "ready");
-    await command(["cp", "--archive", "--reflink=auto", bare, ready]);
-    await contained(["chroot", ready, "sh", "-c", installReady]);
-
-    await rm(packages, { recursive: true });
-    await chmod(work, 0o755);
-    await rename(work, directory);
-    onStep(`image: done in ${seconds()}, kept in ${directory}`);
-  } catch (error) {
-    await rm(work, { recursive: true, force: true });
-    if (!(error instanceof CommandError)) throw error;
-    throw new UserError(
-      `the lab image could not be built: ${error.message.split("\n")[0]}`,
-      error.output.trim().split("\n").slice(-12),
-    );
+/** Makes the directory, whole or not at all, unless it is there. Two commands at once: one builds, the other waits. */
+async function ensureBuilt(
+  directory: string,
+  make: (work: string) => Promise<void>,
+  say: (text: string) => void,
+): Promise<void> {
+  if (!(await exists(directory))) {
+    await withLock("the lab image", 1_800_000, async () => {
+      if (await exists(directory)) return;
+      const parent = dirname(directory);
+      await mkdir(parent, { recursive: true });
+      await removeLeftovers(parent);
+      const work = join(parent, `.build-${basename(directory)}`);
+      await mkdir(work, { mode: 0o700 });
+      const started = Date.now();
+      try {
+        await make(work);
+        await chmod(work, 0o755);
+        await rename(work, directory);
+      } catch (error) {
+        await rm(work, { recursive: true, force: true });
+        if (!(error instanceof CommandError)) throw error;
+        throw new UserError(
+          `the lab image could not be built: ${error.message.split("\n")[0]}`,
+          error.output.trim().split("\n").slice(-12),
+        );
+      }
+      say(`image: done in ${((Date.now() - started) / 1000).toFixed(0)} s, kept in ${directory}`);
+      await removeUnused(directory);
+    });
   }
+  // By its time one sees which of several was in use last.
+  const now = new Date();
+  await utimes(directory, now, now);
+}
+
+/** Makes `bare` and `ready` in the empty directory `work`. Rejects with CommandError when a program fails. */
+async function build(work: string, onStep: (text: string) => void): Promise<void> {
+  const bare = join(work, "bare");
+  const packages = join(work, "packages");
+  await mkdir(packages);
+  onStep(`image: installing Debian ${suite} (${basePackages.length} packages and what they need)`);
+  await contained([
+    "mmdebstrap",
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    `--include=${basePackages.join(",")}`,
+    '--aptopt=APT::Install-Recommends "false"',
+    '--aptopt=Acquire::Languages "none"',
+    ...(await proxyOptions()),
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    `--customize-hook=chroot "$1" apt-get -q -y --download-only --no-install-recommends install ${servicePackages.join(" ")}`,
+    `--customize-hook=cp "$1"/var/cache/apt/archives/*.deb ${shellWord(packages)}/`,
+    suite,
+    bare,
+    await debianSource(suite),
+  ]);
+  onStep("image: preparing the bare host");
+  await mkdir(join(bare, repository), { recursive: true });
+  await cp(packages, join(bare, repository), { recursive: true });
+  await writeFile(join(bare, repository, "Packages"), await packagesIndex(packages));
+  for (const [path, content] of Object.entries(files)) {
+    await mkdir(join(bare, path, ".."), { recursive: true });
+    await writeFile(join(bare, path), content);
+    await chmod(join(bare, path), 0o644);
+  }
+  await rm(join(bare, "etc/apt/sources.list.d"), { recursive: true, force: true });
+  await mkdir(join(bare, "etc/apt/sources.list.d"));
+  await rm(join(bare, "var/lib/apt/lists"), { recursive: true, force: true });
+  await contained(["chroot", bare, "sh", "-c", `${customize}\napt-get -q update`]);
+
+  onStep("image: preparing the ready host");
+  const ready = join(work, "ready");
+  await command(["cp", "--archive", "--reflink=auto", bare, ready]);
+  await contained(["chroot", ready, "sh", "-c", installReady]);
+  await rm(packages, { recursive: true });
 }
 
 /** Builds whose process was killed. The lock says that nobody else is building. */
@@ -197,68 +223,30 @@ async function removeLeftovers(parent: string): Promise<void> {
   }
 }
 
-/** Runs in namespaces of its own, which end with this process: a killed build leaves no mounts and no programs. */
-function contained(argv: string[]): Promise<string> {
-  const namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-  return command(["setpriv", "--pdeathsig", "KILL", ...namespaces, ...argv], {
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
-  });
-}
-
-/** The index of a flat apt repository, as apt-ftparchive would write it, from what dpkg is sure to have. */
-async function packagesIndex(directory: string): Promise<string> {
-  const stanzas: string[] = [];
-  for (const name of (await readdir(directory)).filter((entry) => entry.endsWith(".deb")).sort()) {
-    const file = join(directory, name);
-    const control = (await command(["dpkg-deb", "--field", file])).trimEnd();
-    const content = await readFile(file);
-    const digest = createHash("sha256").update(content).digest("hex");
-    stanzas.push(`${control}\nFilename: ./${name}\nSize: ${content.length}\nSHA256: ${digest}\n`);
+/** Removes the other directories of this kind beside one, but for those that a lab stands on and the latest in use. */
+async function removeUnused(directory: string): Promise<void> {
+  const parent = dirname(directory);
+  const kind = basename(directory).replace(/[0-9a-f]{12}$/, "");
+  const needed = await lowerDirectoriesOfLabs();
+  const others: { path: string; used: number }[] = [];
+  for (const name of await readdir(parent)) {
+    const path = join(parent, name);
+    if (!name.startsWith(kind) || path === directory) continue;
+    if (needed.some((lower) => lower.startsWith(`${path}/`))) continue;
+    others.push({ path, used: (await stat(path)).mtimeMs });
   }
-  return stanzas.join("\n");
+  others.sort((a, b) => b.used - a.used);
+  for (const { path } of others.slice(othersKept)) await rm(path, { recursive: true, force: true });
 }
 
-/** One sources.list line: the mirror that this machine's apt uses for Debian, or Debian's own. */
-async function debianSource(): Promise<string> {
-  const keyrings = (await readdir("/usr/share/keyrings").catch(() => []))
-    .filter((name) => /^debian-archive-(trixie-(automatic|stable)|keyring)\.(gpg|pgp|asc)$/.test(name))
-    .map((name) => `/usr/share/keyrings/${name}`);
-  if (keyrings.length === 0) {
-    throw new UserError(
-      "the lab image needs Debian's archive keys, and /usr/share/keyrings has no debian-archive-*.gpg: apt-get install debian-archive-keyring",
-    );
+/** What the hosts of all labs of this cache are mounted over, also those of hosts that are off. */
+async function lowerDirectoriesOfLabs(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const file of glob("*/*/host.conf", { cwd: labsDirectory() })) {
+    const image = /^IMAGE='(.*)'$/m.exec(await readFile(join(labsDirectory(), file), "utf8").catch(() => ""))?.[1];
+    found.push(...(image?.split(":") ?? []));
   }
-  const newest = keyrings.filter((path) => path.includes("trixie"));
-  return `deb [signed-by=${(newest.length ? newest : keyrings).join(",")}] ${await debianMirror()} ${suite} main`;
-}
-
-async function debianMirror(): Promise<string> {
-  const lists = [
-    "/etc/apt/sources.list",
-    ...(await readdir("/etc/apt/sources.list.d").catch(() => []))
-      .filter((name) => /\.(list|sources)$/.test(name))
-      .sort()
-      .map((name) => `/etc/apt/sources.list.d/${name}`),
-  ];
-  for (const list of lists) {
-    const text = await readFile(list, "utf8").catch(() => "");
-    const uris = list.endsWith(".sources")
-      ? [...text.matchAll(/^URIs:\s*(.+)$/gim)].flatMap((match) => (match[1] ?? "").split(/\s+/))
-      : [...text.matchAll(/^deb(?:\s+\[[^\]]*\])?\s+(\S+)/gm)].map((match) => match[1] ?? "");
-    const mirror = uris.find((uri) => /^(https?|mirror\+https?):\/\/.*\/debian\/?$/.test(uri));
-    if (mirror) return mirror;
-  }
-  throw new UserError(
-    "the lab image needs a Debian mirror, and no file under /etc/apt names one whose path ends in /debian: add one to /etc/apt/sources.list",
-  );
-}
-
-/** A proxy in apt's own configuration; one in the environment reaches apt without help. */
-async function proxyOptions(): Promise<string[]> {
-  const dump = await command(["apt-config", "dump", "--format", "%F %v%n", "Acquire"]).catch(() => "");
-  return [...dump.matchAll(/^(Acquire::https?::Proxy\S*) (\S+)$/gim)].map(
-    ([, option = "", value = ""]) => `--aptopt=${option} "${value}"`,
-  );
+  return found;
 }
 
 function shellWord(text: string): string {

@@ -117,7 +117,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   const say = options.onStep ?? (() => undefined);
   await requireLabMachine();
   requirePlainPath();
-  const lower = await ensureImage(image, { onStep: say });
+  const lower = await ensureImage(image, { stateful: options.witness ?? false, onStep: say });
 
   return withLock(`lab ${stateDirectoryOf(name)}`, 120_000, async () => {
     const there = findLab(name);

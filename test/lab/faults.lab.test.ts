@@ -93,6 +93,18 @@ describeWithLab("faults from outside", () => {
     );
   });
 
+  test("in a lab with a witness, so do the packages of a pair that holds state", async () => {
+    const options = "-q -y -o Dpkg::Options::=--force-unsafe-io";
+    const install = `export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get ${options} install etcd-server`;
+    const { code, stderr } = await run(hostOf(lab, "witness").ssh, install, { timeoutMs: 120_000 });
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(await shell("witness", "etcd --version")).toContain("etcd Version: 3.5");
+    const others = "etcd-server etcd-client mariadb-server mariadb-client mariadb-backup";
+    expect(await shell("node-a", `apt-get -q update; apt-get -q --simulate install ${others}`)).toMatch(
+      /Inst mariadb-backup \(1:11\.8/,
+    );
+  });
+
   test("a host may not set the clock, and may set its own network up as a server does", async () => {
     const { ssh } = lab.hosts["node-a"];
     const clock = await run(ssh, "date -s 2020-01-01", { timeoutMs });

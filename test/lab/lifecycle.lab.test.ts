@@ -1,12 +1,12 @@
 // Promises about a lab's beginning and end: it comes up, and whatever happens to the commands, nothing of it stays.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, expect, test } from "vitest";
-import { consoleRun, findLab, labDown, labNames, labUp, runIn } from "../../infra/lab/lab.ts";
+import { consoleRun, findLab, hostsOf, labDown, labNames, labUp, runIn } from "../../infra/lab/lab.ts";
 import { machineInterfaceOf, namespacesOf, stateDirectoryOf } from "../../infra/lab/layout.ts";
 import { hostInit } from "../../infra/lab/processes.ts";
 import { disconnectAll, run } from "../../infra/ssh/run.ts";
@@ -33,6 +33,16 @@ function start(args: string[], env: NodeJS.ProcessEnv = process.env): Started {
   return { child, ended };
 }
 
+/** Kills it with SIGKILL as soon as it has come that far. Throws when it ends before. */
+async function killWhen({ child, ended }: Started, reached: () => boolean): Promise<void> {
+  while (!reached()) {
+    if (child.exitCode !== null) throw new Error(`it ended by itself: ${(await ended).stderr}`);
+    await sleep(1);
+  }
+  child.kill("SIGKILL");
+  await ended;
+}
+
 describeWithLab("the life of a lab", () => {
   afterAll(async () => {
     disconnectAll();
@@ -43,7 +53,7 @@ describeWithLab("the life of a lab", () => {
     const started = Date.now();
     const one = await labUp({ name: "t-lab-1" });
     console.log(`two hosts up after ${Date.now() - started} ms`);
-    const two = await labUp({ name: "t-lab-2", image: "ready" });
+    const two = await labUp({ name: "t-lab-2", image: "ready", witness: true });
     expect(one.index).not.toBe(two.index);
     for (const lab of [one, two]) {
       for (const host of [lab.hosts["node-a"], lab.hosts["node-b"]]) {
@@ -58,6 +68,15 @@ describeWithLab("the life of a lab", () => {
     expect((await consoleRun(two, "node-a", ["sh", "-c", installed])).trim().split("\n")).toHaveLength(3);
     const active = "systemctl is-active keepalived haproxy nginx || true";
     expect(await consoleRun(two, "node-a", ["sh", "-c", active])).toBe("inactive\ninactive\ninactive\n");
+
+    const programs = ["etcd", "etcdctl", "mariadbd", "mariadb-backup"];
+    const look = `for program in ${programs.join(" ")}; do basename "$(command -v $program)"; done`;
+    for (const { name } of hostsOf(two)) {
+      const state = await consoleRun(two, name, ["sh", "-c", `${look}; systemctl is-active etcd mariadb || true`]);
+      expect(state.trim().split("\n")).toEqual([...programs, "inactive", "inactive"]);
+    }
+    const useThem = "systemctl start mariadb etcd; mariadb -N -e 'select 1'; etcdctl put k v";
+    expect(await consoleRun(two, "node-b", ["sh", "-c", useThem])).toBe("1\nOK\n");
 
     // A program in a client's namespace is a part of the lab too.
     const client = runIn(one.namespaces.client, ["sleep", "1000"], { stdio: "ignore" });
@@ -101,9 +120,7 @@ describeWithLab("the life of a lab", () => {
   ];
   test.each(stages)("kill -9 of up when %s: down leaves nothing", async (_, reached) => {
     const up = start(["up", "--witness", "--name", "t-lab-kill"]);
-    while (!reached()) await sleep(1);
-    up.child.kill("SIGKILL");
-    await up.ended;
+    await killWhen(up, reached);
     const indexes = claimedIndexes("t-lab-kill");
     await labDown("t-lab-kill");
     expect(leftovers("t-lab-kill", indexes)).toEqual([]);
@@ -116,18 +133,14 @@ describeWithLab("the life of a lab", () => {
   ])("kill -9 of down when it %s: down again leaves nothing", async (_, reached) => {
     const lab = await labUp({ name: "t-lab-kill", witness: true });
     const down = start(["down", "--name", "t-lab-kill"]);
-    while (!reached()) await sleep(1);
-    down.child.kill("SIGKILL");
-    await down.ended;
+    await killWhen(down, reached);
     await labDown("t-lab-kill");
     expect(leftovers("t-lab-kill", [lab.index])).toEqual([]);
   });
 
   test("kill -9 of up, then up: the remains are replaced", async () => {
     const up = start(["up", "--witness", "--name", "t-lab-kill"]);
-    while (hostInit({ index: index(), stateDir }, "node-b") === undefined) await sleep(1);
-    up.child.kill("SIGKILL");
-    await up.ended;
+    await killWhen(up, () => hostInit({ index: index(), stateDir }, "node-b") !== undefined);
     const lab = await labUp({ name: "t-lab-kill" });
     expect(await consoleRun(lab, "node-b", ["hostname"])).toBe("node-b\n");
     expect(lab.hosts.witness).toBeUndefined();
@@ -152,9 +165,8 @@ describeWithLab("the life of a lab", () => {
     const cache = mkdtempSync(join(tmpdir(), "hotpair-test-cache-"));
     try {
       const building = start(["image"], { ...process.env, HOTPAIR_CACHE: cache });
-      await sleep(3_500);
-      building.child.kill("SIGKILL");
-      await building.ended;
+      const images = join(cache, "images");
+      await killWhen(building, () => globSync(".build-*/bare/var", { cwd: images }).length > 0);
       await sleep(500);
       const using = readdirSync("/proc").filter((pid) => {
         try {
@@ -164,7 +176,7 @@ describeWithLab("the life of a lab", () => {
         }
       });
       expect(using.map(readCommand)).toEqual([]);
-      expect(readdirSync(join(cache, "images")).filter((entry) => !entry.startsWith(".build-"))).toEqual([]);
+      expect(readdirSync(images).filter((entry) => !entry.startsWith(".build-"))).toEqual([]);
     } finally {
       rmSync(cache, { recursive: true, force: true });
     }
