@@ -113,6 +113,8 @@ export interface Draft {
   readonly mariadb: DraftMariadb | undefined;
   readonly fencing: DraftFencing | undefined;
   readonly tier: string;
+  /** Failure classes that have a target of their own, with its path. */
+  readonly targets: readonly { readonly path: Path; readonly failure: string }[];
   readonly hasDefaultRto: boolean;
   readonly hasDefaultRpo: boolean;
 }
@@ -155,6 +157,9 @@ export function draftOf(input: unknown): Draft {
     mariadb: pair.mariadb === undefined ? undefined : draftMariadb(map(pair.mariadb)),
     fencing: pair.fencing === undefined ? undefined : draftFencing(map(pair.fencing)),
     tier: word(objectives.tier) ?? "standard",
+    targets: (["rto", "rpo"] as const).flatMap((kind) =>
+      Object.keys(map(objectives[kind])).map((failure) => ({ path: ["objectives", kind, failure], failure })),
+    ),
     hasDefaultRto: map(objectives.rto).default !== undefined,
     hasDefaultRpo: map(objectives.rpo).default !== undefined,
   };
@@ -257,7 +262,9 @@ const map = (value: unknown): Record<string, unknown> =>
 
 const items = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-const word = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined);
+/** A text of one line: nothing that rules compare has more, and a message could not quote it. */
+const word = (value: unknown): string | undefined =>
+  typeof value === "string" && !/[\r\n]/.test(value) ? value : undefined;
 
 const whole = (value: unknown): number | undefined => (Number.isInteger(value) ? (value as number) : undefined);
 

@@ -2,6 +2,7 @@
 // What a single field may hold is in schema.ts; what is unsafe rather than wrong is found by the services.
 
 import { formatDuration, ms } from "../model/duration.ts";
+import { needsData } from "../model/failure.ts";
 import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import {
   broadcastOf,
@@ -486,6 +487,16 @@ function* agentsShootNodes({ nodes, fencing }: Draft): Generator<Problem> {
   }
 }
 
+function* targetsApply({ targets, mariadb }: Draft): Generator<Problem> {
+  if (mariadb !== undefined) return;
+  for (const { path, failure } of targets)
+    if (needsData(failure))
+      yield problem(
+        path,
+        "is a target for a failure that only a pair that keeps data can have; this pair keeps none, remove it",
+      );
+}
+
 const RULES: readonly Rule[] = [
   nodesAreDifferent,
   sshHasOneKey,
@@ -512,4 +523,5 @@ const RULES: readonly Rule[] = [
   readsGoThroughHaproxy,
   agentsShootNodes,
   customTargetsAreStated,
+  targetsApply,
 ];

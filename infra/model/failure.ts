@@ -57,8 +57,8 @@ export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as co
 export type FailureClassId = keyof typeof FAILURE_CLASSES;
 export const FAILURE_CLASS_IDS = Object.keys(FAILURE_CLASSES) as FailureClassId[];
 
-/** Whether only a pair that keeps data has this class. */
-export const needsData = (id: FailureClassId): boolean => Object.hasOwn(OF_PAIRS_WITH_DATA, id);
+/** Whether only a pair that keeps data has this class; false for a text that names none. */
+export const needsData = (id: string): boolean => Object.hasOwn(OF_PAIRS_WITH_DATA, id);
 
 /** The classes that this pair has, in the catalogue's order. */
 export const failureClassesOf = (pair: Pick<Pair, "mariadb">): readonly FailureClassId[] =>

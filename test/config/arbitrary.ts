@@ -4,8 +4,8 @@
 
 import fc from "fast-check";
 import { formatIpv4 } from "../../infra/config/ipv4.ts";
-import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
-import type { Input } from "./sample.ts";
+import { FAILURE_CLASS_IDS, needsData } from "../../infra/model/failure.ts";
+import { CERTIFICATE, type Input } from "./sample.ts";
 
 export const INTERFACES = [
   "eth0",
@@ -143,7 +143,10 @@ const arbitraryPair = (): fc.Arbitrary<Input> =>
       ),
       vrrp: optional(arbitraryVrrp()),
       arbiter: optional(arbitraryArbiter()),
-      ports: fc.uniqueArray(fc.integer({ min: 23, max: 65_535 }), { minLength: 9, maxLength: 9 }),
+      ports: fc.uniqueArray(fc.integer({ min: 23, max: 65_535 }), { minLength: 12, maxLength: 12 }),
+      sites: fc.tuple(...[0, 1].map(() => optional(label(63)))),
+      witness: optional(arbitraryWitness()),
+      mariadb: optional(arbitraryMariadb()),
       balancer: optional(arbitraryBalancer()),
       nginx: fc.boolean(),
       nginxPaths: fc.record({
@@ -152,7 +155,7 @@ const arbitraryPair = (): fc.Arbitrary<Input> =>
       }),
       external: optional(
         fc.record({
-          name: label(32).filter((name) => name !== "nginx"),
+          name: label(32).filter((name) => name !== "nginx" && name !== "mariadb"),
           units: fc.subarray(["app.service", "app@1.socket"]),
         }),
       ),
@@ -246,21 +249,100 @@ const arbitraryBalancer = () =>
     ),
   });
 
+const size = (unit: "KiB" | "MiB" | "GiB", min: number, max: number) =>
+  fc.integer({ min, max }).map((count) => `${count}${unit}`);
+
+/** A witness with its authority and, perhaps, fence agents. */
+const arbitraryWitness = () =>
+  fc.record({
+    name: optional(label(63)),
+    site: optional(label(63)),
+    beyond: fc.boolean(),
+    key: fc.boolean(),
+    etcd: optional(
+      fc
+        .record({
+          heartbeat: fc.integer({ min: 10, max: 1_000 }),
+          factor: fc.integer({ min: 5, max: 20 }),
+          quota: optional(fc.oneof(size("MiB", 16, 8_192), size("GiB", 1, 8))),
+        })
+        .map(({ heartbeat, factor, quota }) => ({
+          heartbeat: `${heartbeat}ms`,
+          election: `${heartbeat * factor}ms`,
+          quota,
+        })),
+    ),
+    lease: optional(
+      fc.record(
+        {
+          renewal: duration(10, 300_000),
+          rpcTimeout: duration(10, 300_000),
+          deadline: duration(50, 300_000),
+          takeover: duration(100, 300_000),
+          watchdog: duration(50, 300_000),
+          stopTimeout: duration(10, 300_000),
+          drift: fc.integer({ min: 0, max: 100_000 }).map((ppm) => `${ppm}ppm`),
+          margin: duration(1, 300_000),
+        },
+        { requiredKeys: [] },
+      ),
+    ),
+    rotating: fc.boolean(),
+    fencing: optional(
+      fc.record({
+        swapped: fc.boolean(),
+        agent: fc.constantFrom("fence_ipmilan", "fence_redfish", "fence_aws", "lab"),
+        options: fc.dictionary(
+          fc
+            .stringMatching(/^[a-z][a-z0-9_]{4,12}$/)
+            .filter((name) => !/^false$|passw|secret|token|private_key|community/.test(name)),
+          fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/),
+          { maxKeys: 4 },
+        ),
+        timeout: optional(duration(1_000, 300_000, 1_000)),
+      }),
+    ),
+  });
+
+const arbitraryMariadb = () =>
+  fc.record({
+    dataDirectory: optional(fc.constantFrom("/var/lib/mysql", "/srv/data_1/mysql@2")),
+    bufferPool: optional(fc.oneof(size("MiB", 8, 9_999), size("GiB", 1, 9_999))),
+    redoLog: optional(
+      fc.oneof(
+        size("KiB", 1_024, 9_999).map((text) => `${4 * Number.parseInt(text, 10)}KiB`),
+        size("GiB", 1, 512),
+      ),
+    ),
+    maxConnections: optional(fc.integer({ min: 10, max: 100_000 })),
+    replicationNetwork: optional(fc.constantFrom("public", "heartbeat")),
+    maxLag: optional(duration(10, 3_600_000)),
+    replicaReads: fc.boolean(),
+    adopt: optional(fc.boolean()),
+    previous: fc.boolean(),
+    served: fc.boolean(),
+  });
+
 const arbitraryObjectives = () =>
   fc.record({
     tier: fc.constantFrom("standard", "critical", "custom"),
     rto: fc
       .tuple(duration(0, 86_400_000), fc.constantFrom(...FAILURE_CLASS_IDS), duration(0, 86_400_000))
-      .map(([all, id, own]) => ({ default: all, [id]: own })),
+      .map(([all, id, own]): Input => ({ default: all, [id]: own })),
     rpo: duration(0, 86_400_000).map((all) => ({ default: all })),
   });
 
 /** Puts the drawn parts together so that they fit: addresses in their networks, ports free, names known. */
 function assemble(drawn: Input): Input {
-  const { networks, storage, ports, vips, balancer } = drawn;
+  const { networks, storage, ports, vips, witness } = drawn;
+  // Data without a witness is read, and refused by a policy before anything is planned.
+  const mariadb = witness && drawn.mariadb;
+  const balancer = drawn.balancer && withDatabase(drawn.balancer, mariadb);
+  const objectives = mariadb === undefined ? withoutDataClasses(drawn.objectives) : drawn.objectives;
   const names = ["public", "heartbeat", ...(storage ? ["storage"] : [])];
   const nginx = drawn.nginx || (balancer !== undefined && drawn.external === undefined);
-  const [nginxPort, externalPort, statsPort, ...frontendPorts] = ports;
+  const [nginxPort, externalPort, statsPort, clientPort, peerPort, dataPort, rolePort, readPort, ...frontendPorts] =
+    ports;
   return clean({
     name: drawn.name,
     networks: Object.fromEntries(
@@ -274,6 +356,7 @@ function assemble(drawn: Input): Input {
     ),
     nodes: [0, 1].map((index) => ({
       name: drawn.nodeNames[index],
+      site: drawn.sites[index],
       ssh: {
         host: plain(networks.at("public", index)),
         hostKey: HOST_KEYS[index],
@@ -313,6 +396,7 @@ function assemble(drawn: Input): Input {
         name: backend.name,
         mode: backend.mode,
         algorithm: backend.algorithm,
+        service: backend.service,
         servers: backend.servers,
         check: {
           ...backend.check,
@@ -326,11 +410,65 @@ function assemble(drawn: Input): Input {
     },
     nginx: nginx ? { port: nginxPort, ...drawn.nginxPaths } : undefined,
     external: drawn.external && { ...drawn.external, port: externalPort },
+    mariadb: mariadb && {
+      port: dataPort,
+      rolePort,
+      dataDirectory: mariadb.dataDirectory,
+      bufferPool: mariadb.bufferPool,
+      redoLog: mariadb.redoLog,
+      maxConnections: mariadb.maxConnections,
+      replicationNetwork: mariadb.replicationNetwork,
+      replicaReads: mariadb.replicaReads && balancer ? { port: readPort, maxLag: mariadb.maxLag } : undefined,
+      adopt: mariadb.adopt,
+      replicationPassword: secret(),
+      previousReplicationPassword: mariadb.previous ? secret() : undefined,
+    },
+    authority: witness && {
+      etcd: { ...witness.etcd, clientPort, peerPort },
+      lease: witness.lease,
+      caCertificate: CERTIFICATE,
+      caKey: secret(),
+      previousCaCertificate: witness.rotating ? CERTIFICATE : undefined,
+      members: Object.fromEntries(["a", "b", "witness"].map((id) => [id, { certificate: CERTIFICATE, key: secret() }])),
+    },
+    witness: witness && {
+      name: [witness.name ?? "witness", "third", "fourth", "fifth"].find((name) => !drawn.nodeNames.includes(name)),
+      site: witness.site,
+      ssh: { host: "witness.example.net", hostKey: HOST_KEYS[2], ...(witness.key ? { key: secret() } : {}) },
+      address: witness.beyond ? "192.0.2.13" : plain(networks.at("public", 5)),
+    },
+    fencing: witness?.fencing && {
+      agents: (witness.fencing.swapped ? [1, 0] : [0, 1]).map((index) => ({
+        node: drawn.nodeNames[index],
+        agent: witness.fencing.agent,
+        options: witness.fencing.options,
+        secrets: { password: secret() },
+      })),
+      timeout: witness.fencing.timeout,
+    },
     base: drawn.base,
-    objectives: drawn.objectives,
+    objectives,
     beaconKey: secret(),
     previousBeaconKey: drawn.previous ? secret() : undefined,
   });
+}
+
+/** With a backend for the database and a frontend that leads to it, under names that are free. */
+function withDatabase(balancer: Input, mariadb: Input): Input {
+  if (mariadb === undefined || !mariadb.served) return balancer;
+  const free = (taken: Input[]) =>
+    ["data", "data-2", "data-3", "data-4", "data-5"].find((name) => !taken.some((each) => each.name === name));
+  const backend = { name: free(balancer.backends), mode: "tcp", service: "mariadb", check: {} };
+  const backends = [...balancer.backends.slice(0, 2), backend];
+  const frontend = { name: free(balancer.frontends), bind: 0, backend: backends.length - 1 };
+  return { ...balancer, backends, frontends: [...balancer.frontends.slice(0, 3), frontend] };
+}
+
+/** Targets for failures that a pair without data cannot have are mistakes. */
+function withoutDataClasses(objectives: Input): Input {
+  if (objectives === undefined) return undefined;
+  const rto = Object.fromEntries(Object.entries(objectives.rto).filter(([id]) => !needsData(id)));
+  return { ...objectives, rto };
 }
 
 /** Without the keys that were not drawn. */

@@ -11,14 +11,13 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { stringify } from "yaml";
 import { type Crypter, newSalt, openSalt } from "../../infra/cli/passphrase.ts";
 import { providerStore } from "../../infra/cli/secrets.ts";
-import { readPair, readStack, readStackFile, secretsOf } from "../../infra/config/index.ts";
+import { readInput, readPair, readStack, readStackFile, secretsOf } from "../../infra/config/index.ts";
 import { findToolchain, type Toolchain } from "../../infra/toolchain/find.ts";
 import { arbitraryStack } from "./arbitrary.ts";
-import { type Input, LAB_TEXT, labInput, PROJECT } from "./sample.ts";
+import { asWritten, type Input, LAB_TEXT, labInput, PROJECT, secretAt, statefulInput, withSecrets } from "./sample.ts";
 
 const PHRASE = "hotpair-lab";
-const KEY = "c0ffee00".repeat(8);
-const SSH_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+const KEY = secretAt("beaconKey");
 
 let toolchain: Toolchain;
 let directory: string;
@@ -29,10 +28,11 @@ async function pulumi(...args: string[]): Promise<string> {
   return (await promisify(execFile)(toolchain.pulumi, ["--non-interactive", ...args], options)).stdout;
 }
 
-/** The object under `hotpair:pair` as the engine would hand it to a program. */
+/** The input as the engine would hand it to a program, key by key. */
 async function engineReading(stack: string, file: string): Promise<Input> {
   const printed = await pulumi("config", "--json", "--show-secrets", "--stack", stack, "--config-file", file);
-  return JSON.parse(JSON.parse(printed)["hotpair:pair"].value);
+  const config = JSON.parse(printed);
+  return readInput((key) => config[`hotpair:${key}`] && JSON.parse(config[`hotpair:${key}`].value));
 }
 
 beforeAll(async () => {
@@ -86,16 +86,16 @@ describe("the engine and hotpair read a stack file alike", () => {
       .sample(arbitraryStack(), { numRuns: 24, seed: 11 })
       .filter(({ broken }) => broken.length === 0)
       .slice(0, 8);
-    for (const { input } of valid) {
+    for (const input of [...valid.map((each) => each.input), statefulInput()]) {
       const text = stringify(
-        { config: { "hotpair:pair": encrypted(input, crypter) }, encryptionsalt: salt },
+        { config: asWritten(encrypted(input, crypter)), encryptionsalt: salt },
         { defaultStringType: "QUOTE_DOUBLE", defaultKeyType: "PLAIN" },
       );
       writeFileSync(join(directory, "any.yaml"), text);
       const engine = await engineReading("lab", join(directory, "any.yaml"));
       const { pair } = readStack(text, "any.yaml", "lab");
       expect(JSON.stringify(readPair(engine, { stack: "lab" }))).toBe(JSON.stringify(pair));
-      for (const [path, value] of secretsOf(engine)) expect(value).toBe(path.endsWith(".key") ? SSH_KEY : KEY);
+      for (const [path, value] of secretsOf(engine)) expect(value).toBe(secretAt(path));
     }
   });
 
@@ -124,7 +124,7 @@ describe("the engine and hotpair share secrets", () => {
 
   test("a stack that hotpair began, the engine takes over as it is", async () => {
     const { salt, crypter } = await newSalt(PHRASE);
-    const text = stringify({ config: { "hotpair:pair": encrypted(labInput(), crypter) }, encryptionsalt: salt });
+    const text = stringify({ config: asWritten(encrypted(labInput(), crypter)), encryptionsalt: salt });
     writeFileSync(stackFile("begun"), text);
     await pulumi("stack", "init", "begun");
     expect(readFileSync(stackFile("begun"), "utf8")).toBe(text);
@@ -146,10 +146,5 @@ describe("the engine and hotpair share secrets", () => {
 });
 
 /** The input with its secrets really encrypted. */
-function encrypted(input: Input, crypter: Crypter): Input {
-  const copy = structuredClone(input);
-  for (const field of ["beaconKey", "previousBeaconKey"])
-    if (copy[field] !== undefined) copy[field] = { secure: crypter.encrypt(KEY) };
-  for (const node of copy.nodes) if (node.ssh.key !== undefined) node.ssh.key = { secure: crypter.encrypt(SSH_KEY) };
-  return copy;
-}
+const encrypted = (input: Input, crypter: Crypter): Input =>
+  withSecrets(input, (path) => ({ secure: crypter.encrypt(secretAt(path)) }));

@@ -52,6 +52,44 @@ export function statefulInput(): Input {
   return JSON.parse(JSON.stringify(input));
 }
 
+/** The input as it stands in a stack file: witness and fencing under keys of their own. */
+export function asWritten(input: Input): Input {
+  const { witness, fencing, ...pair } = input;
+  return {
+    "hotpair:pair": pair,
+    ...(witness === undefined ? {} : { "hotpair:witness": witness }),
+    ...(fencing === undefined ? {} : { "hotpair:fencing": fencing }),
+  };
+}
+
+export const SSH_KEY =
+  "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n";
+const AUTHORITY_KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+
+/** What stands behind the ciphertext at a place of the input. */
+export function secretAt(path: string): string {
+  if (path.endsWith("eaconKey")) return "c0ffee00".repeat(8);
+  if (path.endsWith("ssh.key")) return SSH_KEY;
+  if (path.startsWith("authority.")) return AUTHORITY_KEY;
+  return path.startsWith("fencing.") ? "open sesame" : "aB3".repeat(9);
+}
+
+/** The input with something else in place of every ciphertext, e.g. the secret itself. */
+export function withSecrets(input: Input, secret: (path: string) => unknown, path = ""): Input {
+  if (typeof input !== "object" || input === null) return input;
+  if (input.secure !== undefined) return secret(path);
+  if (Array.isArray(input)) return input.map((each, index) => withSecrets(each, secret, `${path}[${index}]`));
+  return Object.fromEntries(
+    Object.entries(input).map(([key, value]) => [
+      key,
+      withSecrets(value, secret, path === "" ? key : `${path}.${key}`),
+    ]),
+  );
+}
+
+/** The input as the engine hands it over. */
+export const asDecrypted = (input: Input): Input => withSecrets(JSON.parse(JSON.stringify(input)), secretAt);
+
 /** All mistakes of that configuration after a change. */
 export function mistakesWithData(change: (input: Input) => void): readonly string[] {
   const input = statefulInput();

@@ -13,18 +13,21 @@ import {
 } from "../../infra/config/index.ts";
 import { UserError } from "../../infra/model/errors.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
-import { CERTIFICATE, type Input, mistakesIn, mistakesWithData, statefulInput } from "./sample.ts";
+import {
+  asDecrypted,
+  asWritten,
+  CERTIFICATE,
+  type Input,
+  mistakesAfter,
+  mistakesIn,
+  mistakesWithData,
+  statefulInput,
+} from "./sample.ts";
 
 const FILE = "stacks/Pulumi.ledger.yaml";
-const KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
 const read = (input: Input) => readPair(input, { stack: "lab", locate: () => undefined });
 
-/** As it stands in a file: witness and fencing under keys of their own. */
-function textOf(input: Input): string {
-  const { witness, fencing, ...pair } = input;
-  const config = { "hotpair:pair": pair, "hotpair:witness": witness, "hotpair:fencing": fencing };
-  return stringify({ config: JSON.parse(JSON.stringify(config)) });
-}
+const textOf = (input: Input): string => stringify({ config: asWritten(JSON.parse(JSON.stringify(input))) });
 
 /** As the engine hands it over: decrypted, keys sorted. */
 function inEngine(input: Input): (key: string) => unknown {
@@ -38,14 +41,8 @@ function inEngine(input: Input): (key: string) => unknown {
             .sort()
             .map((key) => [key, sorted(value[key])]),
         );
-  const { witness, fencing, ...pair } = structuredClone(input);
-  pair.beaconKey = "0f".repeat(32);
-  pair.authority.caKey = KEY;
-  for (const member of Object.values<Input>(pair.authority.members)) member.key = KEY;
-  pair.mariadb.replicationPassword = "x".repeat(32);
-  for (const agent of fencing.agents) agent.secrets.password = "hunter2";
-  const parts: Record<string, unknown> = { pair: sorted(pair), witness: sorted(witness), fencing: sorted(fencing) };
-  return (key) => parts[key];
+  const parts = sorted(asWritten(asDecrypted(input)));
+  return (key) => parts[`hotpair:${key}`];
 }
 
 test("the engine's objects and the stack file give the same Pair to the byte", () => {
@@ -141,6 +138,22 @@ test("without a storage network replication uses the heartbeat", () => {
   delete input.networks.storage;
   for (const node of input.nodes) delete node.networks.storage;
   expect(read(input).mariadb?.replicationNetwork).toBe("heartbeat");
+});
+
+test("a target for a failure that only pairs with data have", () => {
+  const target = { rto: { "lease-loss": "5s" }, rpo: { default: "0s" } };
+  expect(
+    mistakesWithData((input) => {
+      input.objectives = target;
+    }),
+  ).toEqual([]);
+  expect(
+    mistakesAfter((input) => {
+      input.objectives = target;
+    }),
+  ).toEqual([
+    "hotpair:pair.objectives.rto.lease-loss: is a target for a failure that only a pair that keeps data can have; this pair keeps none, remove it",
+  ]);
 });
 
 test("the defaults have no mandatory finding", () => {
@@ -479,10 +492,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
     },
     [
       "hotpair:pair.mariadb.port: 0 is not a port number from 1 to 65535; expected e.g. 3306",
-      'hotpair:pair.authority.lease.takeover: "1.5" is not a duration with its unit (us, ms, s, m, h, d); expected e.g. 1.5s'.replace(
-        "1500ms",
-        "1.5s",
-      ),
+      'hotpair:pair.authority.lease.takeover: "1.5" is not a duration with its unit (us, ms, s, m, h, d); expected e.g. 1.5s',
       'hotpair:witness.address: "witness.example.net" is not an IPv4 address; expected e.g. 198.51.100.13',
     ],
   ],
