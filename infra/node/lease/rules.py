@@ -431,6 +431,10 @@ class Lease:
             "alone": self.phase == "hold" and self.solo,
             "withoutQuorum": self.phase == "hold" and now >= self.deadline,
             "deadlineIn": round(self.deadline - now, 3) if self.phase == "hold" else None,
+            # Units that promote ask for it, and cannot wait for a look at all members. None: not known at this moment.
+            "insync": dict(self.record.insync)
+            if self.phase == "hold" and self.record.insync is not None and self.record.insync_mod not in self._unsettled
+            else None,
             "verdict": None if verdict is None or self.phase != "campaign" else verdict.kind,
             "why": self.reason or ("" if verdict is None else verdict.why),
             "todo": "" if verdict is None or self.phase != "campaign" else verdict.todo,
