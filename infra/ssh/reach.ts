@@ -60,9 +60,16 @@ export function privateKeyOf(server: Reachable, secrets: (ref: SecretRef) => str
   }
 }
 
+/** Where the committed stack file of the lab says that hotpair's cache is; it may have been moved. */
+const USUAL_CACHE = "~/.cache/hotpair/";
+
 /** `~/` is the home directory; a relative path starts at the project, wherever the command was typed. */
-const keyFilePath = (file: string): string =>
-  file.startsWith("~/") ? join(homedir(), file.slice(2)) : resolve(PROJECT, file);
+function keyFilePath(file: string): string {
+  const { HOTPAIR_CACHE, XDG_CACHE_HOME } = process.env;
+  const cache = HOTPAIR_CACHE || (XDG_CACHE_HOME && join(XDG_CACHE_HOME, "hotpair"));
+  if (cache && file.startsWith(USUAL_CACHE)) return join(cache, file.slice(USUAL_CACHE.length));
+  return file.startsWith("~/") ? join(homedir(), file.slice(2)) : resolve(PROJECT, file);
+}
 
 const kept = new Map<string, string>();
 
