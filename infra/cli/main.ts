@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from "commander";
 import { UserError } from "../model/errors.ts";
+import { register as authority } from "./authority.ts";
 import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
@@ -10,7 +11,7 @@ import { register as lab } from "./lab.ts";
 import { register as operate } from "./operate.ts";
 import { register as report } from "./report.ts";
 
-const groups = [configure, deploy, lab, operate, drill, report];
+const groups = [configure, authority, deploy, lab, operate, drill, report];
 
 const program = new Command("hotpair")
   .description("Turns two Linux servers into a hot-standby pair and keeps proving that they are one.")

@@ -78,13 +78,21 @@ function contribution(pair: Pair, id: HostId): Contribution | undefined {
         data,
         clientUrl: clientUrl(pair, authority, id),
         peerUrl: peerUrl(pair, authority, id),
-        cluster: MEMBER_IDS.map((member) => `${member}=${peerUrl(pair, authority, member)}`).join(","),
-        clients: MEMBER_IDS.map((member) => `${member}=${clientUrl(pair, authority, member)}`).join(","),
         heartbeatMs: authority.etcd.heartbeat,
         electionMs: authority.etcd.election,
         quota: authority.etcd.quota,
       }),
       onChange: restart,
+    },
+    {
+      ...root,
+      path: `${directory}/members.env`,
+      content: render("etcd/members.env.hbs", {
+        ...names,
+        peers: MEMBER_IDS.map((member) => `${member}=${peerUrl(pair, authority, member)}`).join(","),
+        clients: MEMBER_IDS.map((member) => `${member}=${clientUrl(pair, authority, member)}`).join(","),
+      }),
+      onChange: { action: "none" },
     },
     // Whom a member trusts, it reads once; its own certificate at every connection.
     {
