@@ -49,7 +49,7 @@ def write_incarnation(value: str) -> None:
         raise Refused(f"{INCARNATION_PATH} does not hold what hotpair-lease said it wrote")
 
 
-def status(timeout: float = 2.0) -> Optional[Dict[str, Any]]:
+def status(timeout: float = 10.0) -> Optional[Dict[str, Any]]:
     """What the lease knows; None when it does not answer."""
     try:
         found = json.loads(_call("status", "--json", timeout=timeout))
@@ -154,7 +154,7 @@ def _holder(request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, An
     return answer if isinstance(answer, dict) else None
 
 
-def _call(*arguments: str, timeout: float = 5.0) -> str:
+def _call(*arguments: str, timeout: float = 30.0) -> str:
     try:
         result = subprocess.run(
             [PROGRAM, *arguments],

@@ -21,9 +21,11 @@ from .rules import Role
 from .wire import Connection
 
 # Directories of the server itself, in every data directory.
-SYSTEM_SCHEMAS = ("mysql", "performance_schema", "sys", "#rocksdb", "test", "lost+found", server.SCHEMA)
-# Beside the data directory: what is being received, and what is about to go.
-RECEIVING, REPLACED = ".hotpair-receiving", ".hotpair-replaced"
+SYSTEM_SCHEMAS = ("mysql", "performance_schema", "sys", "test", "lost+found", server.SCHEMA)
+# In the data directory, which may be a file system of its own: what is being received.
+RECEIVING = ".hotpair-receiving"
+# An installation that has begun: to be finished before the server may start.
+INSTALLING_PATH = f"{state.STATE_DIRECTORY}/installing.json"
 CHUNK = 1 << 20
 SILENCE = 30.0
 
@@ -43,7 +45,8 @@ def holds_data(directory: str) -> bool:
         return False
     except OSError:
         return True
-    return any(name not in SYSTEM_SCHEMAS for name in names)
+    # `#…` are the server's own (#binlog_cache_files, #rocksdb)
+    return any(name not in SYSTEM_SCHEMAS and name[:1] != "#" and name != RECEIVING for name in names)
 
 
 def initialized(directory: str) -> bool:
@@ -169,11 +172,13 @@ def size_of(directory: str) -> int:
 
 
 def take(config: Config, progress: Progress) -> None:
-    """Replaces this node's data by a copy of the peer's. The present data directory goes only when the copy is whole.
+    """Replaces this node's data by a copy of the peer's. The present data goes only when the copy is whole.
 
-    Ends with the server stopped and the copy in place, marked as a replica's. Raises Failed.
+    Ends with the copy in place, marked as a replica's, and the server about to start. Raises Failed.
     """
-    receiving = config.data_directory.rstrip("/") + RECEIVING
+    receiving = os.path.join(config.data_directory, RECEIVING)
+    if os.path.exists(INSTALLING_PATH):
+        raise Failed("an earlier copy is being installed by hotpair-mariadb.service; see its journal")
     shutil.rmtree(receiving, ignore_errors=True)
     os.makedirs(receiving, mode=0o700)
     try:
@@ -192,11 +197,12 @@ def take(config: Config, progress: Progress) -> None:
         copied = copied_position(receiving)
         _give_to_server(receiving)
         progress("installing", 0, 0)
-        _install_copy(config, receiving, copied)
-    except (OSError, ValueError, channel.NoAnswer, subprocess.SubprocessError) as error:
+        _install_copy(config, copied)
+    except (OSError, ValueError, channel.NoAnswer, authority.Refused, subprocess.SubprocessError) as error:
         raise Failed(str(error)) from None
     finally:
-        shutil.rmtree(receiving, ignore_errors=True)
+        if not os.path.exists(INSTALLING_PATH):
+            shutil.rmtree(receiving, ignore_errors=True)
 
 
 def _receive(config: Config, directory: str, progress: Progress) -> None:
@@ -258,20 +264,38 @@ def _give_to_server(directory: str) -> None:
     os.chown(directory, owner.pw_uid, owner.pw_gid)
 
 
-def _install_copy(config: Config, receiving: str, copied: str) -> None:
+def _install_copy(config: Config, copied: str) -> None:
     if authority.holds():
         raise Failed("this node holds the lease by now: its data is not replaced")
-    replaced = config.data_directory.rstrip("/") + REPLACED
-    shutil.rmtree(replaced, ignore_errors=True)
-    # No longer what anybody counts on, before the first change.
-    authority.write_incarnation(state.new_incarnation())
-    state.save(state.Data(Role.REPLICA, ()))
-    state.write_json(COPIED_PATH, {"position": copied, "done": False})
     with unit_stopped():
-        if os.path.lexists(config.data_directory):
-            os.rename(config.data_directory, replaced)
-        os.rename(receiving, config.data_directory)
-    shutil.rmtree(replaced, ignore_errors=True)
+        # No longer what anybody counts on, before the first change.
+        authority.write_incarnation(state.new_incarnation())
+        state.save(state.Data(Role.REPLICA, ()))
+        state.write_json(COPIED_PATH, {"position": copied, "done": False})
+        state.write_json(INSTALLING_PATH, {"step": "remove"})
+        finish_installation(config)
+
+
+def finish_installation(config: Config) -> None:
+    """Puts a whole copy into the place of what was there, or goes on with that. Raises OSError."""
+    step = (state.read_json(INSTALLING_PATH) or {}).get("step")
+    receiving = os.path.join(config.data_directory, RECEIVING)
+    if step == "remove":
+        for name in os.listdir(config.data_directory):
+            if name == RECEIVING:
+                continue
+            path = os.path.join(config.data_directory, name)
+            if os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path)
+            else:
+                os.unlink(path)
+        state.write_json(INSTALLING_PATH, {"step": "move"})
+        step = "move"
+    if step == "move":
+        for name in os.listdir(receiving) if os.path.isdir(receiving) else ():
+            os.rename(os.path.join(receiving, name), os.path.join(config.data_directory, name))
+        shutil.rmtree(receiving, ignore_errors=True)
+        state.forget(INSTALLING_PATH)
 
 
 COPIED_PATH = f"{state.STATE_DIRECTORY}/copied.json"

@@ -28,6 +28,7 @@ def main(config: Config) -> NoReturn:
     for path in (state.SERVER_PATH, state.REPLICATION_PATH, state.PROMOTED_PATH, state.HANDED_OVER_PATH):
         state.forget(path)
     said = Said()
+    provision.finish_installation(config)
     while state.data().role is Role.NEW:
         # Data comes from the peer (by the watch), or is begun here, where the pair begins.
         reason = provision.begin(config)

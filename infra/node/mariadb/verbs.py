@@ -20,7 +20,7 @@ from .wire import Connection, ServerError, Unreachable
 
 DIVERGED_FOLDER = f"{state.STATE_DIRECTORY}/diverged"
 # A file of the watch that is older was written by none that runs.
-STATUS_VALID = 3.0
+STATUS_VALID = 10.0
 READABLE_LINES = 40
 
 
