@@ -25,7 +25,7 @@ from . import journal
 from .etcd import EtcdError, Identity, member_of, now
 from .hold import write_seen
 from .rules import LOOK, READ, Record, Request, Seen, Sight
-from .settings import Settings, SettingsError, load, read_epoch
+from .settings import Settings, SettingsError, load, read_epoch, read_incarnation
 
 ARBITER_SOCKET = "quorum.sock"
 # At least this often (seconds), by contract with the arbiter.
@@ -87,14 +87,16 @@ class View:
             highest_epoch=self.epoch,
         )
 
-    def datagram(self) -> Dict[str, Any]:
+    def datagram(self, node: str, incarnation: str) -> Dict[str, Any]:
+        """`node` is this one. It counts as in sync only with the data that it has now, as a campaign of it would."""
         record = self.sight.record or Record()
+        listed = record.insync or {}
         return {
             "v": VERSION,
             "holder": record.holder_node,
             "seq": record.seq,
             "renewed_at": round(self.sight.since, 6),
-            "insync": sorted(record.insync or {}),
+            "insync": sorted(name for name in listed if name != node or listed[name] == incarnation),
             "quorum_at": self.quorum_at,
             "witness_at": self.witness_at,
             "epoch": self.epoch,
@@ -175,7 +177,8 @@ class Observer:
         return news
 
     def _tell(self) -> None:
-        text = json.dumps(self.view.datagram(), separators=(",", ":")).encode()
+        said = self.view.datagram(self.settings.node, read_incarnation(self.settings))
+        text = json.dumps(said, separators=(",", ":")).encode()
         try:
             self.socket.sendto(text, os.path.join(self.settings.run, ARBITER_SOCKET))
         except OSError:
