@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { powerCut, powerOn } from "../lab/faults.ts";
+import { freeze, isFrozen, powerCut, powerOn, thaw } from "../lab/faults.ts";
 import {
   consolePrefix,
   ensureImage,
@@ -12,6 +12,7 @@ import {
   hostsOf,
   type ImageVariant,
   type Lab,
+  type LabHost,
   labDown,
   labNames,
   labUp,
@@ -127,6 +128,34 @@ export function register(program: Command): void {
       await powerOn(requireLab(options.name), host);
       announce(`${host} is on`);
     });
+
+  lab
+    .command("freeze")
+    .description("stop a host where it stands, as a hypervisor that pauses it does")
+    .argument("<host>", hostChoice, asHost)
+    .option("--for <seconds>", "thaw it by itself after this time", asSeconds)
+    .addOption(nameOption())
+    .action(async (host: HostName, options: Named & { for?: number }) => {
+      const undo = options.for === undefined ? {} : { undoAfterMs: options.for * 1000 };
+      const { at } = await freeze(requireLab(options.name), host, undo);
+      announce(`${host} is frozen since ${new Date(at).toISOString()}`);
+    });
+
+  lab
+    .command("thaw")
+    .description("let a frozen host go on")
+    .argument("<host>", hostChoice, asHost)
+    .addOption(nameOption())
+    .action(async (host: HostName, options: Named) => {
+      await thaw(requireLab(options.name), host);
+      announce(`${host} goes on`);
+    });
+}
+
+function asSeconds(word: string): number {
+  const seconds = Number(word);
+  if (!(seconds > 0 && seconds <= 86_400)) throw new InvalidArgumentError("expected seconds, 1 for example.");
+  return seconds;
 }
 
 function nameOption(): Option {
@@ -155,11 +184,16 @@ function announce(text: string): void {
   console.error(text);
 }
 
+function powerOf(lab: Lab, host: LabHost): "on" | "off" | "frozen" {
+  if (host.pid === undefined) return "off";
+  return isFrozen(lab, host.name) ? "frozen" : "on";
+}
+
 function describe(lab: Lab) {
   const { name, index, image, stateDir, keyFile, namespaces } = lab;
   const described = hostsOf(lab).map((host) => {
     const { address, interface: interfaces, hostKey, pid } = host;
-    return { name: host.name, power: pid === undefined ? "off" : "on", pid: pid ?? null, address, interfaces, hostKey };
+    return { name: host.name, power: powerOf(lab, host), pid: pid ?? null, address, interfaces, hostKey };
   });
   return { name, index, image, stateDir, keyFile, namespaces, hosts: described };
 }
@@ -170,9 +204,9 @@ function json(lab: Lab): string {
 
 function summary(lab: Lab): string {
   const lines = [`lab ${lab.name} (image ${lab.image}, state in ${lab.stateDir})`];
-  for (const { name, pid, address } of hostsOf(lab)) {
-    const addresses = networksOf(name).map((network) => `${network} ${address[network]}`);
-    lines.push(`  ${name.padEnd(7)}  ${pid === undefined ? "off" : "on "}  ${addresses.join(", ")}`);
+  for (const host of hostsOf(lab)) {
+    const addresses = networksOf(host.name).map((network) => `${network} ${host.address[network]}`);
+    lines.push(`  ${host.name.padEnd(7)}  ${powerOf(lab, host).padEnd(3)}  ${addresses.join(", ")}`);
   }
   lines.push(`  client ${lab.prefix("public")}.50 in namespace ${lab.namespaces.client}`);
   lines.push(`  remote client ${lab.prefix("remote")}.50 in namespace ${lab.namespaces.remote}, behind a router`);

@@ -1,15 +1,15 @@
-// Faults from outside a host: power, cables and lost frames. Each may be given a time after which it undoes itself; that
+// Faults from outside a host: power, time that stands still, cables and lost frames. Each may be given a time after which it undoes itself; that
 // undo is armed before the fault, as a process of its own, so it happens even when the process that asked for it dies.
 
 import { spawn } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command, quoteArguments, startDetached } from "./command.ts";
-import { bootCommand, hostOf, hostReady, type Lab, startHost } from "./lab.ts";
+import { bootCommand, hostOf, hostReady, hostsOf, type Lab, startHost } from "./lab.ts";
 import { type HostName, hostNames, interfaceOf, type Network, networksOf, processMarker } from "./layout.ts";
-import { hostKeeper, kill, processesWith } from "./processes.ts";
+import { hostBootGroup, hostKeeper, kill, processesWith } from "./processes.ts";
 
 export interface FaultOptions {
   /** Milliseconds from the fault until it is undone by itself; without it, it stays until it is undone or the lab ends. */
@@ -33,9 +33,12 @@ export async function powerCut(
   const init = hostOf(lab, host).pid;
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
-  const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, portsOf(host)));
+  const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, "cut"));
   await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
+  const group = bootGroup(lab, host);
   kill(init);
+  // What is frozen cannot end; its processes are dead by now and will not run again.
+  if (group !== undefined) writeFileSync(join(group, "cgroup.freeze"), "0");
   // On a busy machine the armed power-on may come before this looks: another keeper means that this one is gone.
   while (hostKeeper(lab, host) === keeper) await sleep(5);
   return instant;
@@ -46,6 +49,50 @@ export async function powerOn(lab: Lab, host: HostName, options: { delayNetworkM
   disarm(lab, `power ${host}`);
   await startHost(lab, host, options);
   await hostReady(lab, host);
+}
+
+/**
+ * Stops the whole host where it stands, as a hypervisor that pauses it does: no process of it runs, no frame of it passes
+ * a switch, and its clocks go on. Resolves when all of it is frozen: between `at` and `latest`, wall clock in milliseconds.
+ */
+export async function freeze(
+  lab: Lab,
+  host: HostName,
+  options: FaultOptions = {},
+): Promise<{ at: number; latest: number }> {
+  const group = bootGroup(lab, host);
+  if (group === undefined) throw new UserError(`${host} of lab ${lab.name} is off: it cannot be frozen`);
+  if (isFrozen(lab, host)) throw new UserError(`${host} of lab ${lab.name} is frozen already`);
+  disarm(lab, `freeze ${host}`);
+  const undo = `${quoteArguments(unsilence(lab, host, "freeze"))}; echo 0 > ${join(group, "cgroup.freeze")}`;
+  arm(lab, `freeze ${host}`, options.undoAfterMs, undo);
+  const { at } = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, "freeze"));
+  writeFileSync(join(group, "cgroup.freeze"), "1");
+  // A process freezes on its way out of the kernel; one that waits for a disk is there a moment later.
+  const deadline = now() + 5_000;
+  while (!/^frozen 1$/m.test(readFileSync(join(group, "cgroup.events"), "utf8"))) {
+    if (now() > deadline) {
+      await thaw(lab, host);
+      throw new Error(`${host} of lab ${lab.name} did not freeze within 5 s`);
+    }
+    await sleep(1);
+  }
+  return { at, latest: now() };
+}
+
+/** Lets a frozen host go on. Its processes find that time has passed. Does nothing when it is not frozen. */
+export async function thaw(lab: Lab, host: HostName): Promise<void> {
+  disarm(lab, `freeze ${host}`);
+  const group = bootGroup(lab, host);
+  if (group === undefined || !isFrozen(lab, host)) return;
+  await command(unsilence(lab, host, "freeze"));
+  writeFileSync(join(group, "cgroup.freeze"), "0");
+}
+
+/** Whether the host is powered and frozen. */
+export function isFrozen(lab: Lab, host: HostName): boolean {
+  const group = bootGroup(lab, host);
+  return group !== undefined && readFileSync(join(group, "cgroup.freeze"), "utf8").trim() === "1";
 }
 
 /** Pulls or plugs the cable between a host and the switch of a network: the host sees the carrier go or come. */
@@ -81,19 +128,33 @@ export async function dropTraffic(
   network: Network,
   options: FaultOptions = {},
 ): Promise<void> {
-  const [source, target] = [portOf(from, network), portOf(to, network)];
-  const table = `drop-${source}-${target}`;
-  disarm(lab, table);
-  const undo = inHosts(lab, ["nft", "delete", "table", "bridge", table]);
-  arm(lab, table, options.undoAfterMs, quoteArguments(undo));
-  const rule = `iifname "${source}" oifname "${target}" drop`;
-  const chain = `chain forward { type filter hook forward priority 0; ${rule}; }`;
-  await command(inHosts(lab, ["nft", "-f", "-"]), {
-    input: `add table bridge ${table}\ndelete table bridge ${table}\ntable bridge ${table} {\n${chain}\n}\n`,
-  });
+  const ports: [string, string] = [portOf(from, network), portOf(to, network)];
+  await drop(lab, `drop-${ports.join("-")}`, [ports], options);
 }
 
-/** Ends every `dropTraffic` of the lab. */
+/**
+ * Cuts a host from others in both directions, on every network that they share and at one instant. By default from all
+ * other hosts, so that it reaches clients and nothing else; from the witness alone, when that is all that is named.
+ */
+export async function partition(
+  lab: Lab,
+  host: HostName,
+  from: readonly Party[] = otherHosts(lab, host),
+  options: FaultOptions = {},
+): Promise<void> {
+  const pairs = from.flatMap((party) =>
+    networksOf(host)
+      .filter((network) => networksOfParty(party).includes(network))
+      .map((network): [string, string] => [portOf(host, network), portOf(party, network)]),
+  );
+  const both = pairs.flatMap(([one, other]): [string, string][] => [
+    [one, other],
+    [other, one],
+  ]);
+  await drop(lab, `drop-${host}-from-${from.join("-")}`, both, options);
+}
+
+/** Ends every `dropTraffic` and `partition` of the lab. */
 export async function clearDrops(lab: Lab): Promise<void> {
   const tables = await command(inHosts(lab, ["nft", "list", "tables", "bridge"]));
   for (const [, table = ""] of tables.matchAll(/table bridge (drop-\S+)/g)) {
@@ -108,8 +169,39 @@ function inHosts(lab: Lab, argv: string[]): string[] {
   return ["nsenter", `--net=/run/netns/${lab.namespaces.hosts}`, "--", ...argv];
 }
 
-function portsOf(host: HostName): string[] {
-  return networksOf(host).map((network) => interfaceOf(host, network));
+function otherHosts(lab: Lab, host: HostName): HostName[] {
+  return hostsOf(lab)
+    .map(({ name }) => name)
+    .filter((name) => name !== host);
+}
+
+function networksOfParty(party: Party): readonly Network[] {
+  const host = hostNames.find((name) => name === party);
+  return host ? networksOf(host) : ["public"];
+}
+
+/** Loses every frame that comes in at the first port of a pair and would go out at the second. */
+async function drop(
+  lab: Lab,
+  table: string,
+  pairs: readonly (readonly [string, string])[],
+  options: FaultOptions,
+): Promise<void> {
+  disarm(lab, table);
+  const undo = inHosts(lab, ["nft", "delete", "table", "bridge", table]);
+  arm(lab, table, options.undoAfterMs, quoteArguments(undo));
+  const rules = pairs.map(([source, target]) => `iifname "${source}" oifname "${target}" drop;`).join(" ");
+  const chain = `chain forward { type filter hook forward priority 0; ${rules} }`;
+  await command(inHosts(lab, ["nft", "-f", "-"]), {
+    input: `add table bridge ${table}\ndelete table bridge ${table}\ntable bridge ${table} {\n${chain}\n}\n`,
+  });
+}
+
+/** Control group of a host's present boot, as the keeper sees it: this machine may not have that hierarchy mounted. */
+function bootGroup(lab: Lab, host: HostName): string | undefined {
+  const keeper = hostKeeper(lab, host);
+  const group = hostBootGroup(lab, host);
+  return keeper === undefined || group === undefined ? undefined : `/proc/${keeper}/root/sys/fs/cgroup${group}`;
 }
 
 function portOf(party: Party, network: Network): string {
@@ -120,15 +212,20 @@ function portOf(party: Party, network: Network): string {
 }
 
 /** One transaction for all ports: a power cut does not take the heartbeat before the public network. */
-function silence(host: HostName, ports: string[]): string {
-  const set = `{ ${ports.map((port) => `"${port}"`).join(", ")} }`;
+function silence(host: HostName, fault: "cut" | "freeze"): string {
+  const ports = networksOf(host).map((network) => `"${interfaceOf(host, network)}"`);
+  const set = `{ ${ports.join(", ")} }`;
   return [
-    `table bridge cut-${host} {`,
+    `table bridge ${fault}-${host} {`,
     `  chain in { type filter hook prerouting priority -300; iifname ${set} drop; }`,
     `  chain out { type filter hook postrouting priority 300; oifname ${set} drop; }`,
     "}",
     "",
   ].join("\n");
+}
+
+function unsilence(lab: Lab, host: HostName, fault: "cut" | "freeze"): string[] {
+  return inHosts(lab, ["nft", "delete", "table", "bridge", `${fault}-${host}`]);
 }
 
 /**

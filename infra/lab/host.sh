@@ -48,7 +48,7 @@ boot='
 set -eu
 echo $$ > "$boot_group/cgroup.procs"
 hosts() { nsenter --net="/run/netns/$HOSTS_NETNS" "$@"; }
-hosts nft delete table bridge "cut-$node" 2> /dev/null || :
+for fault in cut freeze; do hosts nft delete table bridge "$fault-$node" 2> /dev/null || :; done
 for port in $PORTS; do
   interface=${port%%:*}; rest=${port#*:}; bridge=${rest%%:*}; mac=${rest#*:}
   # The previous boot may still be in its last moments and hold the name.

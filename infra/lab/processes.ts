@@ -61,6 +61,13 @@ export function hostInit(lab: LabIdentity, host: HostName): number | undefined {
   });
 }
 
+/** The control group of a host's present boot, relative to the hierarchy's root; undefined when the host is off. */
+export function hostBootGroup(lab: LabIdentity, host: HostName): string | undefined {
+  const init = hostInit(lab, host);
+  if (init === undefined) return undefined;
+  return new RegExp(`${cgroupOf(lab.index, host)}/boot-[^/]+`).exec(controlGroupOf(init))?.[0];
+}
+
 /** The script that keeps a host's disk mounted, host.sh; it lives exactly as long as the host is powered. */
 export function hostKeeper(lab: LabIdentity, host: HostName): number | undefined {
   const marker = processMarker(lab.stateDir);

@@ -4,7 +4,17 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../../infra/lab/faults.ts";
+import {
+  clearDrops,
+  dropTraffic,
+  freeze,
+  isFrozen,
+  partition,
+  powerCut,
+  powerOn,
+  setLink,
+  thaw,
+} from "../../infra/lab/faults.ts";
 import {
   consoleRun,
   type HostName,
@@ -219,12 +229,51 @@ except TimeoutError: print("silence")`;
   });
 
   test("a node can be cut from the witness alone", async () => {
-    await dropTraffic(lab, "node-a", "witness", "public");
-    await dropTraffic(lab, "witness", "node-a", "public");
+    await partition(lab, "node-a", ["witness"]);
     expect(await reaches("node-a", "witness", "public")).toBe("no");
     expect(await reaches("node-b", "witness", "public")).toBe("yes");
     expect(await reaches("node-a", "node-b", "public")).toBe("yes");
     await clearDrops(lab);
+    expect(await reaches("node-a", "witness", "public")).toBe("yes");
+  });
+
+  test("a node can be cut from everybody but clients", async () => {
+    await partition(lab, "node-b");
+    for (const network of ["public", "heartbeat", "storage"] as const) {
+      expect([network, await reaches("node-b", "node-a", network)]).toEqual([network, "no"]);
+    }
+    expect(await reaches("witness", "node-b", "public")).toBe("no");
+    expect(await reaches("witness", "node-a", "public")).toBe("yes");
+    expect(await greeting(lab.namespaces.client, lab.hosts["node-b"].address.public)).toContain("SSH-2.0");
+    await clearDrops(lab);
+    expect(await reaches("node-b", "node-a", "storage")).toBe("yes");
+  });
+
+  test("a frozen host stands still with all that runs on it, and goes on where it was", async () => {
+    const ticks = async () => Number(await shell("node-a", "wc -c < /run/ticks"));
+    await runOrThrow(
+      lab.hosts["node-a"].ssh,
+      "systemd-run -q sh -c 'while :; do printf . >> /run/ticks; sleep 0.05; done'",
+      { timeoutMs },
+    );
+    await eventually(async () => (await ticks().catch(() => 0)) > 2, 10_000);
+    const { at, latest } = await freeze(lab, "node-a");
+    expect(latest - at).toBeLessThan(5_000);
+    const before = await ticks();
+    expect(await reaches("node-b", "node-a", "heartbeat")).toBe("no");
+    expect(await ticks()).toBe(before);
+    await expect(freeze(lab, "node-a")).rejects.toThrow("is frozen already");
+    await thaw(lab, "node-a");
+    await thaw(lab, "node-a");
+    await eventually(async () => (await ticks()) > before, 10_000);
+    expect(await reaches("node-b", "node-a", "heartbeat")).toBe("yes");
+  });
+
+  test("the power of a frozen host can be cut", async () => {
+    await freeze(lab, "witness");
+    await powerCut(lab, "witness");
+    await powerOn(lab, "witness");
+    expect(isFrozen(lab, "witness")).toBe(false);
     expect(await reaches("node-a", "witness", "public")).toBe("yes");
   });
 
@@ -233,19 +282,23 @@ except TimeoutError: print("silence")`;
       const { findLab } = await import(${JSON.stringify(join(import.meta.dirname, "../../infra/lab/lab.ts"))});
       const faults = await import(${JSON.stringify(join(import.meta.dirname, "../../infra/lab/faults.ts"))});
       const lab = findLab("${name}");
-      await faults.setLink(lab, "node-a", "storage", false, { undoAfterMs: 1500 });
-      await faults.dropTraffic(lab, "node-a", "node-b", "heartbeat", { undoAfterMs: 1500 });
-      await faults.powerCut(lab, "node-b", { undoAfterMs: 1500 });
+      await faults.setLink(lab, "node-a", "storage", false, { undoAfterMs: 3000 });
+      await faults.dropTraffic(lab, "node-a", "node-b", "heartbeat", { undoAfterMs: 3000 });
+      await faults.partition(lab, "node-a", ["witness"], { undoAfterMs: 3000 });
+      await faults.freeze(lab, "witness", { undoAfterMs: 3000 });
+      await faults.powerCut(lab, "node-b", { undoAfterMs: 3000 });
       process.kill(process.pid, "SIGKILL");`;
     const child = spawn(process.execPath, ["--input-type=module", "-e", maker], { stdio: "inherit" });
     await new Promise((resolve) => child.on("close", resolve));
     expect(child.signalCode).toBe("SIGKILL");
     expect(await carrier("node-a", "storage")).toBe("0");
     expect(lab.hosts["node-b"].pid).toBeUndefined();
-    await eventually(async () => (await carrier("node-a", "storage")) === "1", 3_000);
-    await eventually(() => lab.hosts["node-b"].pid !== undefined, 3_000);
+    await eventually(async () => (await carrier("node-a", "storage")) === "1", 5_000);
+    await eventually(() => lab.hosts["node-b"].pid !== undefined, 5_000);
     await hostReady(lab, "node-b");
     expect(await reaches("node-a", "node-b", "heartbeat")).toBe("yes");
+    await eventually(() => !isFrozen(lab, "witness"), 5_000);
+    expect(await reaches("node-a", "witness", "public")).toBe("yes");
   });
 
   test("an undo that is no longer needed does not come", async () => {
