@@ -94,6 +94,9 @@ export const beyondOf = (failure: FailureClassId, pair: Pick<Pair, "authority" |
   (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
   (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined);
 
+/** A sum of nothing is no promise. */
+const NOBODY_SAYS = "no service of this pair says how long it lasts, so nothing is promised";
+
 /** Estimates of all failure classes that the pair has, in the catalogue's order. */
 export const estimateAll = (
   terms: readonly TimingTerm[],
@@ -116,11 +119,15 @@ export function estimateClass(
   pair: Estimated,
   client: Client = DEFAULT_CLIENT,
 ): Estimate {
-  const beyond = beyondOf(failure, pair);
+  const beyond = beyondOf(failure, pair) ?? (terms.length === 0 ? NOBODY_SAYS : undefined);
   const own = beyond === undefined ? terms : [...terms, beyondTerm(failure, beyond)];
   const interrupts = own.some((term) => term.upper === UNBOUNDED || term.upper > 0);
   const all = inOrder(interrupts ? [...own, clientTerm(failure, client)] : own);
-  const fromFault = all.reduce((sum, term) => sum + term.lower, 0);
+  const along = (terms: readonly TimingTerm[]): number => terms.reduce((sum, term) => sum + term.lower, 0);
+  const fromFault = Math.max(
+    along(all.filter(({ beside }) => beside !== true)),
+    along(all.filter(({ beside }) => beside)),
+  );
   const lower = ms(Math.max(0, fromFault - client.interval));
   const upper = addBounds(all.map((term) => term.upper));
   const rtoTarget = targetOf(pair.objectives, "rto", failure);

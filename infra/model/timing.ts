@@ -14,6 +14,11 @@ export interface TimingTerm {
   readonly upper: Bound;
   /** The sum with its numbers, e.g. `3 × 100ms + 3 × 100ms / 256`. */
   readonly formula: string;
+  /**
+   * Part of the way that the data takes (lease, promotion), which runs beside that of the address. The upper bound adds both,
+   * as if neither overlapped; the lower bound is the longer of the two.
+   */
+  readonly beside?: boolean;
   /** RFC, man page or `docs/measurements.md#anchor`. */
   readonly source: string;
 }

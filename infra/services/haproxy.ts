@@ -190,6 +190,7 @@ const SILENT_SERVER: readonly FailureClassId[] = [
   "clean-reboot",
   "arbiter-loss-then-power-cut",
   "public-link-loss",
+  "whole-node-freeze",
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {

@@ -137,7 +137,7 @@ const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 export const hostOf = (address: string): string => address.split("/")[0] ?? address;
 
 /** Faults that end the owner's adverts without a word, so that VRRP's timer must run down. */
-const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut"];
+const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut", "whole-node-freeze"];
 /** Faults and acts in which the owner says goodbye (an advert with priority 0), so that only the skew is waited for. */
 const ANNOUNCED: readonly FailureClassId[] = [
   "clean-reboot",
@@ -146,6 +146,9 @@ const ANNOUNCED: readonly FailureClassId[] = [
   "planned-switch",
   "failback",
   "haproxy-hang",
+  "member-isolation",
+  "lease-loss",
+  "rolling-upgrade",
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {

@@ -103,7 +103,15 @@ function settings(pair: Pair, authority: Authority, id: NodeId): Readonly<Record
 const inSeconds = (duration: Duration): number => duration / 1_000;
 
 /** Faults after which nobody gives the lease back: the other node waits until it has run out. */
-const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut"];
+const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut", "whole-node-freeze"];
+/** Faults that end the holder, whose node may take the lease again at once; at worst the other one waits it out. */
+const ENDED: readonly FailureClassId[] = ["lease-loss", "member-isolation"];
+/** Faults of the authority that its majority and the holder's deadline outlast. */
+const OUTLASTED: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "witness-loss": "two of three members renew the lease",
+  "witness-link-loss": "two of three members renew the lease",
+  "etcd-leader-loss": "an election ends before the holder's deadline does: D > 2 × election + renewal",
+};
 /** Faults and acts in which its holder stops in order and gives it back. */
 const RELEASED: readonly FailureClassId[] = [
   "clean-reboot",
@@ -111,7 +119,10 @@ const RELEASED: readonly FailureClassId[] = [
   "keepalived-kill",
   "keepalived-hang",
   "public-link-loss",
+  "haproxy-hang",
   "planned-switch",
+  "failback",
+  "rolling-upgrade",
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {
@@ -127,6 +138,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
     formula: string,
   ): TimingTerm => ({
     service: "lease",
+    beside: true,
     failure,
     step: "decide",
     name,
@@ -145,6 +157,16 @@ function timing(pair: Pair): readonly TimingTerm[] {
         `T ${formatDuration(takeover)} + renewal ${formatDuration(renewal)} + one answer ${formatDuration(rpcTimeout)}`,
       ),
     ),
+    ...ENDED.map((failure) =>
+      term(
+        failure,
+        "the holder is ended before its deadline is over, and the lease is taken again or runs out",
+        ms(0),
+        ms(takeover + renewal + rpcTimeout),
+        `≤ T ${formatDuration(takeover)} + renewal ${formatDuration(renewal)} + one answer ${formatDuration(rpcTimeout)}`,
+      ),
+    ),
+    ...Object.entries(OUTLASTED).map(([failure, why]) => term(failure as FailureClassId, why, ms(0), ms(0), "0")),
     ...RELEASED.map((failure) =>
       term(
         failure,

@@ -243,9 +243,21 @@ const PROMOTED: readonly FailureClassId[] = [
   "keepalived-kill",
   "keepalived-hang",
   "public-link-loss",
+  "haproxy-hang",
   "whole-node-freeze",
+  "member-isolation",
   "failback",
 ];
+/** After these, the killed server starts again and recovers, and is promoted where it is or there. */
+const RESTARTED: readonly FailureClassId[] = ["database-kill", "lease-loss"];
+/** Orders of an operator, or of an upgrade, that hand over with both servers well. */
+const HANDED_OVER: readonly FailureClassId[] = ["planned-switch", "rolling-upgrade"];
+/** Faults of the replica that no client and no commit waits for. */
+const REPLICA_APART: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "replica-lag": "what is acknowledged is in the replica's relay log, applied or not",
+  "replication-stopped": "what is received is acknowledged, whether or not it can be applied",
+  "replica-diverged": "a diverged replica is not listened to: it is in nobody's way",
+};
 /** After these, writes wait until the primary has gone on alone. */
 const REPLICA_GONE: readonly FailureClassId[] = [
   "standby-power-cut",
@@ -267,6 +279,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
     formula: string,
   ): TimingTerm => ({
     service: "mariadb",
+    beside: true,
     failure,
     step,
     name,
@@ -291,12 +304,17 @@ function timing(pair: Pair): readonly TimingTerm[] {
         `≤ silent primary ${formatDuration(SILENT_PRIMARY)} + promotion ${formatDuration(PROMOTION[1])}`,
       ),
     ),
-    term(
-      "planned-switch",
-      "recover",
-      "read-only, the last write applied by the peer, which then takes writes",
-      [HAND_OVER[0], ms(HAND_OVER[1] + PROMOTION[1])],
-      `≤ hand-over ${formatDuration(HAND_OVER[1])} + promotion ${formatDuration(PROMOTION[1])}`,
+    ...HANDED_OVER.map((failure) =>
+      term(
+        failure,
+        "recover",
+        "read-only, the last write applied by the peer, which then takes writes",
+        [HAND_OVER[0], ms(HAND_OVER[1] + PROMOTION[1])],
+        `≤ hand-over ${formatDuration(HAND_OVER[1])} + promotion ${formatDuration(PROMOTION[1])}`,
+      ),
+    ),
+    ...Object.entries(REPLICA_APART).map(([failure, why]) =>
+      term(failure as FailureClassId, "detect", why, [ms(0), ms(0)], "0"),
     ),
     ...losing.map((failure) =>
       term(
@@ -308,13 +326,15 @@ function timing(pair: Pair): readonly TimingTerm[] {
           formatDuration(order(authority)),
       ),
     ),
-    term(
-      "database-kill",
-      "recover",
-      "the server starts again and recovers",
-      [ms(100), ms(recoveryBound(settings) + 100 + PROMOTION[1])],
-      `RestartSec 100ms + recovery of ${Math.round(settings.redoLog / 1024 ** 2)} MB redo log ` +
-        `${formatDuration(recoveryBound(settings))} + promotion ${formatDuration(PROMOTION[1])}`,
+    ...RESTARTED.map((failure) =>
+      term(
+        failure,
+        "recover",
+        "the server starts again and recovers",
+        [ms(failure === "database-kill" ? 100 : 0), ms(recoveryBound(settings) + 100 + PROMOTION[1])],
+        `RestartSec 100ms + recovery of ${Math.round(settings.redoLog / 1024 ** 2)} MB redo log ` +
+          `${formatDuration(recoveryBound(settings))} + promotion ${formatDuration(PROMOTION[1])}`,
+      ),
     ),
   ];
 }

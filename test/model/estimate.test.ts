@@ -50,6 +50,13 @@ describe("a class whose terms are known", () => {
   });
 });
 
+test("address and data take their ways side by side: none is faster than the slower of them", () => {
+  const lease = term({ service: "lease", step: "decide", beside: true, lower: ms(1_400), upper: ms(1_800) });
+  const { rto } = estimateClass("node-power-cut", [term({}), lease], statefulPair, client);
+  expect(rto.lower).toBe(1_390);
+  expect(rto.upper).toBe(301 + 1_800 + 60);
+});
+
 test("a class in which nothing interrupts costs the client nothing", () => {
   const nothing = term({ failure: "arbiter-loss", name: "plain VRRP goes on", lower: ms(0), upper: ms(0) });
   const estimate = estimateClass("arbiter-loss", [nothing], standard, client);
@@ -126,7 +133,7 @@ describe("targets", () => {
 
   test("without any there is no verdict", () => {
     const none = promising({ tier: "custom", rto: {}, rpo: {} });
-    expect(estimateClass("failback", [], none, client).rto.verdict).toBe("no target");
+    expect(estimateClass("node-power-cut", [term({})], none, client).rto.verdict).toBe("no target");
   });
 
   test("the upper bound decides", () => {
@@ -135,6 +142,12 @@ describe("targets", () => {
     expect(estimateClass("node-power-cut", [arp, term({})], held, client).rto.verdict).toBe("within");
     expect(estimateClass("node-power-cut", [arp, term({})], missed, client).rto.verdict).toBe("missed");
   });
+});
+
+test("a class of which no service says anything is promised to nobody", () => {
+  const silent = estimateClass("database-kill", [], statefulPair, client);
+  expect(silent.rto).toMatchObject({ upper: UNBOUNDED, verdict: "beyond" });
+  expect(silent.beyond).toContain("no service of this pair says");
 });
 
 test("every failure class of the pair has an estimate, made of its own terms only", () => {

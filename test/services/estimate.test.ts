@@ -8,9 +8,9 @@ import { seconds, UNBOUNDED } from "../../infra/model/duration.ts";
 import { showBound } from "../../infra/model/estimate.ts";
 import { failureClassesOf } from "../../infra/model/failure.ts";
 import { estimate } from "../../infra/services/estimate.ts";
-import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
+import { externalService, labPair, statefulPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
 
-const cases = { labPair, twoVips, virtualMac, tls, externalService };
+const cases = { labPair, twoVips, virtualMac, tls, externalService, statefulPair };
 
 test.each(Object.entries(cases))("%s: every failure class is estimated from terms with a source", (_name, pair) => {
   const estimates = estimate(pair);
