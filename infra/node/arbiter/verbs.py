@@ -25,6 +25,8 @@ MANIFEST_PATH = "/var/lib/hotpair/manifest"
 LAST_CHANGES = 20
 # How long HAProxy's socket is waited for (seconds)
 ADMIN_TIMEOUT = 0.5
+# Longest hand-over of a database before a switch: it gives itself up to 2 s for each of its two waits (seconds).
+HAND_OVER_TIMEOUT = 10.0
 DATABASE_TIMEOUT = 2.0
 
 
@@ -363,8 +365,38 @@ def role(settings: config.Config) -> str:
 
 def switch(vip: Optional[str], wait: float, reason: str = "switch", stay: bool = False) -> str:
     request = {"command": "switch", "vip": vip, "wait": wait, "reason": reason, "stay": stay}
-    answer = command(request, wait + 3.0)
-    return f"{', '.join(answer['vips'])}: the peer took over in {answer['tookMs']} ms"
+    settings = config.load()
+    database = settings.database if held_vips(settings) else None
+    if database is None:
+        answer = command(request, wait + 3.0)
+        return f"{', '.join(answer['vips'])}: the peer took over in {answer['tookMs']} ms"
+    # First every write to the peer; what follows then ends a server that takes none any more.
+    said = _tell(database, "switch-out")
+    try:
+        answer = command(request, wait + 3.0)
+    except Refusal:
+        _tell(database, "switch-out", "--undo")
+        raise
+    return f"{said}; {', '.join(answer['vips'])}: the peer took over in {answer['tookMs']} ms"
+
+
+def _tell(program: str, *words: str) -> str:
+    """What the database's own program answers. Raises Refusal with its reason."""
+    try:
+        result = subprocess.run(
+            [program, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=HAND_OVER_TIMEOUT,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Refusal(f"{program} {words[0]}: {error}") from None
+    lines = (result.stdout if result.returncode == 0 else result.stderr).strip().splitlines()
+    if result.returncode != 0:
+        raise Refusal(lines[-1] if lines else f"{program} {words[0]} ended with exit code {result.returncode}")
+    return lines[-1] if lines else ""
 
 
 def maintenance(settings: config.Config, on: bool, keep: bool) -> str:

@@ -1,14 +1,18 @@
-"""`promote`, `demote`, `switch-out`: what makes this node's server the one that takes writes, and what ends that."""
+"""`promote` and `demote`: what makes this node's server the one that takes writes, and what ends that.
+
+Little is imported here, on purpose: a failover waits for this process to start.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
-from typing import Optional
+from typing import NoReturn, Optional
 
-from . import authority, channel, server, state
+from . import authority, server, state
 from .config import Config, passwords
 from .rules import PromotionInput, PromotionWay, Role, promotion_decision
 from .wire import Connection, ServerError, Unreachable
@@ -19,11 +23,6 @@ ASK_EVERY = 0.01
 LOOK_EVERY = 0.1
 # The relay log of a replica that is listed in insync is short; one that takes longer is reported and waited for.
 APPLY_ROUND = 5.0
-# A switch that does not follow its switch-out within this time is called off.
-SWITCH_VALID = 8.0
-# Longest wait for writes under way, and then for the peer to apply the last one.
-CLOSE_TIMEOUT = 2.0
-APPLY_TIMEOUT = 2.0
 
 
 class Refusal(Exception):
@@ -34,8 +33,28 @@ class Lost(Exception):
     """The lease, or the server, went away meanwhile."""
 
 
+class Stopped(Exception):
+    """By SIGTERM: systemd ends this unit, and with it this node's time as the primary."""
+
+
+def _stop(*_: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Stopped
+
+
 def promote(config: Config) -> int:
-    """Runs as hotpair-mariadb-primary.service, for as long as the lease is held. READY=1 once writes are taken."""
+    """Runs as hotpair-mariadb-primary.service, for as long as the lease is held. READY=1 once writes are taken.
+
+    Told to end, it demotes by itself: another program would have to be started, in a time that has none to spare.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _promote(config)
+    except Stopped:
+        return demote(config)
+
+
+def _promote(config: Config) -> int:
     try:
         connection = promoted(config)
     except Refusal as refusal:
@@ -105,8 +124,9 @@ def promoted(config: Config) -> Connection:
         authority.promoting()
         if not authority.holds():
             raise Lost("the lease was lost during the promotion")
-        server.open_to_writes(connection)
+        # Before the first write, so that whatever ends this process ends the server, too.
         state.write_json(state.PROMOTED_PATH, {"pid": connection.server_pid, "position": point})
+        server.open_to_writes(connection)
         took = time.monotonic() - began
         if found.configured:
             # Only now: it waits for the dead primary, and nothing is left that it could do.
@@ -148,9 +168,8 @@ def await_server(config: Config) -> Connection:
 def demote(config: Config) -> int:
     """The primary's end. A server that handed over in order runs on; any other is killed, since a commit of its may be
     waiting for an acknowledgement, and every gentle end would tell that client OK."""
-    if "MAINPID" not in os.environ and "SYSTEMD_EXEC_PID" in os.environ and authority.holds():
-        # systemd runs this, too, after `promote` has ended by itself: the server died, or only its guard did. The lease
-        # is held, so either is taken up again by the next start.
+    if not os.path.exists(state.PROMOTED_PATH):
+        # Not promoted yet: what a replica received and has not applied would be lost for nothing.
         return 0
     state.forget(state.PROMOTED_PATH)
     pid = handed_over()
@@ -176,63 +195,6 @@ def handed_over() -> Optional[int]:
     if noted is None or not isinstance(noted.get("pid"), int) or noted.get("until", 0) < state.boottime():
         return None
     return int(noted["pid"])
-
-
-def switch_out(config: Config) -> str:
-    """Prepares a switch: no more writes here, the last one applied by the peer. Undone if anything is against it."""
-    if not authority.holds():
-        raise Refusal("this node does not hold the lease: there is nothing to hand over")
-    insync = authority.insync()
-    if insync is None or config.peer not in insync:
-        raise Refusal(f"{config.peer_name} is not in sync: it would not be promoted (hotpair-mariadb status)")
-    try:
-        with state.changing(), Connection(config.socket) as connection:
-            if server.read_only(connection):
-                raise Refusal("this server takes no writes already")
-            began = time.monotonic()
-            # Before anything changes: a peer that does not answer would leave the pair read-only for nothing.
-            peers = channel.ask(config, {"verb": "status"}, 1.0)
-            if peers.get("incarnation") != insync[config.peer] or not peers.get("following"):
-                raise Refusal(f"{config.peer_name} does not follow this server (hotpair-mariadb status)")
-            server.close_to_writes(connection, config.socket, CLOSE_TIMEOUT)
-            try:
-                point = server.position(connection)
-                answer = channel.ask(
-                    config, {"verb": "wait", "position": point, "timeout": APPLY_TIMEOUT}, APPLY_TIMEOUT + 1.0
-                )
-                if answer.get("reached") is not True:
-                    raise Refusal(f"{config.peer_name} did not apply {point} within {APPLY_TIMEOUT:g} s")
-                ended = server.end_clients(connection)
-                state.write_json(
-                    state.HANDED_OVER_PATH,
-                    {
-                        "pid": connection.server_pid,
-                        "position": point,
-                        "until": state.boottime() + SWITCH_VALID,
-                    },
-                )
-            except BaseException:
-                server.open_to_writes(connection)
-                raise
-    except channel.NoAnswer as error:
-        raise Refusal(f"{config.peer_name} does not answer: {error}") from None
-    except (server.Failed, Unreachable, ServerError, TimeoutError) as error:
-        raise Refusal(str(error)) from None
-    took = (time.monotonic() - began) * 1000
-    state.audit(
-        config.name, "primary", "handing over", f"read-only at {point}, {ended} clients ended, in {took:.0f} ms"
-    )
-    return f"read-only at {point}; {config.peer_name} has applied it ({took:.0f} ms)"
-
-
-def call_off(config: Config, reason: str) -> None:
-    """Takes writes again after a switch-out that no switch followed."""
-    with state.changing(), Connection(config.socket) as connection:
-        if authority.holds() and os.path.exists(state.PROMOTED_PATH):
-            authority.promoting()
-            server.open_to_writes(connection)
-            state.audit(config.name, "handing over", "primary", reason)
-        state.forget(state.HANDED_OVER_PATH)
 
 
 def notify(text: str) -> None:

@@ -5,7 +5,6 @@ Each function is one step of such an order, with a deadline; when and why is dec
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
@@ -164,11 +163,15 @@ def kill(connection: Connection, session: str) -> int:
 
 
 def account(password: str) -> str:
+    import hashlib
+
     return ACCOUNT + hashlib.sha256(f"hotpair replication {password}".encode()).hexdigest()[:8]
 
 
 def password_hash(password: str) -> str:
     """As mysql_native_password keeps it, so that the password itself is in no statement and in no log."""
+    import hashlib
+
     return "*" + hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest().upper()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import sys
 import time
 from contextlib import contextmanager
@@ -108,7 +107,7 @@ def save(what: Data) -> None:
 
 def new_incarnation() -> str:
     """Never the same twice: time to read, chance to tell apart."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(4).hex()}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from . import authority, channel, config, gtid, primary, provision, server, start, state, watch
+from . import authority, channel, config, gtid, primary, provision, server, start, state, switch, watch
 from .config import Config
 from .primary import Refusal
 from .rules import Role
@@ -358,9 +358,9 @@ def main(arguments: Sequence[str]) -> int:
             print(json.dumps(found) if options.json else describe(found))
         elif options.verb == "switch-out":
             if options.undo:
-                primary.call_off(settings, "the switch was called off")
+                switch.call_off(settings, "the switch was called off")
             else:
-                print(primary.switch_out(settings))
+                print(switch.switch_out(settings))
         elif options.verb == "provision":
             print(copy(settings, None))
         elif options.verb == "recover":

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
-from . import authority, channel, gtid, primary, provision, server, state
+from . import authority, channel, gtid, primary, provision, server, state, switch
 from .config import Config, passwords
 from .rules import (
     PeerSeen,
@@ -194,7 +194,7 @@ class Watch:
             if handed is None:
                 self._look_as_primary()
             elif handed.get("until", 0) < state.boottime():
-                primary.call_off(self.config, "no switch followed the hand-over in time")
+                switch.call_off(self.config, "no switch followed the hand-over in time")
             return
         self.heartbeat.beating = False
         if self._was_primary:
