@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from . import authority, channel, config, gtid, primary, provision, server, start, state, switch, watch
 from .config import Config
@@ -156,12 +156,13 @@ def progress_text(progress: Mapping[str, Any]) -> str:
 
 def diverged(settings: Config) -> str:
     """What this node's logs hold beyond the point that both nodes share, saved to a file. Changes nothing."""
-    own = _own_position(settings)
+    own, followed = _own_position(settings)
     try:
         peer = channel.ask(settings, {"verb": "status"}, 3.0)
     except channel.NoAnswer as error:
         raise Refusal(f"{settings.peer_name} does not answer, so it is not known what it holds: {error}") from None
-    common = common_point(own, [str(each) for each in peer.get("promotions", [])], str(peer.get("position", "")))
+    promotions = [str(each) for each in peer.get("promotions", [])]
+    common = common_point(own, followed, promotions, str(peer.get("position", "")))
     logs = _logs(settings)
     if not logs:
         raise Refusal(f"{settings.data_directory} has no binary logs (binlog.*)")
@@ -180,12 +181,15 @@ def diverged(settings: Config) -> str:
         )
     rows, transactions = 0, 0
     shown: List[str] = []
+    theirs = True
     with open(path, encoding="utf-8", errors="replace") as file:
         for line in file:
-            if line.startswith("### "):
-                rows += line.startswith(("### INSERT", "### UPDATE", "### DELETE"))
-                if len(shown) < READABLE_LINES:
-                    shown.append(line.rstrip())
+            if line.startswith(("### INSERT", "### UPDATE", "### DELETE")):
+                # Heartbeat rows are nobody's data.
+                theirs = f"`{server.SCHEMA}`.`heartbeat`" not in line
+                rows += theirs
+            if line.startswith("### ") and theirs and len(shown) < READABLE_LINES:
+                shown.append(line.rstrip())
             transactions += "GTID " in line and line.startswith("#")
     head = [
         f"this node is at {own or 'the beginning'}, {settings.peer_name} at {peer.get('position') or 'the beginning'}; "
@@ -196,22 +200,25 @@ def diverged(settings: Config) -> str:
     return "\n".join([*head, *shown])
 
 
-def common_point(own: str, promotions: Sequence[str], peers: str) -> str:
-    """The furthest point that is known to be part of both histories: where the peer was last promoted, if this node was
-    there; or all of this node, if the peer goes further in every domain."""
-    here = gtid.parse(own)
-    if not gtid.beyond(here, gtid.parse(peers)) and not promotions:
-        return own
+def common_point(own: str, followed: str, promotions: Sequence[str], peers: str) -> str:
+    """The furthest point that is known to be part of both histories: what this node applied of the peer's; or where the
+    peer was last promoted, if this node was there."""
+    if followed and gtid.reaches(gtid.parse(peers), gtid.parse(followed)):
+        return followed
     for point in reversed(promotions):
-        if gtid.reaches(here, gtid.parse(point)):
+        if gtid.reaches(gtid.parse(own), gtid.parse(point)):
             return point
     return ""
 
 
-def _own_position(settings: Config) -> str:
+def _own_position(settings: Config) -> Tuple[str, str]:
+    """Of this node's server: everything it has, and what it applied as a replica; empty if it follows nobody."""
     try:
         with Connection(settings.socket, 1.0) as connection:
-            return server.position(connection)
+            followed = ""
+            if server.seen(connection).configured:
+                followed = connection.value("SELECT @@global.gtid_slave_pos")
+            return server.position(connection), followed
     except (Unreachable, ServerError) as error:
         raise Refusal(f"this node's server does not answer: {error}") from None
 

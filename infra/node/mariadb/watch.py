@@ -84,7 +84,7 @@ class Heartbeat(threading.Thread):
             if not self.beating:
                 if connection is not None:
                     connection.close()
-                connection = None
+                connection, self.error = None, ""
                 continue
             try:
                 if connection is None:
