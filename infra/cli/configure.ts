@@ -21,7 +21,7 @@ import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Estimate, showBound, showRange } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
-import { NODE_IDS, type Node } from "../model/pair.ts";
+import { NODE_IDS, type Node, type Witness } from "../model/pair.ts";
 import type { Content, HostPlan } from "../model/plan.ts";
 import { planHosts } from "../plan/plan.ts";
 import { estimate } from "../services/estimate.ts";
@@ -73,9 +73,9 @@ export function register(program: Command): void {
     .action(listSecrets);
   secrets
     .command("rotate")
-    .description("a new beacon key, in two phases: rotate, up, rotate --finish, up")
+    .description("new beacon key and replication password, in two phases: rotate, up, rotate --finish, up")
     .addOption(stackOption())
-    .option("--finish", "second phase: drop the previous key", false)
+    .option("--finish", "second phase: drop what was before", false)
     .action(rotate);
 
   program
@@ -259,12 +259,16 @@ async function scan(options: Named & { readonly node?: string; readonly accept: 
   const stackFile = readStackFile(found.text, shownPath(file));
   if (stackFile.problems.length > 0) throw new UserError(`${shownPath(file)} has mistakes`, stackFile.problems);
   // A stack file without host keys is not valid yet; everything else in it must be.
-  const written = stackFile.pairInput as { nodes?: { ssh?: { hostKey?: unknown; jump?: { hostKey?: unknown } } }[] };
+  const written = stackFile.pairInput;
   const pair = readPair(withPlaceholders(written), { stack, locate: stackFile.locate });
-  const nodes = pair.nodes.filter(({ name }) => options.node === undefined || name === options.node);
-  if (nodes.length === 0)
+  const all: readonly { readonly path: readonly PropertyKey[]; readonly host: Node | Witness }[] = [
+    ...pair.nodes.map((host, index) => ({ path: ["nodes", index], host })),
+    ...(pair.witness === undefined ? [] : [{ path: ["witness"], host: pair.witness }]),
+  ];
+  const hosts = all.filter(({ host }) => options.node === undefined || host.name === options.node);
+  if (hosts.length === 0)
     throw new UserError(`stack ${stack} has no node ${options.node}`, [
-      `its nodes: ${pair.nodes.map(({ name }) => name).join(", ")}`,
+      `its nodes: ${all.map(({ host }) => host.name).join(", ")}`,
     ]);
 
   let text = found.text;
@@ -274,15 +278,14 @@ async function scan(options: Named & { readonly node?: string; readonly accept: 
     return chosen;
   };
   let refused = 0;
-  for (const node of nodes) {
-    const index = pair.nodes.indexOf(node);
-    const ssh = written.nodes?.[index]?.ssh;
+  for (const { path: at, host: node } of hosts) {
+    const present = (path: readonly PropertyKey[]): unknown => valueAt(written, path);
     const { host, port, jump } = node.ssh;
     let via: Parameters<typeof scanHostKeys>[2];
     if (jump !== undefined) {
       const what = `jump host ${jump.host} port ${jump.port}`;
-      const path = ["nodes", index, "ssh", "jump", "hostKey"];
-      const hostKey = await pin(path, what, ssh?.jump?.hostKey, await scanHostKeys(jump.host, jump.port));
+      const path = [...at, "ssh", "jump", "hostKey"];
+      const hostKey = await pin(path, what, present(path), await scanHostKeys(jump.host, jump.port));
       if (hostKey === undefined) {
         refused += 1;
         continue;
@@ -291,7 +294,8 @@ async function scan(options: Named & { readonly node?: string; readonly accept: 
     }
     const what = `${node.name} (${host} port ${port})`;
     const keys = await scanHostKeys(host, port, via);
-    if ((await pin(["nodes", index, "ssh", "hostKey"], what, ssh?.hostKey, keys)) === undefined) refused += 1;
+    const path = [...at, "ssh", "hostKey"];
+    if ((await pin(path, what, present(path), keys)) === undefined) refused += 1;
   }
   if (text !== found.text) {
     writeFileSync(file, text);
@@ -307,7 +311,7 @@ type ScannedKeys = Awaited<ReturnType<typeof scanHostKeys>>;
 
 /** The jump host is reached with the node's own key. */
 async function authOf(
-  node: Node,
+  node: Node | Witness,
   { stack, file, text }: { stack: string; file: string; text: string },
   stackFile: ReturnType<typeof readStackFile>,
 ) {
@@ -354,7 +358,7 @@ function listSecrets(options: Named & { readonly json: boolean }): void {
     const place = locate(parsePath(path));
     return { path: configPath(parsePath(path)), state, file: shownPath(file), line: place?.line ?? 1 };
   });
-  const rotating = secrets.some(({ path }) => path === configPath(["previousBeaconKey"]));
+  const rotating = secrets.some(({ path }) => GENERATED.some(({ previous }) => path === configPath(previous)));
   if (options.json) console.log(JSON.stringify({ secrets, rotating }, null, 2));
   else {
     const rows = secrets.map(({ path, state, file: at, line }) => [path, state, `${at}:${line}`]);
@@ -365,40 +369,65 @@ function listSecrets(options: Named & { readonly json: boolean }): void {
   if (secrets.some(({ state }) => state !== "encrypted")) process.exitCode = 2;
 }
 
+/** What hotpair generates, and where the value before stands while a rotation is under way. */
+const GENERATED = [
+  { what: "beacon key", path: ["beaconKey"], previous: ["previousBeaconKey"], make: newBeaconKey },
+  {
+    what: "replication password",
+    path: ["mariadb", "replicationPassword"],
+    previous: ["mariadb", "previousReplicationPassword"],
+    make: () => randomBytes(16).toString("hex"),
+  },
+] as const;
+
 async function rotate(options: Named & { readonly finish: boolean }): Promise<void> {
   const found = readStackText(options.stack);
   const { stack, file, text } = found;
   const stackFile = readStackFile(text, shownPath(file));
-  const input = (stackFile.pairInput ?? {}) as { beaconKey?: unknown; previousBeaconKey?: unknown };
+  const at = (path: readonly string[]): unknown => valueAt(stackFile.pairInput, path);
+  const own = GENERATED.filter(({ path }) => path.length === 1 || at(path.slice(0, -1)) !== undefined);
+  const under = own.filter(({ previous }) => at(previous) !== undefined);
+  const names = (some: readonly { readonly what: string }[]): string => some.map(({ what }) => what).join(" and ");
   if (options.finish) {
     readStack(text, shownPath(file), stack);
-    if (input.previousBeaconKey === undefined)
-      throw new UserError("no rotation is under way: there is no previous beacon key", [
+    if (under.length === 0)
+      throw new UserError(`no rotation is under way: there is no previous ${names(own)}`, [
         `start one with: hotpair secrets rotate -s ${stack}`,
       ]);
-    writeFileSync(file, removeValue(text, ["previousBeaconKey"]));
+    writeFileSync(
+      file,
+      under.reduce((edited, { previous }) => removeValue(edited, previous), text),
+    );
     console.log(
-      `${shownPath(file)}: the previous beacon key is gone; hotpair up -s ${stack} makes the nodes forget it`,
+      `${shownPath(file)}: the previous ${names(under)} is gone; hotpair up -s ${stack} makes the nodes forget it`,
     );
     return;
   }
   if (stackFile.problems.length > 0) throw new UserError(`${shownPath(file)} has mistakes`, stackFile.problems);
-  if (input.previousBeaconKey !== undefined)
+  if (under.length > 0)
     throw new UserError("a rotation is under way already", [
       `finish it first: hotpair up -s ${stack}, then hotpair secrets rotate --finish -s ${stack}`,
     ]);
   const store = await secretStore({ stack, file, text, stackFile });
-  // A plain or missing key is no secret to carry over: it is simply replaced.
-  const before = ciphertextOf(input.beaconKey);
-  const kept = before === undefined ? text : setValue(text, ["previousBeaconKey"], { secure: before });
-  const edited = setValue(kept, ["beaconKey"], { secure: await store.encrypt(newBeaconKey()) });
+  let edited = text;
+  let carried = false;
+  for (const { path, previous, make } of own) {
+    // A plain or missing value is no secret to carry over: it is simply replaced.
+    const before = ciphertextOf(at(path));
+    if (before !== undefined) edited = setValue(edited, previous, { secure: before });
+    carried ||= before !== undefined;
+    edited = setValue(edited, path, { secure: await store.encrypt(make()) });
+  }
   writeFileSync(file, edited);
-  console.log(`${shownPath(file)} has a new beacon key`);
-  if (before !== undefined)
+  console.log(`${shownPath(file)} has a new ${names(own)}`);
+  if (carried)
     console.log(
-      `next: hotpair up -s ${stack} (both nodes accept both keys), then hotpair secrets rotate --finish -s ${stack}, then up`,
+      `next: hotpair up -s ${stack} (both nodes accept old and new), then hotpair secrets rotate --finish -s ${stack}, then up`,
     );
 }
+
+const valueAt = (input: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((node, part) => (node as Record<PropertyKey, unknown> | null | undefined)?.[part], input);
 
 function ciphertextOf(value: unknown): string | undefined {
   const secure = (value as { secure?: unknown } | undefined)?.secure;

@@ -392,7 +392,7 @@ export function secretStates(
 }
 
 /**
- * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority` and `hotpair
+ * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority init` and `hotpair
  * secrets rotate` have made what is theirs: missing places get something that opens nothing, so that everything else can be
  * checked before.
  */

@@ -177,7 +177,7 @@ is complete. With its first line, \`# yaml-language-server: $schema=schema.json\
 
 - **Units are written**: \`100ms\`, \`2.5s\`, \`5m\`, \`1h\`, \`1d\`; \`64MiB\`, \`2GiB\`. A bare number is refused.
 - **Secrets are encrypted** where they stand, as \`{secure: …}\`. \`hotpair init\` and \`hotpair secrets rotate\` make the beacon
-  key and the replication password, \`hotpair authority\` makes certificates and their keys; any other secret is set with \`pulumi config set --path --secret\`. A secret in plain text is an error that names the
+  key and the replication password, \`hotpair authority init\` makes certificates and their keys; any other secret is set with \`pulumi config set --path --secret\`. A secret in plain text is an error that names the
   line and does not show the value.
 - **What YAML readers disagree about is refused**: \`0100\` is 64 to Pulumi and 100 to others, and a plain date becomes a time.
   Write modes and dates in quotes. Anchors, aliases, merge keys and tags are not read.

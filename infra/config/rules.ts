@@ -422,7 +422,7 @@ function* authorityHasWitness({ witness, authority, fencing }: Draft): Generator
   if (witness !== undefined && authority === undefined)
     yield problem(
       ["authority"],
-      "is missing: hotpair:witness is described, and its member needs certificates; make them with `hotpair authority`",
+      "is missing: hotpair:witness is described, and its member needs certificates; make them with `hotpair authority init`",
     );
   if (witness === undefined && authority !== undefined)
     yield problem(

@@ -655,7 +655,7 @@ const pairKeys = (secret: Secret) =>
 
 export type SecretField = "beaconKey" | "sshKey" | "authorityKey" | "replicationPassword" | "fencingSecret";
 
-const MAKE_AUTHORITY = "make it with `hotpair authority`";
+const MAKE_AUTHORITY = "make it with `hotpair authority init`";
 
 const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: RegExp; readonly how: string }> = {
   beaconKey: {

@@ -337,7 +337,7 @@ function stateHasWitness(pair: Pair): readonly Finding[] {
       "mandatory",
       "hotpair:witness",
       "the pair keeps data (hotpair:pair.mariadb) and has no witness: after a cut between the nodes both would accept writes, and one side's would be lost",
-      "describe a third, small host as hotpair:witness, then run: hotpair authority; or remove hotpair:pair.mariadb",
+      "describe a third, small host as hotpair:witness, then run: hotpair authority init; or remove hotpair:pair.mariadb",
     ),
   ];
 }

@@ -151,6 +151,23 @@ describe("secrets", () => {
     expect((await project.hotpair(["secrets", "rotate", "--finish", "-s", "lab"])).code).toBe(2);
   });
 
+  test("of a pair with data, the replication password is made and rotated with it", async () => {
+    project.write("data", LAB_TEXT.replace("    nginx:\n", "    mariadb: {}\n    nginx:\n"));
+    expect((await project.hotpair(["secrets", "rotate", "-s", "data"], labPhrase)).code).toBe(0);
+    const password = () =>
+      (readStackFile(project.read("data"), "data").pairInput as { mariadb: Record<string, { secure: string }> })
+        .mariadb;
+    const first = password().replicationPassword;
+    expect(Object.keys(password())).toEqual(["replicationPassword"]);
+    expect((await project.hotpair(["secrets", "rotate", "--finish", "-s", "data"])).code).toBe(0);
+
+    expect((await project.hotpair(["secrets", "rotate", "-s", "data"], labPhrase)).code).toBe(0);
+    expect(password().previousReplicationPassword).toEqual(first);
+    expect((await project.hotpair(["secrets", "rotate", "--finish", "-s", "data"])).code).toBe(0);
+    expect(Object.keys(password())).toEqual(["replicationPassword"]);
+    expect(password().replicationPassword).not.toEqual(first);
+  });
+
   test("a wrong passphrase changes nothing", async () => {
     const before = project.read("lab");
     expect(await project.hotpair(["secrets", "rotate", "-s", "lab"], phrase)).toMatchObject({

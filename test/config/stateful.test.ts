@@ -249,7 +249,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
   "a witness without an authority": [
     (input) => delete input.authority,
     [
-      "hotpair:pair.authority: is missing: hotpair:witness is described, and its member needs certificates; make them with `hotpair authority`",
+      "hotpair:pair.authority: is missing: hotpair:witness is described, and its member needs certificates; make them with `hotpair authority init`",
     ],
   ],
   "fencing without a witness": [
@@ -291,7 +291,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
   "no certificate": [
     (input) => delete input.authority.caCertificate,
     [
-      "hotpair:pair.authority.caCertificate: is missing; expected the certificate of the pair's own authority in PEM: make it with `hotpair authority`",
+      "hotpair:pair.authority.caCertificate: is missing; expected the certificate of the pair's own authority in PEM: make it with `hotpair authority init`",
     ],
   ],
   "half a certificate": [
@@ -299,7 +299,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.authority.members.b.certificate = CERTIFICATE.replace("MAA=", "MCUw");
     },
     [
-      'hotpair:pair.authority.members.b.certificate: "-----BEGIN CERTIFICATE-----\\nMCUw\\n-----END CERTIFICATE-----\\n" is not the certificate of a member, one whole certificate in PEM; make it with `hotpair authority`',
+      'hotpair:pair.authority.members.b.certificate: "-----BEGIN CERTIFICATE-----\\nMCUw\\n-----END CERTIFICATE-----\\n" is not the certificate of a member, one whole certificate in PEM; make it with `hotpair authority init`',
     ],
   ],
   "a private key where a certificate belongs": [
@@ -307,7 +307,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.authority.caCertificate = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     },
     [
-      "hotpair:pair.authority.caCertificate: a private key (not shown) is not the certificate of the pair's own authority, one whole certificate in PEM; make it with `hotpair authority`",
+      "hotpair:pair.authority.caCertificate: a private key (not shown) is not the certificate of the pair's own authority, one whole certificate in PEM; make it with `hotpair authority init`",
     ],
   ],
   "the authority's key in plain text": [
@@ -315,7 +315,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.authority.caKey = "-----BEGIN PRIVATE KEY-----\nMAA=\n";
     },
     [
-      "hotpair:pair.authority.caKey: holds a secret in plain text (not shown); treat it as published, and make it with `hotpair authority`",
+      "hotpair:pair.authority.caKey: holds a secret in plain text (not shown); treat it as published, and make it with `hotpair authority init`",
     ],
   ],
   "an election that etcd refuses": [
@@ -512,7 +512,7 @@ test.each([
     (pair: Input) => {
       pair.authority.caKey = "hunter2";
     },
-    "hotpair:pair.authority.caKey: does not decrypt to a private key in PEM (value not shown); make it with `hotpair authority`",
+    "hotpair:pair.authority.caKey: does not decrypt to a private key in PEM (value not shown); make it with `hotpair authority init`",
   ],
   [
     "replicationPassword",
