@@ -56,6 +56,7 @@ def main(config: Config) -> NoReturn:
 
 def become(config: Config, start: Start) -> NoReturn:
     prepare_socket(config)
+    state.forget(state.WAITING_PATH)
     state.write_json(
         state.SERVER_PATH,
         {
@@ -78,7 +79,7 @@ def prepare_socket(config: Config) -> None:
 
 
 class Said:
-    """Says a thing once, and again every ten seconds while it lasts."""
+    """Says a thing once, and again every ten seconds while it lasts; to the journal and to `status`."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -89,6 +90,7 @@ class Said:
         if text != self._last or now - self._at > SAY_EVERY:
             self._last, self._at = text, now
             print(text, file=sys.stderr, flush=True)
+            state.write_json(state.WAITING_PATH, {"reason": text})
 
 
 def stop(config: Config) -> int:

@@ -27,6 +27,8 @@ REPLICATION_PATH = f"{RUN}/mariadb.replication"
 HANDED_OVER_PATH = f"{RUN}/mariadb.handed-over"
 # by `promote`, while this server takes writes
 PROMOTED_PATH = f"{RUN}/mariadb.promoted"
+# by `start`, while it waits: for what
+WAITING_PATH = f"{RUN}/mariadb.waiting"
 LOCK_PATH = f"{RUN}/mariadb.lock"
 WATCH_PATH = f"{RUN}/mariadb.status"
 AUDIT_PATH = "/var/log/hotpair/audit.log"

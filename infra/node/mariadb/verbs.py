@@ -73,7 +73,13 @@ def status(settings: Config) -> Dict[str, Any]:
                     "error": seen.io_error or seen.sql_error,
                 }
     except (Unreachable, ServerError) as error:
-        found["problems"].append(f"the server does not answer: {error}")
+        waiting = state.read_json(state.WAITING_PATH)
+        said = (
+            f"the server does not answer: {error}"
+            if waiting is None
+            else f"the server is not started: {waiting['reason']}"
+        )
+        found["problems"].append(said)
     found["state"] = _state(found, watched)
     found["problems"] += _problems(settings, found, watched)
     return found
@@ -82,7 +88,11 @@ def status(settings: Config) -> Dict[str, Any]:
 def _state(found: Mapping[str, Any], watched: Optional[Mapping[str, Any]]) -> str:
     rejoin = None if watched is None else watched.get("rejoin")
     if found["server"] is None:
-        return "provisioning" if found["provisioning"] else "new" if found["role"] == "new" else "down"
+        if found["provisioning"] and "step" in found["provisioning"]:
+            return "provisioning"
+        if found["role"] == "new":
+            return "new"
+        return "waiting" if os.path.exists(state.WAITING_PATH) else "down"
     if found["handingOver"]:
         return "handing over"
     if not found["server"]["readOnly"]:
@@ -299,8 +309,9 @@ def healthy(settings: Config) -> str:
         with Connection(settings.socket, 1.0) as connection:
             return f"the server answers ({connection.version})"
     except (Unreachable, ServerError) as error:
-        if state.read_json(state.SERVER_PATH) is None:
-            return "the server waits for the lease"
+        waiting = state.read_json(state.WAITING_PATH)
+        if waiting is not None:
+            return f"the server is not started: {waiting['reason']}"
         raise Refusal(f"the server does not answer: {error}. See: journalctl -u hotpair-mariadb") from None
 
 

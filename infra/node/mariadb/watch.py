@@ -169,8 +169,8 @@ class Watch:
         while True:
             began = time.monotonic()
             try:
-                self._look()
-                self._say_trouble("")
+                if self._look():
+                    self._say_trouble("")
             except Troubles as error:
                 self._say_trouble(str(error))
             if began - self._status_at > STATUS_EVERY:
@@ -185,7 +185,8 @@ class Watch:
             if text:
                 print(text, file=sys.stderr, flush=True)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """False when there was nothing to look at yet."""
         promoted = authority.holds() and os.path.exists(state.PROMOTED_PATH)
         if promoted:
             handed = state.read_json(state.HANDED_OVER_PATH)
@@ -195,14 +196,16 @@ class Watch:
                 self._look_as_primary()
             elif handed.get("until", 0) < state.boottime():
                 switch.call_off(self.config, "no switch followed the hand-over in time")
-            return
+            return True
         self.heartbeat.beating = False
         if self._was_primary:
             self._was_primary = False
             self._goal, self._insync = None, None
-        if time.monotonic() - self._follow_at >= FOLLOW_EVERY:
-            self._follow_at = time.monotonic()
-            self._look_as_replica()
+        if time.monotonic() - self._follow_at < FOLLOW_EVERY:
+            return False
+        self._follow_at = time.monotonic()
+        self._look_as_replica()
+        return True
 
     def _session(self) -> Connection:
         if self._connection is None:
@@ -340,6 +343,9 @@ class Watch:
                 self._copy(consented=False)
             return
         if self._copying is not None and self._copying.is_alive():
+            return
+        if not os.path.exists(state.SERVER_PATH):
+            # `start` waits, and says for what.
             return
         found = self._on_server(server.seen)
         if found.configured and found.source == self.config.peer_address and found.sql_running == "Yes":
