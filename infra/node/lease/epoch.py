@@ -19,7 +19,6 @@ from .rules import EPOCH, HOLDER, INSYNC, LOOK, READ, SEQ, Answer, Compare, Reco
 from .settings import Settings, read_epoch, read_incarnation
 
 CONSENT = "--i-know-the-peer-is-down"
-PROGRAM = "/usr/lib/hotpair/hotpair-etcd"
 # For a stop and a start of the member, as hotpair-etcd waits for it (seconds).
 _MEMBER_STARTS = 60.0
 _PATIENCE = 1.0
@@ -29,7 +28,7 @@ class Refusal(Exception):
     """One line: why not, and what to do."""
 
 
-def force(settings: Settings, consent: bool, program: str = PROGRAM) -> str:
+def force(settings: Settings, consent: bool) -> str:
     if journal.published(settings.run) > now():
         raise Refusal("this node holds the lease already; nothing needs to be forced")
     incarnation = read_incarnation(settings)
@@ -46,7 +45,7 @@ def force(settings: Settings, consent: bool, program: str = PROGRAM) -> str:
     if quorum is not None:
         _refuse_a_renewed_lease(settings, quorum)
         _close(settings)
-    _new_cluster(settings, program)
+    _new_cluster(settings)
     return _seed(settings, incarnation, read_epoch(settings))
 
 
@@ -123,9 +122,9 @@ def _close(settings: Settings) -> None:
         raise Refusal("the old authority changed in the meantime; look at hotpair-lease status and try again")
 
 
-def _new_cluster(settings: Settings, program: str) -> None:
+def _new_cluster(settings: Settings) -> None:
     """Leaves the other members behind. Writes the epoch file before the member starts."""
-    command = [program, settings.pair, "new-epoch"]
+    command = [settings.etcd_program, settings.pair, "new-epoch"]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_MEMBER_STARTS, check=False

@@ -579,11 +579,12 @@ class Lease:
         record = answer.record
         if sent.kind == "take":
             self._maybe_mine = False
-            if answer.succeeded and now < sent.at + self.timing.deadline:
+            if answer.succeeded and now <= sent.at + self.timing.rpc_timeout:
                 self._acquire(sent, now, answer, actions)
                 return
             if answer.succeeded:
-                # The answer took longer than the right lasts: take it again, from the same node.
+                # READY starts the watchdog's time, which must not begin later than RPC timeout after the sending: take
+                # it again, from the same node.
                 self._maybe_mine = True
             self.sight.saw(record, now)
             self._send_at = now

@@ -18,6 +18,7 @@ from .rules import Timing, broken_rules
 SETTINGS_PATH = "/etc/hotpair/lease.json"
 INCARNATION_PATH = "/var/lib/hotpair/incarnation"
 RUN = "/run/hotpair"
+ETCD_PROGRAM = "/usr/lib/hotpair/hotpair-etcd"
 VERSION = 1
 MEMBERS = ("a", "b", "witness")
 # What an incarnation may look like; it stands in etcd, in a file and in messages.
@@ -49,6 +50,8 @@ class Settings:
     run: str = RUN
     incarnation_path: str = INCARNATION_PATH
     epoch_path: str = ""
+    # makes this node's member a cluster of its own (`PROGRAM PAIR new-epoch`)
+    etcd_program: str = ETCD_PROGRAM
 
     @property
     def prefix(self) -> str:
@@ -117,6 +120,7 @@ def parse(raw: Dict[str, Any]) -> Settings:
         writers=tuple(str(unit) for unit in raw["writers"]),
         run=str(paths.get("run", RUN)),
         incarnation_path=str(paths.get("incarnation", INCARNATION_PATH)),
+        etcd_program=str(paths.get("etcd", ETCD_PROGRAM)),
         epoch_path=str(paths.get("epoch", f"/var/lib/hotpair/etcd/{pair}.epoch")),
     )
 
