@@ -255,13 +255,13 @@ const HANDED_OVER: readonly FailureClassId[] = ["planned-switch", "rolling-upgra
 /** Faults of the replica that no client and no commit waits for. */
 const REPLICA_APART: Readonly<Partial<Record<FailureClassId, string>>> = {
   "replica-lag": "what is acknowledged is in the replica's relay log, applied or not",
-  "replication-stopped": "what is received is acknowledged, whether or not it can be applied",
   "replica-diverged": "a diverged replica is not listened to: it is in nobody's way",
 };
 /** After these, writes wait until the primary has gone on alone. */
 const REPLICA_GONE: readonly FailureClassId[] = [
   "standby-power-cut",
   "replica-loss",
+  "replication-stopped",
   "storage-link-loss",
   "heartbeat-storage-loss",
   "full-partition",

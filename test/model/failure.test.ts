@@ -3,7 +3,17 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { SCENARIOS } from "../../infra/drill/scenarios.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, needsData } from "../../infra/model/failure.ts";
+
+const known = SCENARIOS.map(({ name }) => name);
+/** Pages that are ahead of their drills. */
+const AHEAD_OF_DRILLS: readonly string[] = [
+  "freeze-primary",
+  "replica-diverged",
+  "forced-promotion",
+  "rolling-upgrade",
+];
 
 const pages = join(import.meta.dirname, "../../docs/failures");
 const page = (name: string): string => readFileSync(join(pages, `${name}.md`), "utf8");
@@ -23,6 +33,11 @@ describe.each(FAILURE_CLASS_IDS)("%s", (id) => {
     expect(headings).toEqual(["## What happens", "## What you see", "## What to do", "## Try it"]);
     // The lab's own stack keeps no data.
     expect(page(id)).toContain(`npx hotpair drill -s ${needsData(id) ? "STACK" : "lab"} --scenario `);
+  });
+
+  test("names drills that there are", () => {
+    const [, names = ""] = /npx hotpair drill -s \S+ --scenario ([a-z0-9 -]+)/.exec(page(id)) ?? [];
+    for (const name of names.trim().split(" ")) expect([...AHEAD_OF_DRILLS, ...known]).toContain(name);
   });
 
   test("links to pages that are there", () => {
