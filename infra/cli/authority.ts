@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, Option } from "commander";
 import { removeValue, setValue } from "../config/edit.ts";
-import { readStack, readStackFile } from "../config/index.ts";
+import { readPair, readStackFile, withPlaceholders } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { type Authority, type HostId, NODE_IDS, type Pair } from "../model/pair.ts";
 import { changesOf } from "../plan/changes.ts";
@@ -128,8 +128,9 @@ async function init(options: Named): Promise<void> {
     edited = setValue(edited, place.certificate(id), member.certificate);
     edited = setValue(edited, place.key(id), { secure: await store.encrypt(member.key) });
   }
-  // Everything else in the file is judged as well, before it is written.
-  readStack(edited, shownPath(file), stack);
+  // Everything else in the file is judged as well, before it is written; only the servers know their host keys.
+  const written = readStackFile(edited, shownPath(file));
+  readPair(withPlaceholders(written.pairInput), { stack, locate: written.locate });
   writeFileSync(file, edited);
   console.log(`${shownPath(file)} has the pair's own certificate authority and three member certificates`);
   console.log(`next: hotpair check -s ${stack}, then hotpair up -s ${stack}`);

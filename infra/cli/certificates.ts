@@ -72,11 +72,7 @@ export async function newMember(
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
       new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
-      new x509.SubjectAlternativeNameExtension([
-        { type: "ip", value: address },
-        // Clients on the host itself, e.g. an administrator's etcdctl.
-        { type: "ip", value: "127.0.0.1" },
-      ]),
+      new x509.SubjectAlternativeNameExtension([{ type: "ip", value: address }]),
       await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       await x509.AuthorityKeyIdentifierExtension.create(issuer, false),
     ],
