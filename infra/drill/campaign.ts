@@ -12,7 +12,7 @@ export type CampaignFault = {
   readonly afterMs: number;
   readonly holdMs: number;
 } & (
-  | { readonly kind: "power-cut" | "cut-witness"; readonly node: Role }
+  | { readonly kind: "power-cut" | "freeze" | "cut-witness"; readonly node: Role }
   | { readonly kind: "link-down" | "drop-from"; readonly node: Role; readonly networks: readonly NetworkName[] }
   | { readonly kind: "kill" | "hang"; readonly node: Role; readonly unit: Unit }
   | { readonly kind: "witness-power-cut" | "kill-witness" | "switch" }
@@ -89,6 +89,7 @@ function makers(pair: Pair): readonly [readonly [number, Make], ...(readonly [nu
     [4, (random, times) => ({ ...times, kind: "kill", node: pick(random, ROLES), unit: pick(random, units) })],
     [4, (random, times) => ({ ...times, kind: "hang", node: pick(random, ROLES), unit: pick(random, units) })],
     [2, (_, times) => ({ ...times, kind: "switch" })],
+    [2, (random, times) => ({ ...times, kind: "freeze", node: pick(random, ROLES) })],
     ...witness,
   ];
 }
@@ -108,6 +109,7 @@ function faultOf(random: () => number, pair: Pair, afterMs: number): CampaignFau
 export function nameOf(fault: CampaignFault): string {
   switch (fault.kind) {
     case "power-cut":
+    case "freeze":
     case "cut-witness":
       return `${fault.kind} ${fault.node}`;
     case "link-down":
@@ -136,6 +138,8 @@ function actionOf(fault: CampaignFault): Action {
   switch (fault.kind) {
     case "power-cut":
       return { kind: "power-cut", node: fault.node, backAfterMs: fault.holdMs };
+    case "freeze":
+      return { kind: "freeze", node: fault.node, forMs: fault.holdMs };
     case "cut-witness":
       return { kind: "cut-witness", node: fault.node };
     case "link-down":

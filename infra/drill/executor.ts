@@ -2,7 +2,7 @@
 // themselves. Every fault that ends by itself is given its end before it begins. What the actions are is scenario.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { clearDrops, dropTraffic, powerCut, powerOn, setLink } from "../lab/faults.ts";
+import { clearDrops, dropTraffic, freeze, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
 import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect } from "../ssh/run.ts";
@@ -168,9 +168,7 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
       const cut = await powerCut(lab, host, { undoAfterMs });
       // The shared connection has nobody at its other end any more, and would wait for him.
       disconnect(place.hosts[idOf(stage, action.node)].target);
-      // Its clock is this process's monotonic one since the start; clients and observers read the wall clock.
-      const drift = Date.now() - (performance.timeOrigin + performance.now());
-      const correction = Math.abs(drift) > 2 ? drift : 0;
+      const correction = clockCorrection();
       if (late !== undefined)
         setTimeout(() => void powerOn(lab, host, { delayNetworkMs: late }).catch(() => undefined), action.backAfterMs);
       return { at: cut.at + correction, cuts: [{ node: idOf(stage, action.node), at: cut.latest + correction }] };
@@ -190,6 +188,21 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
       for (const network of action.networks)
         await dropTraffic(lab, name(action.node), other, network, { undoAfterMs: scenario.holdMs });
       return { at, cuts: [] };
+    }
+    case "freeze": {
+      const host = name(action.node);
+      // Armed for the case that this process dies; it thaws the host itself, so as to know when.
+      const frozen = await freeze(lab, host, { undoAfterMs: action.forMs + 30_000 });
+      const at = frozen.at + clockCorrection();
+      await sleep(Math.max(0, at + action.forMs - Date.now()));
+      // Its last act lets the processes go on.
+      await thaw(lab, host);
+      return {
+        at,
+        cuts: [
+          { node: idOf(stage, action.node), at, until: performance.timeOrigin + performance.now() + clockCorrection() },
+        ],
+      };
     }
     case "witness-power-cut": {
       const cut = await powerCut(lab, "witness", { undoAfterMs: action.backAfterMs });
@@ -220,6 +233,12 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
       return { at, cuts: [] };
     }
   }
+}
+
+/** The lab's faults are timed by this process's monotonic clock since its start; clients and observers read the wall clock. */
+function clockCorrection(): number {
+  const drift = Date.now() - (performance.timeOrigin + performance.now());
+  return Math.abs(drift) > 2 ? drift : 0;
 }
 
 /** Sends gratuitous ARP, request and reply, for each address, five times: AF_PACKET, as RFC 826 and RFC 5227 §3 have it. */
@@ -266,7 +285,9 @@ export async function undoOutside(place: Place): Promise<void> {
   const { lab } = place;
   if (lab === undefined) return;
   await clearDrops(lab);
+  if (lab.hosts.witness !== undefined) await powerOn(lab, "witness");
   for (const host of ["node-a", "node-b"] as const) {
+    await thaw(lab, host);
     for (const network of ["public", "heartbeat", "storage"] as const) await setLink(lab, host, network, true);
     await powerOn(lab, host);
   }

@@ -37,6 +37,8 @@ export type Action =
   | { readonly kind: "link-down"; readonly node: Role; readonly networks: readonly NetworkName[] }
   /** Everything that this node sends to the other one on these networks is lost. */
   | { readonly kind: "drop-from"; readonly node: Role; readonly networks: readonly NetworkName[] }
+  /** The whole node stops where it is, as a paused virtual machine does, and goes on after this time. */
+  | { readonly kind: "freeze"; readonly node: Role; readonly forMs: number }
   /** The witness loses power, and has it back after this time. */
   | { readonly kind: "witness-power-cut"; readonly backAfterMs: number }
   /** Everything between this node and the witness is lost, in both directions. */

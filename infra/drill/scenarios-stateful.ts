@@ -230,6 +230,18 @@ const entries: readonly Entry[] = [
     movement: "somewhere",
   },
   {
+    name: "freeze-primary",
+    failure: "whole-node-freeze",
+    fault: "The whole active node stands still for longer than the lease, and wakes up.",
+    expectation: `The other node takes over; the one that wakes up acknowledges nothing any more; ${NOTHING_LOST}.`,
+    undo: "It wakes up by itself.",
+    place: "lab",
+    actions: [{ kind: "freeze", node: "active", forMs: 5_000 }],
+    holdMs: 5_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
+  },
+  {
     name: "database-kill",
     failure: "database-kill",
     fault: "The primary's database is killed (SIGKILL).",
@@ -323,6 +335,24 @@ systemd-run --quiet --collect --unit=${LOCK} sh -c 'mariadb "--socket=$0" < /run
         `${sql(`SET sql_log_bin = 0; DELETE FROM hotpair_drill.ledger WHERE client = ${CONFLICT}; START SLAVE;`)} || :`,
     },
     movement: "stays",
+  },
+  {
+    name: "replica-diverged",
+    failure: "replica-diverged",
+    fault: "Somebody with the privilege to ignore read_only writes to the replica.",
+    expectation:
+      "It is put out of insync and stays out, and says where the histories part; writes wait until then and go on on one server.",
+    undo: "A unit on that server gives its data up and copies the primary's, with the consent that this asks for.",
+    place: "lab",
+    actions: [
+      run("standby", () => sql("INSERT INTO hotpair_drill.ledger (client, number, server) VALUES (0, 0, 'drill');")),
+    ],
+    undoOnServer: {
+      standby: ({ standby }) =>
+        `systemd-run --quiet --collect --no-block /usr/lib/hotpair/hotpair-mariadb recover --discard ${standby.name}`,
+    },
+    movement: "stays",
+    healWithinMs: BOOT_MS,
   },
   {
     name: "binlog-disk-full",
