@@ -540,7 +540,8 @@ class Rules:
                 "what writes here did not stop in time" if under_way.demoting else "the peer did not take over in time"
             )
             self.events.append(Event(name, "called-off", f"{under_way.reason}: {why}"))
-            return OPEN
+            # With a witness there may be reasons to stay away that came up meanwhile.
+            return OPEN if self.quorum is None else None
         if under_way.demoting:
             if memory.held and not self._demoted(name, under_way, now):
                 # The VIP stays, and with it the adverts: the peer's gate is open by now, and it takes over in the skew.
@@ -600,13 +601,18 @@ class Rules:
         return self.settings.wins_conflict
 
     def _cut_off(self, quorum: Quorum, now: float) -> Optional[Verdict]:
-        """Peer and witness fell silent together: it is this node that is cut off. Assumes that they do not fail
-        together, which is why a witness in the failure domain of a node is refused."""
-        if self.fresh(now) or self.word_at == NEVER or not quorum.witness_silent(now) or quorum.alone:
+        """Peer and witness are silent, and the peer heard the witness to the last: it is this node that is cut off.
+        Assumes that they do not fail together, which is why a witness in the failure domain of a node is refused."""
+        word = self.word
+        if word is None or self.fresh(now) or not quorum.witness_silent(now) or quorum.alone:
             return None
-        if abs(self.word_at - quorum.witness_at) > TOGETHER:
-            return None
-        return Verdict(True, "cut off: peer and witness fell silent together", now + HOLD_LEASE)
+        if abs(self.word_at - quorum.witness_at) <= TOGETHER:
+            return Verdict(True, "cut off: peer and witness fell silent together", now + HOLD_LEASE)
+        if word.standing is not None and word.standing.witness:
+            return Verdict(
+                True, "cut off: the peer heard the witness to the last, this node does not", now + HOLD_LEASE
+            )
+        return None
 
     def _overtaken(self, quorum: Quorum, memory: VipMemory, now: float) -> Optional[Verdict]:
         if quorum.mine(now):

@@ -91,6 +91,20 @@ class Cuts(Pair):
             sim.run(3.0)
             self.quiet(sim, other(owner), seed)
 
+    def test_an_owner_that_is_cut_off_after_it_lost_etcd_stays_away(self) -> None:
+        for seed in range(2 * SCHEDULES):
+            sim = settled_pair(seed)
+            (owner,) = sim.owners()
+            sim.cut_etcd(owner, True)
+            sim.run(sim.random.uniform(0.1, 4.0))
+            sim.cut_between(True)
+            sim.run(5.0)
+            self.quiet(sim, other(owner), seed)
+            sim.cut_between(False)
+            sim.cut_etcd(owner, False)
+            sim.run(3.0)
+            self.quiet(sim, other(owner), seed)
+
     def test_a_standby_that_is_cut_off_stays_away(self) -> None:
         for seed in range(SCHEDULES):
             sim = settled_pair(seed)
@@ -423,9 +437,15 @@ class OneNode(unittest.TestCase):
 
     def test_a_witness_that_was_lost_long_before_the_peer_is_no_isolation(self) -> None:
         self.report(20.0, witness_at=10.0)
-        self.rules.heard(self.word(False), 20.0)
+        self.rules.heard(self.word(False, Standing(quorum=True, witness=False, insync=True)), 20.0)
         self.report(20.5, witness_at=10.0)
         self.assertEqual(self.closed(20.6), "")
+
+    def test_a_peer_that_heard_the_witness_to_the_last_is_not_the_one_that_is_cut_off(self) -> None:
+        self.report(20.0, witness_at=10.0)
+        self.rules.heard(self.word(False), 20.0)
+        self.report(20.5, witness_at=10.0)
+        self.assertEqual(self.closed(20.6), "cut off: the peer heard the witness to the last, this node does not")
 
     def test_of_two_owners_the_holder_of_the_lease_stays(self) -> None:
         for mine, theirs, end in ((True, False, ""), (False, True, "conflict: the peer keeps it")):
