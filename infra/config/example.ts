@@ -134,7 +134,7 @@ export const EXAMPLE = {
   base: { persistentJournal: true, installPackages: true },
   objectives: {
     tier: "standard",
-    rto: { default: "10s", "node-power-cut": "1s" },
+    rto: { default: "10s", "node-power-cut": "5s" },
     rpo: { default: "1s" },
   },
   beaconKey: CIPHERTEXT,

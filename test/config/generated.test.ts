@@ -8,6 +8,7 @@ import { z } from "zod";
 import { readStack } from "../../infra/config/index.ts";
 import { annotatedExample, exampleByKey, jsonSchema, referencePage } from "../../infra/config/reference.ts";
 import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
+import { collectFindings } from "../../infra/services/findings.ts";
 import { type Input, LAB_TEXT, PROJECT } from "./sample.ts";
 
 test.each([
@@ -21,7 +22,10 @@ test.each([
 test("the annotated example is a valid configuration, and reads as the object that it is made from", () => {
   const text = annotatedExample();
   expect(parse(text).config).toEqual(exampleByKey());
-  expect(readStack(text, "docs/example.yaml", "example").pair.name).toBe("shop");
+  const { pair } = readStack(text, "docs/example.yaml", "example");
+  expect(pair.name).toBe("shop");
+  // What is shown as an example is not refused.
+  expect(collectFindings(pair).filter(({ level }) => level === "mandatory")).toEqual([]);
 });
 
 test("the annotated example shows every field", () => {
