@@ -1,6 +1,7 @@
 // `hotpair lab …`: two real hosts and, where asked, a witness on this machine. Thin: everything that it does is in infra/lab.
 
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { freeze, isFrozen, powerCut, powerOn, thaw } from "../lab/faults.ts";
 import {
@@ -21,6 +22,8 @@ import { hostNames, networksOf } from "../lab/layout.ts";
 import { requireLabMachine } from "../lab/requirements.ts";
 import { UserError } from "../model/errors.ts";
 import { sshArguments } from "../ssh/run.ts";
+import { labStack } from "./lab-stack.ts";
+import { stackPath } from "./stack.ts";
 
 interface Named {
   name: string;
@@ -127,6 +130,16 @@ export function register(program: Command): void {
     .action(async (host: HostName, options: Named) => {
       await powerOn(requireLab(options.name), host);
       announce(`${host} is on`);
+    });
+
+  lab
+    .command("stack")
+    .description("print a stack file for a lab that is not the default one: its addresses, keys and certificates")
+    .addOption(nameOption())
+    .action(async (options: Named) => {
+      const there = requireLab(options.name);
+      const text = readFileSync(stackPath(there.hosts.witness ? "lab-stateful" : "lab"), "utf8");
+      process.stdout.write(await labStack(there, text));
     });
 
   lab

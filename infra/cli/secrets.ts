@@ -39,15 +39,16 @@ export async function secretStore(stack: StackText & { readonly stackFile: Stack
   };
 }
 
-/** The lab protects nothing: its passphrase is published, so that its stack works as it is. */
-const LAB = { stack: "lab", passphrase: "hotpair-lab" } as const;
+/** The lab protects nothing: its passphrase is published, so that its stacks work as they are. */
+export const LAB_PASSPHRASE = "hotpair-lab";
+const LAB_STACKS = ["lab", "lab-stateful"];
 
-/** Sets it for the lab's stack, unless the environment has one. */
+/** Sets it for the lab's stacks, unless the environment has one. */
 export function usePublishedPassphrase(stack: string): void {
   const given = process.env.PULUMI_CONFIG_PASSPHRASE ?? process.env.PULUMI_CONFIG_PASSPHRASE_FILE;
-  if (given !== undefined || stack !== LAB.stack) return;
-  announce(`stack ${LAB.stack}: using its published passphrase "${LAB.passphrase}"`);
-  process.env.PULUMI_CONFIG_PASSPHRASE = LAB.passphrase;
+  if (given !== undefined || !LAB_STACKS.includes(stack)) return;
+  announce(`stack ${stack}: using its published passphrase "${LAB_PASSPHRASE}"`);
+  process.env.PULUMI_CONFIG_PASSPHRASE = LAB_PASSPHRASE;
 }
 
 /** From PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE, as Pulumi reads them, or from the terminal. */
