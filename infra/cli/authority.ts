@@ -15,7 +15,16 @@ import { clientUrl, hostName, MEMBER_IDS, memberAddress, peerUrl, programOf } fr
 import { disconnectAll, run, SshError } from "../ssh/run.ts";
 import type { CertificateAuthority, MemberCertificate } from "./certificates.ts";
 import { secretStore } from "./secrets.ts";
-import { hostNamed, nameOf, openSecrets, surveyPair, type Targets, targetOf, targetsOf } from "./servers.ts";
+import {
+  hostNamed,
+  keyPathsOf,
+  nameOf,
+  openSecrets,
+  surveyPair,
+  type Targets,
+  targetOf,
+  targetsOf,
+} from "./servers.ts";
 import { type LoadedStack, loadStack, readStackText, shownPath } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
 
@@ -180,7 +189,7 @@ async function writeMembers(
 async function rotate(options: Named): Promise<void> {
   const stack = loadStack(options.stack);
   const authority = authorityOf(stack);
-  await refuseUndeployed(stack, authority);
+  await refuseUndeployed(stack);
   const { caCertificate, caKey, previousCaCertificate: previous, members } = authority;
   const again = `next: hotpair up -s ${stack.stack}, then hotpair authority rotate -s ${stack.stack}`;
   if (previous === undefined) {
@@ -211,16 +220,9 @@ async function rotate(options: Named): Promise<void> {
 }
 
 /** A step may begin only when the one before it is on every server: a member that is ahead would not be heard by the others. */
-async function refuseUndeployed(stack: LoadedStack, { caKey }: Authority): Promise<void> {
+async function refuseUndeployed(stack: LoadedStack): Promise<void> {
   const keys = hostIdsOf(stack.pair).map((id) => `authority.members.${id}.key`);
-  const ways = stack.pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
-  const witness = stack.pair.witness?.ssh.auth;
-  const secrets = await openSecrets(stack, [
-    ...keys,
-    ...ways,
-    ...(witness?.kind === "key" ? [witness.key.secret] : []),
-    caKey.secret,
-  ]);
+  const secrets = await openSecrets(stack, [...keys, ...keyPathsOf(stack.pair)]);
   const plans = planHosts(stack.pair).map((plan) => ({
     ...plan,
     packages: [],
@@ -258,10 +260,8 @@ interface Reached {
 async function reach(name: string | undefined): Promise<Reached> {
   const stack = loadStack(name);
   const { pair } = stack;
-  const keys = [...pair.nodes, ...(pair.witness === undefined ? [] : [pair.witness])].flatMap(({ ssh }) =>
-    ssh.auth.kind === "key" ? [ssh.auth.key.secret] : [],
-  );
-  return { stack, pair, authority: authorityOf(stack), targets: targetsOf(pair, await openSecrets(stack, keys)) };
+  const authority = authorityOf(stack);
+  return { stack, pair, authority, targets: targetsOf(pair, await openSecrets(stack, keyPathsOf(pair))) };
 }
 
 /** What one host says of the members. */

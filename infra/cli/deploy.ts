@@ -35,6 +35,7 @@ import {
   hostNamed,
   hostOfPair,
   indented,
+  keyPathsOf,
   lastWord,
   nameOf,
   openSecrets,
@@ -225,8 +226,7 @@ function planOf(plans: Work["plans"], id: HostId): HostPlan {
 
 /** Only a private key that is itself a Pulumi secret must be opened to reach the servers. */
 async function targetsOfStack(stack: LoadedStack): Promise<Targets> {
-  const keys = secretPaths(stack.pair).filter((path) => path.endsWith("ssh.key"));
-  return targetsOf(stack.pair, await openSecrets(stack, keys));
+  return targetsOf(stack.pair, await openSecrets(stack, keyPathsOf(stack.pair)));
 }
 
 /** What the engine and its program need to touch these servers alone. */

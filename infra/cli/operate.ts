@@ -8,7 +8,7 @@ import { type NodeAnswer, type Outlook, outlook } from "../model/outlook.ts";
 import { NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import { type AuthorityStatus, type NodeStatus, standsBy } from "../model/status.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
-import { nameOf, nodeNamed, openSecrets, targetsOf } from "./servers.ts";
+import { keyPathsOf, nameOf, nodeNamed, openSecrets, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
 
@@ -74,8 +74,8 @@ interface Reached {
 /** The stack's servers, with the secrets that reaching them needs. */
 async function reach(stack: string | undefined): Promise<Reached> {
   const loaded = loadStack(stack);
-  const keys = loaded.pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
-  return { pair: loaded.pair, targets: targetsOf(loaded.pair, await openSecrets(loaded, keys)) };
+  const secrets = await openSecrets(loaded, keyPathsOf(loaded.pair));
+  return { pair: loaded.pair, targets: targetsOf(loaded.pair, secrets) };
 }
 
 // ---- status

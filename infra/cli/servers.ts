@@ -1,6 +1,7 @@
 // The servers of a stack as commands meet them: asked all at once, changed one after the other, the witness first and then
 // the standby.
 
+import { secretPaths } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { type HostId, NODE_IDS, type Node, type NodeId, type Pair, type SecretRef, type Ssh } from "../model/pair.ts";
 import type { HostPlan } from "../model/plan.ts";
@@ -78,6 +79,10 @@ export async function surveyPair(targets: Targets, plans: readonly HostPlan[]): 
   });
   return new Map(await Promise.all(answers));
 }
+
+/** Paths of the secrets that reaching the servers takes: private keys that stand in the stack file. */
+export const keyPathsOf = (pair: Pair): readonly string[] =>
+  secretPaths(pair).filter((path) => path.endsWith("ssh.key"));
 
 export function targetsOf(pair: Pair, secrets: Secrets): Targets {
   const [a, b] = pair.nodes;
