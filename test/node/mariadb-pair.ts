@@ -13,7 +13,7 @@ export const NODES = ["a", "b"] as const;
 export const otherNode = (id: NodeId): NodeId => (id === "a" ? "b" : "a");
 const PROGRAM = "/usr/lib/hotpair/hotpair-mariadb";
 const PORT = 3307;
-const CLIENT = { user: "app", password: "not a secret: the lab's", database: "app" };
+const CLIENT = { user: "app", password: "not-a-secret", database: "app" };
 
 /** `hotpair-mariadb status --json`, as far as these tests look. */
 export interface ServerStatus {
@@ -96,7 +96,7 @@ export class DatabasePair {
   }
 
   /** Waits until one node is the primary, the other its replica and both are in sync. */
-  async whole(timeoutMs = 40_000): Promise<NodeId> {
+  async whole(timeoutMs = 60_000): Promise<NodeId> {
     let said: unknown;
     const until = Date.now() + timeoutMs;
     while (Date.now() < until) {

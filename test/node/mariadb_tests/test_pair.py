@@ -298,12 +298,12 @@ BROKEN = (
 class Promise(unittest.TestCase):
     def test_no_acknowledged_write_is_lost(self) -> None:
         promotions = 0
-        for seed in range(400):
+        for seed in range(120):
             pair = Pair(seed)
             pair.run(600)
             self.assertEqual(pair.lost, [], f"seed {seed}")
             promotions += pair.promotions
-        self.assertGreater(promotions, 1_000)
+        self.assertGreater(promotions, 300)
 
     def test_every_rule_is_needed(self) -> None:
         for rule in BROKEN:
