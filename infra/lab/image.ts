@@ -6,12 +6,12 @@
 import { createHash } from "node:crypto";
 import { chmod, cp, glob, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { withLock } from "../machine/lock.ts";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command } from "./command.ts";
 import { contained, debianSource, installScript, packagesIndex, proxyOptions } from "./debian.ts";
 import { buildLayer, layerDigest } from "./layer.ts";
 import { cacheDirectory, labsDirectory } from "./layout.ts";
-import { withLock } from "./lock.ts";
 
 export type ImageVariant = "bare" | "ready";
 
@@ -142,7 +142,7 @@ async function ensureBuilt(
   say: (text: string) => void,
 ): Promise<void> {
   if (!(await exists(directory))) {
-    await withLock("the lab image", 1_800_000, async () => {
+    await withLock("the lab image", { timeoutMs: 1_800_000 }, async () => {
       if (await exists(directory)) return;
       const parent = dirname(directory);
       await mkdir(parent, { recursive: true });

@@ -8,6 +8,7 @@ import { mkdir, readdir, readFile, rename, rm, rmdir, truncate, writeFile } from
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { withLock } from "../machine/lock.ts";
 import { UserError } from "../model/errors.ts";
 import type { SshTarget } from "../ssh/target.ts";
 import { command, startDetached, systemPath } from "./command.ts";
@@ -34,7 +35,6 @@ import {
   stateDirectoryOf,
   witnessNetworks,
 } from "./layout.ts";
-import { withLock } from "./lock.ts";
 import { createNetwork, networkExists, removeNetwork } from "./network.ts";
 import { hostInit, hostKeeper, killLabProcesses } from "./processes.ts";
 import { requireLabMachine } from "./requirements.ts";
@@ -119,7 +119,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   requirePlainPath();
   const lower = await ensureImage(image, { stateful: options.witness ?? false, onStep: say });
 
-  return withLock(`lab ${stateDirectoryOf(name)}`, 120_000, async () => {
+  return withLock(`lab ${stateDirectoryOf(name)}`, { timeoutMs: 120_000 }, async () => {
     const there = findLab(name);
     if (there) {
       if (there.image !== image) {
@@ -166,7 +166,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
 export async function labDown(name = "default"): Promise<void> {
   checkedName(name);
   if (process.getuid?.() !== 0) await requireLabMachine();
-  await withLock(`lab ${stateDirectoryOf(name)}`, 120_000, () => removeLab(name));
+  await withLock(`lab ${stateDirectoryOf(name)}`, { timeoutMs: 120_000 }, () => removeLab(name));
 }
 
 /** The lab of this name if it is up, else undefined. */

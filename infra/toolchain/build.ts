@@ -2,11 +2,9 @@
 // not at all; two builds at once become one; a killed one leaves only a temporary directory that the next removes.
 
 import { spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { createServer, type Server } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { withLock } from "../machine/lock.ts";
 import { UserError } from "../model/errors.ts";
 import { type BuiltPlaces, builtPlacesIn, goCommand, goModule, isBuilt, pulumiVersion } from "./places.ts";
 
@@ -27,8 +25,9 @@ export async function buildToolchain(
   cli: string = cliPackage,
 ): Promise<void> {
   const go = usableGo();
-  const lock = await lockBuild(places.root, step);
-  try {
+  const onWait = () => step("another hotpair command is building the toolchain; waiting for it");
+  // One build at a time for one target.
+  await withLock(`the toolchain in ${places.root}`, { onWait }, async () => {
     if (isBuilt(places)) return;
     const builds = dirname(places.root);
     mkdirSync(builds, { recursive: true });
@@ -43,9 +42,7 @@ export async function buildToolchain(
     rmSync(places.root, { recursive: true, force: true });
     renameSync(temporary.root, places.root);
     removeOldBuilds(builds, basename(places.root));
-  } finally {
-    lock.close();
-  }
+  });
 }
 
 /** Builds only what is hotpair's own: seconds, where the CLI takes minutes. */
@@ -122,26 +119,6 @@ async function goBuild(go: string, output: string, pkg: string): Promise<void> {
     ...lines.slice(-12),
     "modules come from GOPROXY (`go env GOPROXY`); behind a proxy set HTTPS_PROXY, with a mirror set GOPROXY",
   ]);
-}
-
-/**
- * One build at a time for one target. The lock is a bound abstract socket: the kernel gives it back when its holder
- * ends, however it ends, so there is never a stale one.
- */
-async function lockBuild(root: string, step: (line: string) => void): Promise<Server> {
-  const name = `\0hotpair/toolchain/${createHash("sha256").update(root).digest("hex").slice(0, 32)}`;
-  for (let told = false; ; told = true) {
-    const held = await new Promise<Server | undefined>((resolve, reject) => {
-      const server = createServer();
-      server.once("error", (error: NodeJS.ErrnoException) =>
-        error.code === "EADDRINUSE" ? resolve(undefined) : reject(error),
-      );
-      server.listen(name, () => resolve(server));
-    });
-    if (held) return held;
-    if (!told) step("another hotpair command is building the toolchain; waiting for it");
-    await sleep(500);
-  }
 }
 
 function removeLeftovers(builds: string): void {

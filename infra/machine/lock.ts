@@ -1,15 +1,25 @@
 // Mutual exclusion between hotpair commands on this machine. The lock is a bound abstract socket: the kernel gives it
-// back when its holder ends, however it ends, so there is no stale lock to recognise.
+// back when its holder ends, however it ends, so there is no stale lock to recognise. What the servers lock among
+// themselves does not belong here.
 
 import { createHash } from "node:crypto";
 import { createServer, type Server } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
 
-/** Runs `work` while no other process of this machine holds the lock `name`; waits for it up to `timeoutMs`. */
-export async function withLock<T>(name: string, timeoutMs: number, work: () => Promise<T>): Promise<T> {
+export interface LockOptions {
+  /** Milliseconds to wait for another holder, then a UserError; without it, for as long as that one runs. */
+  timeoutMs?: number;
+  /** Called once, when somebody else holds it. */
+  onWait?: () => void;
+}
+
+/** Runs `work` while no other process of this machine holds the lock of this name, which an error tells the user. */
+export async function withLock<T>(name: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
+  const { timeoutMs = Number.POSITIVE_INFINITY, onWait } = options;
   const deadline = Date.now() + timeoutMs;
   let held = await tryLock(name);
+  if (!held) onWait?.();
   while (!held) {
     if (Date.now() > deadline) {
       throw new UserError(
