@@ -4,14 +4,22 @@
 // when nobody reads its output, and after its lifetime. It judges nothing.
 
 import { openSync, writeSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
 import os from "node:os";
 import mysql, { type Connection } from "mysql2";
 import { every, wallClock } from "./clock.ts";
 import { type Attempt, LEDGER_TABLE, type LedgerLine, type LedgerOptions, writeLedgerLine } from "./ledger.ts";
 
-/** While a writer has no connection, it tries a new one this often; none of them is waited for longer than CONNECT_MS. */
+/**
+ * While a writer has no connection, it tries a new one this often: a SYN that the network swallowed comes again only after
+ * a second. Once somebody has accepted, his handshake gets some time before another is begun beside it, since a busy server
+ * is not made faster by more of them.
+ */
 const AGAIN_MS = 100;
-const CONNECT_MS = 600;
+const ACCEPT_MS = 600;
+const PATIENCE_MS = 400;
+const HANDSHAKE_MS = 3_000;
+const ATTEMPTS = 8;
 
 /**
  * Errors of a statement that certainly changed nothing: the server refused it before it ran. Any other error (a shutdown,
@@ -49,6 +57,7 @@ class Writer {
   #connection: { readonly link: Connection; readonly server: string } | undefined;
   #attempts = 0;
   #lastAttempt = Number.NEGATIVE_INFINITY;
+  #lastAccepted = Number.NEGATIVE_INFINITY;
   #number = 0;
   #busy = false;
 
@@ -60,22 +69,31 @@ class Writer {
   }
 
   connect(): void {
-    // Several may be under way: one that the network swallowed must not delay the next.
-    if (this.#connection !== undefined || this.#attempts * AGAIN_MS >= CONNECT_MS) return;
-    if (this.#now() - this.#lastAttempt < AGAIN_MS) return;
+    if (this.#connection !== undefined || this.#attempts >= ATTEMPTS) return;
+    if (this.#now() - this.#lastAttempt < AGAIN_MS || this.#now() - this.#lastAccepted < PATIENCE_MS) return;
     this.#lastAttempt = this.#now();
     this.#attempts++;
     const { address, port, user, password, database } = this.#options;
-    const link = mysql.createConnection({ host: address, port, user, password, database, connectTimeout: CONNECT_MS });
+    const stream = connectTcp({ host: address, port, noDelay: true });
+    const link = mysql.createConnection({ stream, user, password, database, connectTimeout: HANDSHAKE_MS });
     let over = false;
     const end = (keep: boolean) => {
       if (over) return;
       over = true;
       clearTimeout(timer);
       this.#attempts--;
-      if (!keep) link.destroy();
+      if (keep) return;
+      link.destroy();
+      // Refused by somebody who is there: nothing to be patient with.
+      this.#lastAccepted = Number.NEGATIVE_INFINITY;
     };
-    const timer = setTimeout(() => end(false), CONNECT_MS);
+    let timer = setTimeout(() => end(false), ACCEPT_MS);
+    stream.once("connect", () => {
+      if (over) return;
+      this.#lastAccepted = this.#now();
+      clearTimeout(timer);
+      timer = setTimeout(() => end(false), HANDSHAKE_MS);
+    });
     link.on("error", () => {
       end(false);
       this.#lost(link);
