@@ -111,7 +111,7 @@ export class DatabasePair {
     throw new Error(`not whole after ${timeoutMs} ms: ${JSON.stringify(said, undefined, 1)}`);
   }
 
-  async until<T>(what: string, ask: () => Promise<T | undefined | false>, timeoutMs = 20_000): Promise<T> {
+  async until<T>(what: string, ask: () => Promise<T | undefined | false>, timeoutMs = 60_000): Promise<T> {
     const until = Date.now() + timeoutMs;
     for (;;) {
       const found = await ask().catch(() => undefined);

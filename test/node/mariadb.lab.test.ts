@@ -43,7 +43,7 @@ describeWithLab("a MariaDB pair", () => {
   test("a power cut of the primary under writers loses nothing, and the old primary comes home", async () => {
     const before = await pair.whole();
     const told = write();
-    await sleep(1_500);
+    await pair.until("clients write", async () => told.acknowledged.size > 100);
     await powerCut(pair.lab, pair.host(before));
     const atCut = told.acknowledged.size;
     await pair.until("writes go on", async () => told.acknowledged.size > atCut + 10);
@@ -51,7 +51,6 @@ describeWithLab("a MariaDB pair", () => {
     await pair.whole();
     await told.stop();
     expect(await nothingLost(told)).toBe(otherNode(before));
-    expect(atCut).toBeGreaterThan(50);
   });
 
   test("a primary that must stop is killed, never asked: no client is told OK by a shutdown", async () => {
@@ -74,7 +73,7 @@ describeWithLab("a MariaDB pair", () => {
     const replica = otherNode(primary);
     const { server } = await pair.status(replica);
     const told = write();
-    await sleep(1_000);
+    await pair.until("clients write", async () => told.acknowledged.size > 50);
     await pair.hosts.ok(replica, `kill -STOP ${server?.pid}`);
     told.mark();
     await pair.until("this node is alone", async () => Object.keys(await pair.insync()).join() === primary);
@@ -106,13 +105,14 @@ describeWithLab("a MariaDB pair", () => {
   });
 
   test("a switch under load pauses writes and loses none", async () => {
-    const before = await pair.whole();
     const told = write();
-    await sleep(1_000);
-    told.mark();
-    const out = await pair.hosts.sh(before, "/usr/lib/hotpair/hotpair-arbiter switch --wait 8");
-    expect(out.text).toMatch(/./);
-    expect(out.code, out.text).toBe(0);
+    await pair.until("clients write", async () => told.acknowledged.size > 50);
+    // On a busy machine the lease may be just lost, or the peer not in sync: then it is refused, and nothing moves.
+    const before = await pair.until("the switch", async () => {
+      const primary = await pair.whole();
+      const out = await pair.hosts.sh(primary, "/usr/lib/hotpair/hotpair-arbiter switch --wait 8");
+      return out.code === 0 && primary;
+    });
     await pair.until("the other is primary", async () => (await pair.primary()) === otherNode(before));
     await pair.whole();
     await told.stop();
