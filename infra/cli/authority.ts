@@ -371,11 +371,13 @@ async function status(options: Named & { json: boolean }): Promise<void> {
       };
     });
     const lost = rows.filter((row) => /lost its data|do not have this one|in epoch/.test(row.here));
+    const asked = views.some(({ silent }) => silent === undefined);
+    const missing = asked ? ", NO MAJORITY: nobody new may write" : "; none of the three servers can be asked";
     if (options.json) console.log(JSON.stringify({ pair: pair.name, epoch, members: rows }, undefined, 2));
     else {
       console.log(
         `authority of ${paint("bold", pair.name)}: ${healthy.length} of 3 members healthy, epoch ${epoch}${
-          healthy.length < 2 && from === undefined ? paint("red", ", NO MAJORITY: nobody new may write") : ""
+          from === undefined ? paint("red", missing) : ""
         }`,
       );
       for (const row of rows) {

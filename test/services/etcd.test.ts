@@ -22,7 +22,7 @@ test("a pair without an authority has no member anywhere", () => {
   expect(etcd.witness?.(labPair)).toBeUndefined();
   expect(planWitness(labPair)).toBeUndefined();
   const paths = planHosts(labPair).flatMap(({ files }) => files.map(({ path }) => path));
-  expect(paths.filter((path) => /etcd|lease|quorum|authority/.test(path))).toEqual([]);
+  expect(paths.filter((path) => /etcd|lease|hotpair-quorum|authority/.test(path))).toEqual([]);
 });
 
 test.each(["a", "b", "witness"] as const)("%s: only its own key, secret and readable to etcd alone", (id) => {
