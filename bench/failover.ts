@@ -9,6 +9,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { pairUp } from "../infra/cli/lab-pair.ts";
 import { type DrillSettings, drill } from "../infra/drill/runner.ts";
 import type { Scenario } from "../infra/drill/scenario.ts";
 import { scenarioNamed } from "../infra/drill/scenarios.ts";
@@ -17,7 +18,6 @@ import { labDown } from "../infra/lab/lab.ts";
 import { type Duration, parseDuration } from "../infra/model/duration.ts";
 import { UserError } from "../infra/model/errors.ts";
 import { masterDownInterval, skewTime } from "../infra/model/vrrp.ts";
-import { pairUp } from "../test/drill/lab-pair.ts";
 
 const LAB = "bench-failover";
 const RESULTS = join(import.meta.dirname, "results");

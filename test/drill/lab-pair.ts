@@ -1,57 +1,5 @@
-// A pair in a lab of the drills' own: the committed stack of the default lab with this lab's addresses and keys, applied
-// by the transaction itself. How a user brings a pair up is tested elsewhere.
+// The drills' own lab: its name, and the pair in it.
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { repair } from "../../infra/cli/servers.ts";
-import { readStack } from "../../infra/config/index.ts";
-import { placeOf } from "../../infra/drill/host.ts";
-import { type DrillSettings, versionsOf, waitUntilWhole } from "../../infra/drill/runner.ts";
-import { configDigest } from "../../infra/evidence/digest.ts";
-import { findLab, type Lab, labUp } from "../../infra/lab/lab.ts";
-import { stackFor } from "../../infra/lab/stack.ts";
-import { DEFAULT_CLIENT } from "../../infra/model/estimate.ts";
-import { planPair } from "../../infra/plan/plan.ts";
-import { estimate } from "../../infra/services/estimate.ts";
+export { pairUp, settingsOf, stackTextFor } from "../../infra/cli/lab-pair.ts";
 
-const STACK = join(import.meta.dirname, "../../stacks/Pulumi.lab.yaml");
-/** Beacon key of this lab: guards nothing. */
-const KEY = "5a".repeat(32);
-
-/** The stack file of a lab. */
-export const stackTextFor = (lab: Lab): string => stackFor(lab, readFileSync(STACK, "utf8"));
-
-/** The drills' own lab. */
 export const LAB = "drl";
-
-/** What a drill needs in a lab whose pair is up; `change` edits the text of the stack file before it is read. */
-export async function settingsOf(name: string, change = (text: string) => text): Promise<DrillSettings> {
-  const lab = findLab(name);
-  if (lab === undefined) throw new Error(`the lab ${name} is not up`);
-  const text = change(stackTextFor(lab));
-  const { pair } = readStack(text, "Pulumi.lab.yaml", "lab");
-  const place = await placeOf(pair, () => "");
-  return {
-    stack: "lab",
-    place,
-    estimates: estimate(pair),
-    configDigest: configDigest(pair),
-    versions: {},
-    directory: undefined,
-    intervalMs: DEFAULT_CLIENT.interval,
-    deadlineMs: DEFAULT_CLIENT.deadline,
-    onProgress: (text) => console.log(text),
-  };
-}
-
-/** Brings the lab up and applies the pair, the standby first. */
-export async function pairUp(name: string, change?: (text: string) => string): Promise<DrillSettings> {
-  await labUp({ name, image: "ready" });
-  const settings = await settingsOf(name, change);
-  const { place } = settings;
-  for (const plan of [...planPair(place.pair)].reverse())
-    await repair(place.hosts[plan.node].target, plan, () => KEY, "drill-test");
-  const { problems } = await waitUntilWhole(place, 60_000);
-  if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
-  return { ...settings, versions: await versionsOf(place) };
-}

@@ -1,0 +1,54 @@
+// A pair in a lab of any name, for tests and measurements: the committed stack of the default lab with that lab's addresses
+// and keys, applied by the transaction itself. How a user brings a pair up is deploy.ts.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { readStack } from "../config/index.ts";
+import { placeOf } from "../drill/host.ts";
+import { type DrillSettings, versionsOf, waitUntilWhole } from "../drill/runner.ts";
+import { configDigest } from "../evidence/digest.ts";
+import { findLab, type Lab, labUp } from "../lab/lab.ts";
+import { stackFor } from "../lab/stack.ts";
+import { DEFAULT_CLIENT } from "../model/estimate.ts";
+import { planPair } from "../plan/plan.ts";
+import { estimate } from "../services/estimate.ts";
+import { repair } from "./servers.ts";
+
+const STACK = join(import.meta.dirname, "../../stacks/Pulumi.lab.yaml");
+/** Beacon key of this lab: guards nothing. */
+const KEY = "5a".repeat(32);
+
+/** The stack file of a lab. */
+export const stackTextFor = (lab: Lab): string => stackFor(lab, readFileSync(STACK, "utf8"));
+
+/** What a drill needs in a lab whose pair is up; `change` edits the text of the stack file before it is read. */
+export async function settingsOf(name: string, change = (text: string) => text): Promise<DrillSettings> {
+  const lab = findLab(name);
+  if (lab === undefined) throw new Error(`the lab ${name} is not up`);
+  const text = change(stackTextFor(lab));
+  const { pair } = readStack(text, "Pulumi.lab.yaml", "lab");
+  const place = await placeOf(pair, () => "");
+  return {
+    stack: "lab",
+    place,
+    estimates: estimate(pair),
+    configDigest: configDigest(pair),
+    versions: {},
+    directory: undefined,
+    intervalMs: DEFAULT_CLIENT.interval,
+    deadlineMs: DEFAULT_CLIENT.deadline,
+    onProgress: (text) => console.log(text),
+  };
+}
+
+/** Brings the lab up and applies the pair, the standby first. */
+export async function pairUp(name: string, change?: (text: string) => string): Promise<DrillSettings> {
+  await labUp({ name, image: "ready" });
+  const settings = await settingsOf(name, change);
+  const { place } = settings;
+  for (const plan of [...planPair(place.pair)].reverse())
+    await repair(place.hosts[plan.node].target, plan, () => KEY, "drill-test");
+  const { problems } = await waitUntilWhole(place, 60_000);
+  if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
+  return { ...settings, versions: await versionsOf(place) };
+}
