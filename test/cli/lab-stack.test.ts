@@ -97,6 +97,17 @@ test.each([0, 7])(
   },
 );
 
+test("the published secrets are what the servers take", async () => {
+  const { encryptionSalt = "", pairInput } = readStackFile(stateful, "");
+  const crypter = await openSalt(encryptionSalt, LAB_PASSPHRASE);
+  const { beaconKey, mariadb } = pairInput as {
+    beaconKey: { secure: string };
+    mariadb: { replicationPassword: { secure: string } };
+  };
+  expect(crypter.decrypt(beaconKey.secure)).toMatch(/^[0-9a-f]{64}$/);
+  expect(crypter.decrypt(mariadb.replicationPassword.secure)).toMatch(/^[A-Za-z0-9]{20,32}$/);
+});
+
 test("a stack with a witness is refused for a lab without one", async () => {
   await expect(labStack(labAt(3, { witness: false }), stateful)).rejects.toThrow("hotpair lab up --witness");
 });
