@@ -120,7 +120,7 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
       const vip = vipOf.get(read.address);
       if (vip === undefined) return true;
       known.add(vip);
-      sightings.push({ node, vip, held: read.held, at });
+      sightings.push({ node, vip, held: read.held, at, boot });
     } else if (read.kind === "alive") late = Math.max(late, Number(read.lateNs) / 1e6);
     else if (read.kind === "pong") {
       const sentAt = sent.get(read.n);

@@ -9,6 +9,8 @@ export interface Sighting {
   readonly vip: string;
   readonly held: boolean;
   readonly at: number;
+  /** Which boot of the node said so; undefined: it was concluded from its silence. */
+  readonly boot?: string;
 }
 
 /**
@@ -35,7 +37,14 @@ export function heldSpans(sightings: readonly Sighting[], cuts: readonly PowerCu
   const vips = [...new Set(sightings.map((sighting) => sighting.vip))];
   for (const node of NODE_IDS) {
     for (const vip of vips) {
-      const seen = sightings.filter((sighting) => sighting.node === node && sighting.vip === vip);
+      const all = sightings.filter((sighting) => sighting.node === node && sighting.vip === vip);
+      // A machine takes a moment to be killed after it was cut off: what that boot still said counts no more.
+      const gone = cuts.flatMap(({ node: of, at, until }) => {
+        if (of !== node || until !== undefined) return [];
+        const boot = all.filter((sighting) => sighting.at <= at && sighting.boot !== undefined).at(-1)?.boot;
+        return boot === undefined ? [] : [{ boot, at }];
+      });
+      const seen = all.filter((sighting) => !gone.some(({ boot, at }) => sighting.boot === boot && sighting.at > at));
       const heldAt = (at: number) => seen.filter((sighting) => sighting.at <= at).at(-1)?.held ?? false;
       const changes = [
         ...seen,

@@ -98,7 +98,7 @@ export function watchWriters(
 }
 
 function watchNode(place: Place, node: NodeId, port: number, offset: () => number, lifetimeMs: number) {
-  const raw: { readonly at: number; readonly writes: boolean; readonly lease: boolean }[] = [];
+  const raw: { readonly at: number; readonly writes: boolean; readonly lease: boolean; readonly boot?: string }[] = [];
   const insync: InsyncChange[] = [];
   let concluded: (typeof raw)[number] | undefined;
   let boot = "";
@@ -113,7 +113,7 @@ function watchNode(place: Place, node: NodeId, port: number, offset: () => numbe
         if (read.boot === boot && concluded !== undefined) raw.splice(raw.indexOf(concluded), 1);
         boot = read.boot;
         concluded = undefined;
-      } else if (read.kind === "state") raw.push(read);
+      } else if (read.kind === "state") raw.push({ ...read, boot });
       else if (read.kind === "insync") insync.push({ ...read, at: read.at - offset() });
       else late = Math.max(late, read.lateMs);
       return true;
@@ -126,10 +126,13 @@ function watchNode(place: Place, node: NodeId, port: number, offset: () => numbe
   return {
     ready: () => raw.length > 0,
     sightings: (): Sighting[] =>
-      raw.flatMap(({ at, writes, lease }) => [
-        { node, vip: WRITE, held: writes, at: at - offset() },
-        { node, vip: LEASE, held: lease, at: at - offset() },
-      ]),
+      raw.flatMap(({ at, writes, lease, boot: saidBy }) => {
+        const common = { node, at: at - offset(), ...(saidBy === undefined ? {} : { boot: saidBy }) };
+        return [
+          { ...common, vip: WRITE, held: writes },
+          { ...common, vip: LEASE, held: lease },
+        ];
+      }),
     insync: () => insync,
     lateMs: () => late,
     settle: () => observer.settle(),

@@ -69,6 +69,20 @@ describe("what it comes to", () => {
     expect(writersDuring(sightings, cuts, { from: FAULT + 100, until: FAULT + 1_000 })).toEqual([]);
   });
 
+  test("what a node still says in the moment between its power cut and its end counts no more; its next boot does", () => {
+    const said = (at: number, held: boolean, boot: string) => ({ ...seen("a", "lease", at, held), boot });
+    const sightings = [
+      said(8_000, true, "one"),
+      said(10_200, false, "one"),
+      said(10_500, true, "one"),
+      seen("b", "lease", 11_500, true),
+      said(14_000, false, "two"),
+    ];
+    const writers = summariseWriters(sightings, [], [{ node: "a", at: FAULT }], WINDOW, FAULT, 2);
+    expect(writers.twoLeasesMs).toBe(0);
+    expect(writers.leases.map(({ node }) => node)).toEqual(["a", "b"]);
+  });
+
   test("a frozen node that wakes up writable beside the new primary: the overlap after the thaw, and only that", () => {
     const sightings = [
       seen("a", "write", 8_000, true),
