@@ -150,6 +150,7 @@ const authority = (pair: Pair, { lease }: Authority): Readonly<Record<string, un
   witness: pair.witness?.name,
   renewalMs: lease.renewal,
   deadlineMs: lease.deadline,
+  takeoverMs: lease.takeover,
 });
 
 /** What `status` reports, in the order of their importance. The lease's own unit runs on the active node only. */

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { seconds } from "../../infra/model/duration.ts";
 import type { NodeId, Pair } from "../../infra/model/pair.ts";
 import { arbiter } from "../../infra/services/arbiter.ts";
-import { externalService, labPair, twoVips } from "../model/pairs.ts";
+import { externalService, labPair, twoVips, witnessed } from "../model/pairs.ts";
 
 const plan = (pair: Pair, node: NodeId = "a") => {
   const found = arbiter.plan(pair, node);
@@ -78,4 +78,17 @@ test("the hold counts where both nodes were off, and nowhere else", () => {
   const terms = arbiter.timing({ ...labPair, arbiter: { ...labPair.arbiter, hold: seconds(77) } });
   const holding = terms.filter(({ upper }) => upper === 77_000);
   expect(holding.map(({ failure }) => failure)).toEqual(["both-power-cut"]);
+});
+
+test("a pair with a witness is told of its lease and watches its authority; without one nothing of it is said", () => {
+  expect(told(witnessed)).toMatchObject({
+    authority: { witness: "witness", renewalMs: 100, deadlineMs: 800, takeoverMs: 1_500 },
+    units: ["keepalived", "hotpair-arbiter", "hotpair-quorum", "hotpair-etcd-shop", "haproxy", "nginx"],
+  });
+  expect(told(labPair)).not.toHaveProperty("authority");
+});
+
+test("the holder of the lease can have one priority more", () => {
+  expect(told({ ...witnessed, vrrp: { ...witnessed.vrrp, priority: 254 } })).toMatchObject({ priority: 253 });
+  expect(told({ ...labPair, vrrp: { ...labPair.vrrp, priority: 254 } })).toMatchObject({ priority: 254 });
 });

@@ -98,7 +98,9 @@ def parse(raw: Dict[str, Any]) -> Config:
     )
     said = raw.get("authority")
     authority = (
-        None if said is None else Authority(said["witness"], said["renewalMs"] / 1000, said["deadlineMs"] / 1000)
+        None
+        if said is None
+        else Authority(said["witness"], *(said[name] / 1000 for name in ("renewalMs", "deadlineMs", "takeoverMs")))
     )
     heartbeat = next(network for network in networks if network.name == "heartbeat")
     settings = Settings(

@@ -29,6 +29,8 @@ class Authority:
     renewal: float = 0.1
     # D: the holder stops this long after its last acknowledged renewal
     deadline: float = 0.8
+    # T: a challenger takes the lease this long after the last renewal that it saw
+    takeover: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ class Quorum:
         self.authority = authority
         self._node = node
         self._peer = peer
-        # A renewal proves as much as a beacon, and comes less often. An election may keep the holder from renewing for
-        # nearly the deadline: as long as it still has the lease, the VIP must not be taken from it.
-        self.renewal_evidence = authority.renewal + PASSED_ON + max(evidence, authority.deadline - master_down)
-        self.witness_evidence = evidence + PASSED_ON
+        # What a peer that is not heard any more last said of itself, by beacon or renewal, counts until VRRP's timer
+        # ends with T: nothing that holds state could start here before, and an owner that is still there has that long
+        # to show itself, through elections and the start of its lease.
+        self.peer_evidence = max(evidence + authority.renewal + PASSED_ON, authority.takeover - master_down)
+        # Less than T by far: who is cut off lets go before the other takes over.
+        self.witness_evidence = max(evidence + PASSED_ON, authority.deadline)
         self.report: Optional[Report] = None
         self.report_at = NEVER
         # until then this node holds the lease, by the deadline that its own holder wrote down
@@ -124,7 +128,7 @@ class Quorum:
         report = self.report
         if report is None or report.holder != self._peer or report.renewed_at <= since:
             return NEVER
-        return report.renewed_at + self.renewal_evidence
+        return report.renewed_at + self.peer_evidence
 
     def listed(self, node: str) -> Optional[bool]:
         """Whether `insync` lists a node; None: not known, or there is no such list yet. It changes by quorum alone."""

@@ -239,6 +239,8 @@ class Rules:
             else Quorum(authority, settings.node, settings.peer, settings.evidence, settings.master_down)
         )
         self.decided_at = NEVER
+        # when it last let a VIP go to a peer that it may not hear
+        self.let_go_at = NEVER
         # until then a node that stood still looks around
         self.looking_until = NEVER
         self.word: Optional[Word] = None
@@ -540,8 +542,12 @@ class Rules:
                 "what writes here did not stop in time" if under_way.demoting else "the peer did not take over in time"
             )
             self.events.append(Event(name, "called-off", f"{under_way.reason}: {why}"))
-            # With a witness there may be reasons to stay away that came up meanwhile.
-            return OPEN if self.quorum is None else None
+            if self.quorum is None:
+                return OPEN
+            # There may be reasons to stay away that came up meanwhile.
+            if not memory.held:
+                self.let_go_at = now
+            return None
         if under_way.demoting:
             if memory.held and not self._demoted(name, under_way, now):
                 # The VIP stays, and with it the adverts: the peer's gate is open by now, and it takes over in the skew.
@@ -607,8 +613,10 @@ class Rules:
         if word is None or self.fresh(now) or not quorum.witness_silent(now) or quorum.alone:
             return None
         if abs(self.word_at - quorum.witness_at) <= TOGETHER:
+            self.let_go_at = now
             return Verdict(True, "cut off: peer and witness fell silent together", now + HOLD_LEASE)
         if word.standing is not None and word.standing.witness:
+            self.let_go_at = now
             return Verdict(
                 True, "cut off: the peer heard the witness to the last, this node does not", now + HOLD_LEASE
             )
@@ -629,13 +637,17 @@ class Rules:
         verdict = self._cut_off(quorum, now)
         if verdict is not None:
             return verdict
-        until = memory.peer_held_at + settings.evidence
+        until = memory.peer_held_at + quorum.peer_evidence
         if now < until and not self._invited(name, now):
-            return Verdict(True, "the peer is active", until, standby=True)
+            reason = "the peer is active" if self.fresh(now) else "the peer was active to its last word"
+            return Verdict(True, reason, until, standby=True)
         # What the peer says of itself counts more than what its renewals let suppose.
         until = NEVER if self.fresh(now) else quorum.peer_renews_until()
         if now < until:
             return Verdict(True, "the peer renews its lease", until, standby=True)
+        until = NEVER if self.fresh(now) or quorum.mine(now) else self.let_go_at + 2 * quorum.authority.takeover
+        if now < until and not quorum.alone:
+            return Verdict(True, "let go: looks whether the peer has taken over", until)
         if quorum.listed(settings.node) is False and self._peer_may_serve(name, quorum, now):
             return Verdict(True, "not in sync: only the peer may serve", now + HOLD_LEASE)
         fit = self.fresh(now) and self.unfit(name, now, lenient=True) is None

@@ -85,7 +85,7 @@ class Cuts(Pair):
             sim.run(4.0)
             self.quiet(sim, other(owner), seed)
             self.assertEqual(sim.holder, other(owner), f"seed {seed}")
-            self.assertLess(sim.owners_log[-1][0] - at, 1.5, f"seed {seed}")
+            self.assertLess(sim.owners_log[-1][0] - at, TAKEOVER + 0.3, f"seed {seed}")
             sim.cut_between(False)
             sim.drop(owner, "witness", False)
             sim.run(3.0)
@@ -156,7 +156,7 @@ class Cuts(Pair):
 
 
 class Crash(Pair):
-    def test_a_crash_moves_the_vip_before_the_lease_can_move(self) -> None:
+    def test_a_crash_moves_the_vip_by_the_time_the_lease_can_move(self) -> None:
         for seed in range(SCHEDULES):
             sim = settled_pair(seed)
             sim.run(sim.random.uniform(0, 0.2))
@@ -165,11 +165,7 @@ class Crash(Pair):
             sim.power_cut(owner)
             sim.run(4.0)
             self.quiet(sim, other(owner), seed)
-            rules = sim.nodes["a"].rules
-            self.assertIsNotNone(rules.quorum)
-            bound = (rules.quorum.renewal_evidence if rules.quorum else 0.0) + rules.settings.master_down + 0.1
-            self.assertLess(sim.owners_log[-1][0] - at, bound, f"seed {seed}")
-            self.assertLess(bound, TAKEOVER)
+            self.assertLess(sim.owners_log[-1][0] - at, TAKEOVER + 0.1, f"seed {seed}")
             self.assertEqual(sim.holder, other(owner), f"seed {seed}")
 
     def test_a_crash_while_all_networks_are_cut_moves_the_vip(self) -> None:
@@ -410,9 +406,17 @@ class OneNode(unittest.TestCase):
     def test_a_veto_ends_with_its_evidence(self) -> None:
         self.rules.heard(self.word(True), 10.0)
         self.report(10.0, holder="b")
-        self.assertAlmostEqual(self.rules.decide(10.1)[VIP].until, 10.2)
-        self.assertAlmostEqual(self.rules.decide(10.25)[VIP].until, 10.0 + 0.1 + 0.1 + 0.8 - 0.30117, 5)
-        self.assertEqual(self.closed(10.71), "")
+        self.assertAlmostEqual(self.rules.decide(10.1)[VIP].until, 10.0 + 1.5 - 0.30117, 5)
+        self.assertEqual(self.closed(10.25), "the peer was active to its last word")
+        self.assertEqual(self.closed(11.21), "")
+
+    def test_who_was_cut_off_looks_whether_the_peer_took_over(self) -> None:
+        self.rules.heard(self.word(False), 10.0)
+        self.report(10.9, witness_at=10.05)
+        self.assertEqual(self.closed(11.0), "cut off: peer and witness fell silent together")
+        self.report(11.1)
+        self.assertEqual(self.closed(11.2), "let go: looks whether the peer has taken over")
+        self.assertEqual(self.closed(14.1), "")
 
     def test_what_the_peer_says_of_itself_counts_more_than_its_renewals(self) -> None:
         self.rules.heard(self.word(False), 10.0)
@@ -430,8 +434,8 @@ class OneNode(unittest.TestCase):
 
     def test_peer_and_witness_silent_together_is_this_node_cut_off(self) -> None:
         self.rules.heard(self.word(False), 10.0)
-        self.report(10.5, witness_at=10.05)
-        self.assertEqual(self.closed(10.6), "cut off: peer and witness fell silent together")
+        self.report(10.9, witness_at=10.05)
+        self.assertEqual(self.closed(11.0), "cut off: peer and witness fell silent together")
         self.report(60.0, witness_at=10.05)
         self.assertEqual(self.closed(60.1), "cut off: peer and witness fell silent together")
 
