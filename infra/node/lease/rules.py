@@ -170,6 +170,8 @@ def judge(
             "this node's data has no incarnation: it was never provisioned here",
             f"provision it from node {peer}, which then lists it as in sync",
         )
+    if record.epoch > epoch and record.insync.get(node) != incarnation:
+        return superseded(node, record.epoch, epoch)
     if node not in record.insync:
         return Verdict(
             "barred",

@@ -18,7 +18,9 @@
 
 #define RPC 1        /* longest wait for an answer that counts */
 #define D   2        /* the holder's own deadline, from before the sending */
+#ifndef W
 #define W   1        /* systemd's watchdog, from the last prompt acknowledgement */
+#endif
 #define SL  1        /* TimeoutStopSec of the lease's unit */
 #define SW  1        /* stop of what writes: S is SL + SW */
 #define SLIP 1       /* ticks that the clock of node 0 loses at most, from a renewal to the end of the stop: the drift */
