@@ -1,17 +1,21 @@
-// `npm test`: makes the machine ready, checks the sources, runs every test, and takes down the hosts that an interrupted
-// test left behind. Arguments go to the test runner.
+// `npm test`: makes the machine ready, checks the sources, runs the tests of everything but pairs with data, and takes
+// down the hosts that an interrupted test left behind. Arguments go to the test runner.
 
 import { spawnSync } from "node:child_process";
 import { check } from "./check.mjs";
 import { projectEnvironment, ROOT, run } from "./project.mjs";
 import { setup } from "./setup.mjs";
 
+const given = process.argv.slice(2);
+// Pairs with data have tests of their own, which are started by name (`npm run test:stateful`).
+const projects = given.includes("--project") ? [] : ["unit", "lab", "e2e"].flatMap((name) => ["--project", name]);
+
 await setup();
 const sourcesAreFine = await check();
 const before = labNames();
 // Ctrl-C reaches the test runner as well; this process stays to clean up behind it.
 process.on("SIGINT", () => {});
-const exitCode = await run("vitest", ["run", ...process.argv.slice(2)]);
+const exitCode = await run("vitest", ["run", ...projects, ...given]);
 for (const name of labNames()) {
   if (!before.includes(name)) await run("node", ["bin/hotpair.mjs", "lab", "down", "--name", name]);
 }

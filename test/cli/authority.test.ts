@@ -1,5 +1,5 @@
 // `hotpair authority init` and `issue` on stack files: what they write, and what they refuse. Exchanging certificates asks
-// the servers and is proven with real ones (test/program/witness.e2e.test.ts).
+// the servers and is proven with real ones (test/program/witness.stateful.test.ts).
 
 import { X509Certificate } from "node:crypto";
 import { afterAll, beforeEach, expect, test } from "vitest";

@@ -14,7 +14,7 @@ const reason =
     : missing.length > 0
       ? `needs ${missing.join(", ")}`
       : "";
-if (reason !== "") console.log(`lease.lab.test.ts skips: ${reason}`);
+if (reason !== "") console.log(`lease.stateful.test.ts skips: ${reason}`);
 
 /** From the end of the writes on one node to the first write on the other: T, an election, and what a start takes. */
 const TAKEOVER_SECONDS = TIMING.takeover + 1.5 * SCALE;
