@@ -4,8 +4,9 @@
 
 import { newAuthority, newMember } from "../../infra/cli/certificates.ts";
 import { command } from "../../infra/lab/command.ts";
-import { dropTraffic, powerOn } from "../../infra/lab/faults.ts";
+import { powerOn } from "../../infra/lab/faults.ts";
 import { consoleRun, type HostName, type Lab, labUp, type Network, type NodeName } from "../../infra/lab/lab.ts";
+import { interfaceOf as port } from "../../infra/lab/layout.ts";
 import type { Authority, HostId, Pair } from "../../infra/model/pair.ts";
 import type { HostPlan } from "../../infra/model/plan.ts";
 import { text } from "../../infra/plan/bundle.ts";
@@ -143,19 +144,29 @@ export class StrictPair extends TestPair {
 
   // ---- faults
 
-  /** All three networks between the nodes; the witness hears both. */
-  async cutBetween(): Promise<void> {
-    for (const network of NETWORKS)
-      await Promise.all(HOSTS.map((host) => dropTraffic(this.lab, host, other(host), network)));
+  /** All three networks between the nodes, at one instant; the witness hears both. `clearDrops` ends it. */
+  cutBetween(): Promise<void> {
+    return this.#cut(
+      "drop-between",
+      NETWORKS.map((network) => [port("node-a", network), port("node-b", network)] as const),
+    );
   }
 
-  /** From its peer and from the witness, both ways; its clients still reach it. */
-  async isolate(host: NodeName): Promise<void> {
-    await Promise.all([
-      dropTraffic(this.lab, host, "witness", "public"),
-      dropTraffic(this.lab, "witness", host, "public"),
-      this.cutBetween(),
+  /** From its peer and from the witness, at one instant; its clients still reach it. `clearDrops` ends it. */
+  isolate(host: NodeName): Promise<void> {
+    return this.#cut("drop-isolated", [
+      ...NETWORKS.map((network) => [port(host, network), port(other(host), network)] as const),
+      [port(host, "public"), port("witness", "public")],
     ]);
+  }
+
+  async #cut(table: string, between: readonly (readonly [string, string])[]): Promise<void> {
+    const rules = between.flatMap(([one, two]) => [
+      `iifname "${one}" oifname "${two}" drop`,
+      `iifname "${two}" oifname "${one}" drop`,
+    ]);
+    const chain = `chain forward { type filter hook forward priority 0; ${rules.join("; ")}; }`;
+    await command(this.#atSwitch("nft", "-f", "-"), { input: `table bridge ${table} {\n${chain}\n}\n` });
   }
 
   /** etcd's ports to and from a host, and nothing else. `clearEtcd` ends it. */
