@@ -6,6 +6,7 @@ import type { FailureClassId } from "../model/failure.ts";
 import { type Authority, type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { masterDownInterval } from "../model/vrrp.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
 import { hostOf, priorityOf, VIP_REMOVED } from "./keepalived.ts";
 import { nodeFile, render } from "./template.ts";
@@ -166,6 +167,21 @@ const units = (pair: Pair): readonly string[] => [
 
 const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 
+/** What the strict gate adds to a crash; nothing where a database is, which waits for the lease just as long. */
+function lastWord(pair: Pair): readonly { lower: Duration; upper: Duration; formula: string }[] {
+  if (pair.authority === undefined || pair.mariadb !== undefined) return [];
+  const { takeover, renewal } = pair.authority.lease;
+  const down = masterDownInterval(pair.vrrp.advertInterval, priorityOf(pair));
+  const upper = ms(Math.max(0, takeover - down));
+  return [
+    {
+      lower: ms(Math.max(0, upper - renewal)),
+      upper,
+      formula: `T ${formatDuration(takeover)} − master down interval ${formatDuration(ms(Math.round(down)))}`,
+    },
+  ];
+}
+
 /** Faults that VRRP alone would take for the peer's death, and the arbiter does not. */
 const VETOED: readonly FailureClassId[] = ["heartbeat-link-loss", "heartbeat-storage-loss", "heartbeat-one-way"];
 
@@ -187,6 +203,16 @@ function timing(pair: Pair): readonly TimingTerm[] {
       nothing(
         failure,
         `the gate closes ${formatDuration(silence)} + ${formatDuration(beaconInterval)} after the last advert, before VRRP's timer ends`,
+      ),
+    ),
+    ...lastWord(pair).map(({ lower, upper, formula }) =>
+      term(
+        "node-power-cut",
+        "decide",
+        "the dead node's last word counts until the lease could be taken",
+        lower,
+        upper,
+        formula,
       ),
     ),
     nothing("arbiter-loss", "an arbiter only vetoes: without it the pair is plain VRRP"),
