@@ -2,8 +2,8 @@
 // how often the VIP moved, from the nodes' audit files. Options: --minutes N (default 30).
 
 import { parseArgs } from "node:util";
-import type { LabHost } from "../infra/lab/lab.ts";
-import { run as runOn, runOrThrow } from "../infra/ssh/run.ts";
+import { consoleRun, type Lab } from "../infra/lab/lab.ts";
+import { nodeNames } from "../infra/lab/layout.ts";
 import { withPair } from "./lab-pair.ts";
 
 const LOAD = `for core in $(seq "$(nproc)"); do systemd-run --quiet --unit=bench-cpu-$core sh -c 'while :; do :; done'; done
@@ -14,23 +14,25 @@ export async function run(args: readonly string[]): Promise<unknown> {
   const { values } = parseArgs({ args: [...args], options: { minutes: { type: "string", default: "30" } } });
   const minutes = Number(values.minutes);
   return withPair(async (lab) => {
-    const hosts = [lab.hosts["node-a"], lab.hosts["node-b"]];
-    const before = await changes(hosts);
+    const before = await changes(lab);
     const since = Date.now();
-    await Promise.all(hosts.map((host) => runOn(host.ssh, LOAD, { timeoutMs: 30_000 })));
+    await Promise.all(nodeNames.map((host) => consoleRun(lab, host, ["sh", "-c", LOAD])));
     for (let minute = 1; minute <= minutes; minute++) {
       await new Promise((resolve) => setTimeout(resolve, 60_000));
-      console.log(`minute ${minute} of ${minutes}: ${(await changes(hosts)) - before} changes of state`);
+      console.log(`minute ${minute} of ${minutes}: ${(await changes(lab)) - before} changes of state`);
     }
-    const moved = (await changes(hosts)) - before;
-    await Promise.all(hosts.map((host) => runOn(host.ssh, STOP, { timeoutMs: 30_000 })));
+    const moved = (await changes(lab)) - before;
+    await Promise.all(nodeNames.map((host) => consoleRun(lab, host, ["sh", "-c", STOP])));
     console.log(`${moved} changes of state in ${minutes} minutes of load`);
     return { minutes, stateChanges: moved, loadedForMs: Date.now() - since };
   });
 }
 
-/** State changes that the nodes have written into their audit files so far. */
-async function changes(hosts: readonly LabHost[]): Promise<number> {
-  const counts = hosts.map((host) => runOrThrow(host.ssh, "wc -l </var/log/hotpair/audit.log", { timeoutMs: 30_000 }));
+/**
+ * State changes that the nodes have written into their audit files so far. Read on their consoles: an SSH login that takes
+ * long on a loaded machine is no failover.
+ */
+async function changes(lab: Lab): Promise<number> {
+  const counts = nodeNames.map((host) => consoleRun(lab, host, ["sh", "-c", "wc -l </var/log/hotpair/audit.log"]));
   return (await Promise.all(counts)).reduce((sum, count) => sum + Number(count), 0);
 }
