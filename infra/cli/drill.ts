@@ -21,7 +21,7 @@ import { UserError } from "../model/errors.ts";
 import { DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
 import { estimate } from "../services/estimate.ts";
-import { openSecrets } from "./servers.ts";
+import { keyPathsOf, openSecrets } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
@@ -74,8 +74,7 @@ async function run(options: Options): Promise<void> {
   const loaded = loadStack(options.stack);
   const { stack, pair } = loaded;
   if (options.list) return list(options, pair);
-  const keys = pair.nodes.flatMap(({ ssh }) => (ssh.auth.kind === "key" ? [ssh.auth.key.secret] : []));
-  const place = await placeOf(pair, await openSecrets(loaded, keys));
+  const place = await placeOf(pair, await openSecrets(loaded, keyPathsOf(pair)));
   const campaigning = options.campaign !== undefined || options.step !== undefined;
   if (campaigning && options.scenario !== undefined)
     throw new UserError("--campaign draws its own faults: leave --scenario out");
