@@ -2,9 +2,11 @@
 // how often the VIP moved, from the nodes' audit files. Options: --minutes N (default 30).
 
 import { parseArgs } from "node:util";
-import { consoleRun, type Lab } from "../infra/lab/lab.ts";
+import { pairUp } from "../infra/cli/lab-pair.ts";
+import { consoleRun, type Lab, labDown } from "../infra/lab/lab.ts";
 import { nodeNames } from "../infra/lab/layout.ts";
-import { withPair } from "./lab-pair.ts";
+
+const LAB = "bench-quiet";
 
 const LOAD = `for core in $(seq "$(nproc)"); do systemd-run --quiet --unit=bench-cpu-$core sh -c 'while :; do :; done'; done
 systemd-run --quiet --unit=bench-disk sh -c 'while :; do dd if=/dev/zero of=/var/tmp/bench bs=1M count=256 conv=fsync 2>/dev/null; done'`;
@@ -13,7 +15,9 @@ const STOP = "systemctl stop 'bench-*'; rm -f /var/tmp/bench";
 export async function run(args: readonly string[]): Promise<unknown> {
   const { values } = parseArgs({ args: [...args], options: { minutes: { type: "string", default: "30" } } });
   const minutes = Number(values.minutes);
-  return withPair(async (lab) => {
+  try {
+    const { lab } = (await pairUp(LAB)).place;
+    if (lab === undefined) throw new Error(`the lab ${LAB} came up and is not there`);
     const before = await changes(lab);
     const since = Date.now();
     await Promise.all(nodeNames.map((host) => consoleRun(lab, host, ["sh", "-c", LOAD])));
@@ -25,7 +29,9 @@ export async function run(args: readonly string[]): Promise<unknown> {
     await Promise.all(nodeNames.map((host) => consoleRun(lab, host, ["sh", "-c", STOP])));
     console.log(`${moved} changes of state in ${minutes} minutes of load`);
     return { minutes, stateChanges: moved, loadedForMs: Date.now() - since };
-  });
+  } finally {
+    await labDown(LAB);
+  }
 }
 
 /**
