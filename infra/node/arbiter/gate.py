@@ -135,11 +135,16 @@ def _keep(
         now = clock()
         for vip, deadline in deadlines.items():
             wanted = deadline > now
-            if wanted != closed.get(vip):
-                write_gate(vip, wanted, directory)
-                closed[vip] = wanted
+            if wanted == closed.get(vip):
+                continue
+            try:
+                # First of all: keepalived tells the peer that it goes before it takes the address off, and the peer, once
+                # told, has the address a millisecond later. On a busy machine both had it for up to 15 ms.
                 if wanted and addresses[vip]:
                     remove(addresses[vip])
+            finally:
+                write_gate(vip, wanted, directory)
+                closed[vip] = wanted
 
 
 def _latest(lines: List[bytes]) -> List[Tuple[str, float]]:

@@ -53,6 +53,21 @@ class Gatekeeper(unittest.TestCase):
             time.sleep(0.05)
         self.assertTrue(self.wait(True, 1))
 
+    def test_the_address_is_gone_before_keepalived_hears_of_it(self) -> None:
+        # Told first, keepalived sends its farewell first, and the peer has the address while it is still here.
+        read_end, write_end = os.pipe()
+        os.write(write_end, f"web {kernel.boottime() + 60:.3f}\n".encode())
+        os.close(write_end)
+        seen = []
+
+        def remove(address: str) -> None:
+            seen.append((address, gate.read_gate("web", self.directory)))
+
+        gate._keep(read_end, {"web": ADDRESS}, self.directory, kernel.boottime, remove)
+        os.close(read_end)
+        self.assertEqual(seen, [(ADDRESS, None)])
+        self.assertTrue(gate.read_gate("web", self.directory))
+
     def test_a_touch_writes_what_was_there(self) -> None:
         self.keeper.close_until("web", kernel.boottime() + 60)
         self.assertTrue(self.wait(True, 2))
