@@ -138,8 +138,8 @@ def _keep(
             if wanted == closed.get(vip):
                 continue
             try:
-                # First of all: keepalived tells the peer that it goes before it takes the address off, and the peer, once
-                # told, has the address a millisecond later. On a busy machine both had it for up to 15 ms.
+                # First of all: keepalived tells the peer that it goes before it takes the address off, and the peer has
+                # it a millisecond after it was told. On a busy machine both had it for up to 15 ms.
                 if wanted and addresses[vip]:
                     remove(addresses[vip])
             finally:
