@@ -136,7 +136,8 @@ async function run(options: Options): Promise<void> {
     console.log(JSON.stringify([...all.map((one) => brief(one, options.evidence)), ...left], undefined, 2));
   } else {
     console.log(table(all));
-    for (const { scenario, why } of skipped) console.log(`not run: ${scenario.name} (${why})`);
+    for (const [why, group] of Map.groupBy(skipped, (one) => one.why))
+      console.log(`not run, since ${why}: ${group.map(({ scenario }) => scenario.name).join(", ")}`);
     for (const { scenario, why } of broken)
       console.log([`broken off: ${scenario}: ${why.message}`, ...detailsOf(why)].join("\n  "));
     const never = chosen.length - all.length - broken.length;
