@@ -6,10 +6,11 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { StackFile } from "../config/index.ts";
+import { cacheDirectory } from "../machine/cache.ts";
 import { UserError } from "../model/errors.ts";
 import { type HostId, NODE_IDS } from "../model/pair.ts";
 import { findToolchain } from "../toolchain/find.ts";
-import { cacheDirectory, projectRoot } from "../toolchain/places.ts";
+import { projectRoot } from "../toolchain/places.ts";
 import { passphrase, usePublishedPassphrase } from "./secrets.ts";
 import { announce } from "./terminal.ts";
 

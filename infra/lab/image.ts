@@ -6,12 +6,13 @@
 import { createHash } from "node:crypto";
 import { chmod, cp, glob, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { cacheDirectory } from "../machine/cache.ts";
 import { withLock } from "../machine/lock.ts";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command } from "./command.ts";
 import { contained, debianSource, installScript, packagesIndex, proxyOptions } from "./debian.ts";
 import { buildLayer, layerDigest } from "./layer.ts";
-import { cacheDirectory, labsDirectory } from "./layout.ts";
+import { labsDirectory } from "./layout.ts";
 
 export type ImageVariant = "bare" | "ready";
 

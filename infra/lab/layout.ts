@@ -1,7 +1,7 @@
 // Names and addresses of a lab, derived from its index alone: pure functions. What exists on the machine is not asked here.
 
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cacheDirectory } from "../machine/cache.ts";
 
 export type Network = "public" | "heartbeat" | "storage";
 /** The two servers of the pair: every lab has them. */
@@ -89,12 +89,6 @@ export function machineInterfaceOf(index: number): string {
 /** Control group of one host, relative to the root of the version 2 hierarchy. */
 export function cgroupOf(index: number, host?: HostName): string {
   return host ? `/hotpair-lab/${index}/${host}` : `/hotpair-lab/${index}`;
-}
-
-/** $HOTPAIR_CACHE, or hotpair's directory under the user's cache (XDG Base Directory). */
-export function cacheDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-  if (environment.HOTPAIR_CACHE) return environment.HOTPAIR_CACHE;
-  return join(environment.XDG_CACHE_HOME || join(homedir(), ".cache"), "hotpair");
 }
 
 export function labsDirectory(): string {

@@ -3,6 +3,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { cacheDirectory } from "../machine/cache.ts";
 import { UserError } from "../model/errors.ts";
 import type { SecretRef, Ssh } from "../model/pair.ts";
 import type { SshJump, SshTarget } from "./target.ts";
@@ -65,9 +66,7 @@ const USUAL_CACHE = "~/.cache/hotpair/";
 
 /** `~/` is the home directory; a relative path starts at the project, wherever the command was typed. */
 function keyFilePath(file: string): string {
-  const { HOTPAIR_CACHE, XDG_CACHE_HOME } = process.env;
-  const cache = HOTPAIR_CACHE || (XDG_CACHE_HOME && join(XDG_CACHE_HOME, "hotpair"));
-  if (cache && file.startsWith(USUAL_CACHE)) return join(cache, file.slice(USUAL_CACHE.length));
+  if (file.startsWith(USUAL_CACHE)) return join(cacheDirectory(), file.slice(USUAL_CACHE.length));
   return file.startsWith("~/") ? join(homedir(), file.slice(2)) : resolve(PROJECT, file);
 }
 

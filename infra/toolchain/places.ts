@@ -3,8 +3,9 @@
 
 import { createHash } from "node:crypto";
 import { accessSync, constants, existsSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { homedir, userInfo } from "node:os";
+import { userInfo } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
+import { cacheDirectory, xdg } from "../machine/cache.ts";
 
 /** The version that @pulumi/pulumi, the npm wrapper `pulumi` and the Go module are pinned to. */
 export const pulumiVersion = "3.259.0";
@@ -18,22 +19,9 @@ export const goModule = join(import.meta.dirname, "go");
 /** The directory with the project's own Node, and nothing else, in it. */
 export const nodeDirectory = join(projectRoot, "node_modules", "node", "bin");
 
-/** hotpair's cache: $HOTPAIR_CACHE, else hotpair/ under $XDG_CACHE_HOME or ~/.cache (XDG Base Directory). */
-export function cacheDirectory(): string {
-  const named = process.env.HOTPAIR_CACHE;
-  if (named) return resolve(named);
-  return join(xdg("XDG_CACHE_HOME", ".cache"), "hotpair");
-}
-
 /** Where the stacks' state goes when the user has no Pulumi backend of their own. */
 export function localStateDirectory(): string {
   return join(xdg("XDG_STATE_HOME", join(".local", "state")), "hotpair", "pulumi");
-}
-
-// A relative path in an XDG variable is invalid and must be ignored (XDG Base Directory, "Environment variables").
-function xdg(variable: string, fallback: string): string {
-  const value = process.env[variable];
-  return value?.startsWith("/") ? value : join(homedir(), fallback);
 }
 
 /**

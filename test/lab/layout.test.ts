@@ -3,7 +3,6 @@
 import { expect, test } from "vitest";
 import {
   addressOf,
-  cacheDirectory,
   hostNames,
   interfaceOf,
   machineInterfaceOf,
@@ -52,12 +51,6 @@ test("every address lies in 198.18.0.0/16 and every interface name fits the kern
   const octets = indexes.map((index) => Number(prefixOf(index, "remote").split(".")[2]));
   expect(Math.max(...octets)).toBeLessThan(256);
   for (const index of indexes) expect(machineInterfaceOf(index).length).toBeLessThanOrEqual(15);
-});
-
-test("the cache is where the environment says", () => {
-  expect(cacheDirectory({ HOTPAIR_CACHE: "/srv/cache" })).toBe("/srv/cache");
-  expect(cacheDirectory({ XDG_CACHE_HOME: "/home/me/.c" })).toBe("/home/me/.c/hotpair");
-  expect(cacheDirectory({})).toMatch(/\/\.cache\/hotpair$/);
 });
 
 test("this machine gets one address of the public network, and no route to the others", () => {

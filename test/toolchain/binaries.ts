@@ -3,8 +3,9 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { cacheDirectory } from "../../infra/machine/cache.ts";
 import { buildStandIns } from "../../infra/toolchain/build.ts";
-import { builtPlaces, builtPlacesIn, cacheDirectory, isBuilt, isExecutable } from "../../infra/toolchain/places.ts";
+import { builtPlaces, builtPlacesIn, isBuilt, isExecutable } from "../../infra/toolchain/places.ts";
 
 export async function commandPluginBinary(): Promise<string> {
   const built = builtPlaces();
