@@ -168,7 +168,11 @@ function render(value: unknown, indent = ""): string {
 
 /** All evidence of a stack, oldest first; empty when there is none. Throws UserError at the first file that cannot be read. */
 export function readStackEvidence(directory: string, stack: string): Evidence[] {
-  const folder = join(directory, stack);
+  return readAll(join(directory, stack), ".json", parseEvidence);
+}
+
+/** The files of a folder with this ending, in the order of their names; none when there is no folder. */
+function readAll<T>(folder: string, ending: string, parse: (text: string, file: string) => T): T[] {
   let names: string[];
   try {
     names = readdirSync(folder);
@@ -177,9 +181,9 @@ export function readStackEvidence(directory: string, stack: string): Evidence[] 
     throw error;
   }
   return names
-    .filter((name) => name.endsWith(".json"))
+    .filter((name) => name.endsWith(ending))
     .toSorted()
-    .map((name) => parseEvidence(readFileSync(join(folder, name), "utf8"), join(folder, name)));
+    .map((name) => parse(readFileSync(join(folder, name), "utf8"), join(folder, name)));
 }
 
 const campaignFolder = (directory: string, stack: string): string => join(directory, stack, "campaigns");
@@ -281,16 +285,5 @@ export function parseCampaign(text: string, file: string): Campaign {
 
 /** All campaigns of a stack, in the order of their seeds; empty when there is none. */
 export function readCampaigns(directory: string, stack: string): Campaign[] {
-  const folder = campaignFolder(directory, stack);
-  let names: string[];
-  try {
-    names = readdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  return names
-    .filter((name) => name.endsWith(".jsonl"))
-    .toSorted()
-    .map((name) => parseCampaign(readFileSync(join(folder, name), "utf8"), join(folder, name)));
+  return readAll(campaignFolder(directory, stack), ".jsonl", parseCampaign);
 }

@@ -1,5 +1,5 @@
 // The drills' own lab: its name, and the pair in it.
 
-export { pairUp, settingsOf, stackTextFor } from "../../infra/cli/lab-pair.ts";
+export { pairUp, settingsOf } from "../../infra/cli/lab-pair.ts";
 
 export const LAB = "drl";

@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { stackTextFor } from "../../infra/cli/lab-pair.ts";
 import { powerCut, powerOn } from "../../infra/lab/faults.ts";
 import { consoleRun, type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
-import { stackTextFor } from "../drill/lab-pair.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { writeStack } from "./lab-stack.ts";
 

@@ -8,9 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { stackTextFor } from "../../infra/cli/lab-pair.ts";
 import { consoleRun, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
 import { interfaceOf } from "../../infra/lab/layout.ts";
-import { stackTextFor } from "../drill/lab-pair.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { writeStack } from "./lab-stack.ts";
 

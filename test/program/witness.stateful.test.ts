@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { stackTextFor } from "../../infra/cli/lab-pair.ts";
 import { stackPath } from "../../infra/cli/stack.ts";
 import { powerCut, powerOn } from "../../infra/lab/faults.ts";
 import { consoleRun, type HostName, hostReady, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
-import { stackTextFor } from "../drill/lab-pair.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { writeStack } from "./lab-stack.ts";
 
