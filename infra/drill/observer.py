@@ -79,8 +79,9 @@ def since(created):
 def main():
     lifetime, wanted = float(sys.argv[1]), sys.argv[2:]
     try:
-        # A busy server must not look like a server that holds two addresses.
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        # A busy server must not look like a server that holds two addresses: before the arbiter (10) and keepalived (20), or
+        # the peer would be seen to take an address before this node is seen to have given it up.
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(30))
     except OSError:
         try:
             os.nice(-19)
