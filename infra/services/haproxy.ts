@@ -262,7 +262,10 @@ function findings(pair: Pair): readonly Finding[] {
 /** Checks that are slower than the takeover, or than what a client waits, make a takeover look like an outage. */
 function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
   const { connect } = settings.timeouts;
-  const takeover = masterDownInterval(pair.vrrp.advertInterval, pair.vrrp.priority);
+  // Where a lease decides, the VIP waits for it (the strict gate).
+  const takeover = ms(
+    Math.max(masterDownInterval(pair.vrrp.advertInterval, pair.vrrp.priority), pair.authority?.lease.takeover ?? 0),
+  );
   const at = "hotpair:pair.haproxy";
   const found: Finding[] = [];
   const state = (level: Finding["level"], path: string, message: string, fix: string) =>

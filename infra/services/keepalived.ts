@@ -146,6 +146,8 @@ const ANNOUNCED: readonly FailureClassId[] = [
   "planned-switch",
   "failback",
   "haproxy-hang",
+  "database-kill",
+  "database-hang",
   "member-isolation",
   "lease-loss",
   "rolling-upgrade",

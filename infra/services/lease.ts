@@ -120,6 +120,8 @@ const RELEASED: readonly FailureClassId[] = [
   "keepalived-hang",
   "public-link-loss",
   "haproxy-hang",
+  "database-kill",
+  "database-hang",
   "planned-switch",
   "failback",
   "rolling-upgrade",

@@ -246,12 +246,18 @@ const PROMOTED: readonly FailureClassId[] = [
   "keepalived-hang",
   "public-link-loss",
   "haproxy-hang",
+  "database-kill",
+  "database-hang",
   "whole-node-freeze",
   "member-isolation",
   "failback",
 ];
 /** After these, the killed server starts again and recovers, and is promoted where it is or there. */
-const RESTARTED: readonly FailureClassId[] = ["database-kill", "lease-loss"];
+const RESTARTED: readonly FailureClassId[] = ["lease-loss"];
+/** A primary that does not answer for this long is killed; asked every 100 ms (infra/node/mariadb/primary.py). */
+const HUNG: readonly [Duration, Duration] = [ms(5_000), ms(5_100)];
+/** A primary that ends closes its watcher's session: seen at once, acted upon within one round. */
+const ENDED: readonly [Duration, Duration] = [ms(0), ms(100)];
 /** Orders of an operator, or of an upgrade, that hand over with both servers well. */
 const HANDED_OVER: readonly FailureClassId[] = ["planned-switch", "rolling-upgrade"];
 /** Faults of the replica that no client and no commit waits for. */
@@ -330,12 +336,20 @@ function timing(pair: Pair): readonly TimingTerm[] {
           formatDuration(order(authority)),
       ),
     ),
+    term("database-kill", "detect", "the server's end is seen", ENDED, `≤ one round ${formatDuration(ENDED[1])}`),
+    term(
+      "database-hang",
+      "detect",
+      "the server does not answer, and is killed",
+      HUNG,
+      `no answer for ${formatDuration(HUNG[0])}, asked every ${formatDuration(ms(HUNG[1] - HUNG[0]))}`,
+    ),
     ...RESTARTED.map((failure) =>
       term(
         failure,
         "recover",
         "the server starts again and recovers",
-        [ms(failure === "database-kill" ? 100 : 0), ms(recoveryBound(settings) + 100 + PROMOTION[1])],
+        [ms(0), ms(recoveryBound(settings) + 100 + PROMOTION[1])],
         `RestartSec 100ms + recovery of ${Math.round(settings.redoLog / 1024 ** 2)} MB redo log ` +
           `${formatDuration(recoveryBound(settings))} + promotion ${formatDuration(PROMOTION[1])}`,
       ),

@@ -127,7 +127,7 @@ test("recovery of a killed server grows with its redo log", () => {
   const upper = (redoLog: number) =>
     mariadb
       .timing({ ...statefulPair, mariadb: { ...settings, redoLog } })
-      .find(({ failure }) => failure === "database-kill")?.upper;
+      .find(({ failure }) => failure === "lease-loss")?.upper;
   expect(upper(96 * 1024 ** 2)).toBe(ms(1_848));
   expect(upper(512 * 1024 ** 2)).toBe(ms(3_948));
   expect(upper(8 * 1024 ** 2)).toBe(ms(1_848));

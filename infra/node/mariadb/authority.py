@@ -8,11 +8,12 @@ import socket
 from typing import Any, Dict, Mapping, Optional
 
 from .rules import Authority
-from .state import boottime
+from .state import boottime, giving
 
 PROGRAM = "/usr/lib/hotpair/hotpair-lease"
 # Of the holder, which runs on one node alone: the same words without a program's start.
 SOCKET_PATH = "/run/hotpair/lease.sock"
+ARBITER_PATH = "/run/hotpair/arbiter.sock"
 # CLOCK_BOOTTIME, in seconds, until which this node holds the lease; 0 or no file: it does not.
 HOLDER_PATH = "/run/hotpair/holder"
 INCARNATION_PATH = "/var/lib/hotpair/incarnation"
@@ -67,7 +68,7 @@ def insync_of(found: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
 
 def insync() -> Optional[Dict[str, str]]:
     """As insync_of, asked now; on the holder in a millisecond."""
-    answer = _holder({"verb": "status"}, 0.5)
+    answer = _ask(SOCKET_PATH, {"verb": "status"}, 0.5)
     said = None if answer is None else answer.get("status")
     found = insync_of(said) if isinstance(said, dict) else None
     return found if found is not None else insync_of(status())
@@ -90,7 +91,12 @@ class Watcher:
             self._fresh = self._seq is not None and seq != self._seq
             self._seq = seq
         holder = None if found is None else found.get("holder")
-        return Authority(mine=mine or holds(), peers=holder == self._peer and self._fresh, insync=insync_of(found))
+        return Authority(
+            mine=mine or holds(),
+            peers=holder == self._peer and self._fresh,
+            insync=insync_of(found),
+            giving=giving(),
+        )
 
 
 def alone() -> None:
@@ -123,8 +129,17 @@ def release() -> None:
     _call("release")
 
 
+def hand_over(reason: str, timeout: float) -> None:
+    """Asks hotpair-arbiter to let the peer take over, which ends what writes here. Raises Refused: the peer cannot."""
+    answer = _ask(ARBITER_PATH, {"command": "switch", "wait": timeout, "reason": reason}, timeout + 3.0)
+    if answer is None:
+        raise Refused("hotpair-arbiter does not run")
+    if answer.get("error"):
+        raise Refused(str(answer["error"]))
+
+
 def _order(verb: str, argument: str = "", timeout: float = 3.0) -> None:
-    answer = _holder({"verb": verb, "argument": argument, "timeout": timeout}, timeout + 1.0)
+    answer = _ask(SOCKET_PATH, {"verb": verb, "argument": argument, "timeout": timeout}, timeout + 1.0)
     if answer is None:
         # Not there: the program knows how to say why.
         _call(verb, *([argument] if argument else []))
@@ -132,13 +147,13 @@ def _order(verb: str, argument: str = "", timeout: float = 3.0) -> None:
         raise Refused(f"hotpair-lease {verb}: {answer['error']}")
 
 
-def _holder(request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, Any]]:
-    """The answer of the process that holds the lease here; None when there is none. Raises Refused when it hangs."""
+def _ask(path: str, request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, Any]]:
+    """The answer of the process that listens there; None when there is none. Raises Refused when it hangs."""
     text = b""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
             sock.settimeout(timeout)
-            sock.connect(SOCKET_PATH)
+            sock.connect(path)
             sock.sendall(json.dumps(dict(request)).encode() + b"\n")
             while not text.endswith(b"\n"):
                 more = sock.recv(65536)
@@ -147,7 +162,7 @@ def _holder(request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, An
                 text += more
         answer = json.loads(text)
     except socket.timeout:
-        raise Refused("hotpair-lease does not answer") from None
+        raise Refused(f"no answer at {path}") from None
     except (OSError, ValueError):
         return None
     return answer if isinstance(answer, dict) else None

@@ -21,6 +21,10 @@ REFUSED = 3
 # Where the server does not answer yet, it is asked again this often.
 ASK_EVERY = 0.01
 LOOK_EVERY = 0.1
+# A server that does not answer for this long hangs: what it does not answer reads and writes nothing (seconds).
+HUNG = 5.0
+# The peer takes over within this time, or the arbiter calls it off (seconds).
+HAND_OVER = 5.0
 # The relay log of a replica that is listed in insync is short; one that takes longer is reported and waited for.
 APPLY_ROUND = 5.0
 
@@ -69,13 +73,28 @@ def _promote(config: Config) -> int:
         return 1
     notify("READY=1\nSTATUS=primary")
     while True:
-        time.sleep(LOOK_EVERY)
         try:
-            connection.do("DO 1", 30.0)
+            connection.idle(LOOK_EVERY)
+            connection.do("DO 1", HUNG)
         except Unreachable as error:
-            state.forget(state.PROMOTED_PATH)
-            state.audit(config.name, "primary", "down", f"the server ended: {error}")
-            return 1
+            return _server_lost(config, str(error))
+
+
+def _server_lost(config: Config, why: str) -> int:
+    """It died, or hangs and is killed. The peer, which has everything that was acknowledged, is there sooner than this
+    server has recovered; where the peer cannot take over, the server starts again here and is promoted anew."""
+    # In this order: the server that systemd starts must not go on as the primary while the peer becomes it.
+    state.write_json(state.GIVING_PATH, {"until": state.boottime() + HAND_OVER + 1.0})
+    state.forget(state.PROMOTED_PATH)
+    server.kill_server()
+    state.audit(config.name, "primary", "down", f"the server ended or hung: {why}")
+    try:
+        # Before this returns, this unit is stopped.
+        authority.hand_over(f"the database of {config.name} ended or hung", HAND_OVER)
+    except authority.Refused as error:
+        state.audit(config.name, "down", "starting", f"{config.peer_name} does not take over: {error}")
+    state.forget(state.GIVING_PATH)
+    return 1
 
 
 def promoted(config: Config) -> Connection:

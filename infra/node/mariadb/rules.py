@@ -35,6 +35,8 @@ class Authority:
     peers: bool
     # node to incarnation; None: unknown (no answer); empty: known to be empty
     insync: Optional[Mapping[str, str]]
+    # this node holds it, and hands over: its server ended
+    giving: bool = False
 
 
 class Start(Enum):
@@ -68,6 +70,9 @@ def start_decision(role: Role, node: str, incarnation: str, authority: Authority
     taken this node's incarnation out of `insync`. Not truncating (AS_PRIMARY) keeps transactions that nobody
     acknowledged; on any server but the one that goes on as primary they make it diverge.
     """
+    if authority.mine and authority.giving:
+        # Going on as the primary would keep what nobody acknowledged, and the peer is about to be promoted without it.
+        return StartDecision(Start.WAIT, "the server ended; the peer is asked to take over")
     if authority.mine:
         return StartDecision(Start.AS_PRIMARY, "this node holds the lease")
     if not authority.peers:

@@ -24,7 +24,12 @@ SAY_EVERY = 10.0
 STOP_TIMEOUT = 10.0
 
 
+# The process that watches over a primary decides within milliseconds of its end who goes on; on a busy machine, later.
+VERDICT = 1.0
+
+
 def main(config: Config) -> NoReturn:
+    await_verdict()
     for path in (state.SERVER_PATH, state.REPLICATION_PATH, state.PROMOTED_PATH, state.HANDED_OVER_PATH):
         state.forget(path)
     said = Said()
@@ -54,9 +59,17 @@ def main(config: Config) -> NoReturn:
     become(config, decision.start)
 
 
+def await_verdict() -> None:
+    """After the end of a server that took writes: until it is said whether the peer is to take over, if anybody says."""
+    until = time.monotonic() + VERDICT
+    while os.path.exists(state.PROMOTED_PATH) and not state.giving() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
 def become(config: Config, start: Start) -> NoReturn:
     prepare_socket(config)
     state.forget(state.WAITING_PATH)
+    state.forget(state.GIVING_PATH)
     state.write_json(
         state.SERVER_PATH,
         {

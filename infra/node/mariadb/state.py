@@ -27,6 +27,8 @@ REPLICATION_PATH = f"{RUN}/mariadb.replication"
 HANDED_OVER_PATH = f"{RUN}/mariadb.handed-over"
 # by `promote`, while this server takes writes
 PROMOTED_PATH = f"{RUN}/mariadb.promoted"
+# by `promote`, once its server died or hung: until when the peer may take over (seconds since boot)
+GIVING_PATH = f"{RUN}/mariadb.giving"
 # by `start`, while it waits: for what
 WAITING_PATH = f"{RUN}/mariadb.waiting"
 LOCK_PATH = f"{RUN}/mariadb.lock"
@@ -48,6 +50,12 @@ class Data:
     role: Role
     # positions at which this node was promoted, oldest first
     promotions: Tuple[str, ...]
+
+
+def giving() -> bool:
+    """Whether this node's server ended as the primary's, and the peer is being asked to take over."""
+    noted = read_json(GIVING_PATH)
+    return noted is not None and float(noted.get("until", 0)) > boottime()
 
 
 def read_json(path: str) -> Optional[Dict[str, Any]]:

@@ -7,6 +7,7 @@ hangs must be left alone at its deadline. No password is ever sent: root proves 
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import time
@@ -73,6 +74,12 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def idle(self, seconds: float) -> None:
+        """Nothing for so long. Raises Unreachable at once when the server ends the session meanwhile."""
+        if select.select([self._socket], [], [], seconds)[0]:
+            self.close()
+            raise Unreachable("the server closed the connection")
 
     def rows(self, statement: str, timeout: float = 2.0) -> List[Row]:
         """The rows of the answer by column name; none for a statement that returns none."""

@@ -45,6 +45,10 @@ class Starting(unittest.TestCase):
         self.assertEqual(self.start(Role.PRIMARY, BOTH, mine=True), Start.AS_PRIMARY)
         self.assertEqual(self.start(Role.REPLICA, BOTH, mine=True), Start.AS_PRIMARY)
 
+    def test_who_hands_over_does_not_go_on_as_primary(self) -> None:
+        giving = Authority(True, False, BOTH, giving=True)
+        self.assertEqual(start_decision(Role.PRIMARY, "a", "one", giving).start, Start.WAIT)
+
     def test_nobody_truncates_before_the_peer_has_given_this_copy_up(self) -> None:
         self.assertEqual(self.start(Role.PRIMARY, BOTH, peers=True), Start.WAIT)
         self.assertEqual(self.start(Role.PRIMARY, {"b": "two"}, peers=True), Start.AS_REPLICA)
