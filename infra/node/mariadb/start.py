@@ -60,7 +60,7 @@ def main(config: Config) -> NoReturn:
 
 
 def await_verdict() -> None:
-    """After the end of a server that took writes: until it is said whether the peer is to take over, if anybody says."""
+    """After the end of a server that took writes: until it is said whether the peer takes over, if anybody says so."""
     until = time.monotonic() + VERDICT
     while os.path.exists(state.PROMOTED_PATH) and not state.giving() and time.monotonic() < until:
         time.sleep(0.01)
