@@ -1,6 +1,7 @@
 // Whether a pair is whole: what must hold before a drill starts and again after its undo. Pure, over what both nodes say
 // of themselves; a verdict on a drill never rests on it.
 
+import { serverProblems } from "../model/outlook.ts";
 import { NODE_IDS, type Pair } from "../model/pair.ts";
 import { type NodeStatus, standsBy } from "../model/status.ts";
 
@@ -76,15 +77,7 @@ function nodeProblems(pair: Pair, answer: Answer): string[] {
       problems.push(`VRRP instance ${vip.name} is in state ${vip.state}`);
     if (vip.gate.closed && !standby) problems.push(`the gate of ${vip.name} is closed (${vip.gate.reason})`);
   }
-  // Of two database servers the replica counts as down, by design: the role is looked at below.
-  const byRole = new Set(pair.haproxy?.backends.filter(({ role }) => role !== undefined).map(({ name }) => name));
-  for (const name of byRole) {
-    const up = answer.backends.filter((server) => server.backend === name && server.up).length;
-    if (up !== 1) problems.push(`HAProxy sees ${up === 0 ? "no server" : "two servers"} of ${name} up`);
-  }
-  for (const server of answer.backends)
-    if (!server.up && !byRole.has(server.backend))
-      problems.push(`HAProxy sees ${server.backend}/${server.server} down (${server.detail})`);
+  problems.push(...serverProblems(pair, answer.backends));
   if (answer.arbiter !== null && answer.peer === null) problems.push("it has not heard its peer");
   if (answer.peer !== null) {
     if (!answer.peer.healthy) problems.push("its peer says that it is not well");

@@ -98,14 +98,36 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
       else if (vip.state !== (vip.held ? "master" : "backup"))
         problems.push(`VRRP of VIP ${vip.name} is in state ${vip.state}`);
     }
-  for (const server of status.backends)
-    if (!server.up) problems.push(`HAProxy sees ${server.backend}/${server.server} down (${server.detail})`);
+  problems.push(...serverProblems(pair, status.backends));
   for (const network of deafNetworks(pair, status))
     problems.push(`it does not hear its peer on the ${network} network`);
   problems.push(...authorityProblems(pair, status), ...(status.database?.problems ?? []));
   if (status.database === null) problems.push("its database does not say how it is");
   return problems;
 }
+
+/**
+ * Servers that a node's HAProxy misses. Where it asks for a role, one of the two is up: the other one counts as down by
+ * design.
+ */
+export function serverProblems(pair: Pair, servers: NodeStatus["backends"]): readonly string[] {
+  const byRole = backendsByRole(pair);
+  return [
+    ...[...byRole].flatMap((name) => {
+      const known = servers.filter((server) => server.backend === name);
+      const up = known.filter((server) => server.up).length;
+      return known.length === 0 || up === 1
+        ? []
+        : [`HAProxy sees ${up === 0 ? "no server" : "two servers"} of ${name} up`];
+    }),
+    ...servers
+      .filter(({ backend, up }) => !up && !byRole.has(backend))
+      .map(({ backend, server, detail }) => `HAProxy sees ${backend}/${server} down (${detail})`),
+  ];
+}
+
+const backendsByRole = (pair: Pair): ReadonlySet<string> =>
+  new Set(pair.haproxy?.backends.filter(({ role }) => role !== undefined).map(({ name }) => name));
 
 const recent = (msAgo: number | null | undefined): boolean => typeof msAgo === "number" && msAgo <= MEMBER_MS;
 
@@ -269,7 +291,9 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
     ...(pair.haproxy === undefined
       ? []
       : [entry("haproxy-hang", "a hung HAProxy on the active node", [...uncovered, ...arbiters, ...dead])]),
-    ...(pair.haproxy === undefined ? [] : [entry("backend-kill", "loss of one backend server", thinBackends(views))]),
+    ...(pair.haproxy === undefined
+      ? []
+      : [entry("backend-kill", "loss of one backend server", thinBackends(pair, views))]),
     entry("full-partition", "a cut of all networks between the nodes", undecided),
     ...(withData
       ? survivalsWithData(pair, views).map(({ failure, text, reasons }) => entry(failure, text, reasons))
@@ -279,9 +303,10 @@ function survivals(pair: Pair, views: readonly View[]): readonly Survival[] {
 }
 
 /** Backends that the owner's HAProxy would have nobody for after one more loss. */
-function thinBackends(views: readonly View[]): readonly string[] {
+function thinBackends(pair: Pair, views: readonly View[]): readonly string[] {
   const owner = views.find(({ status }) => status?.vips.some((vip) => vip.held))?.status;
-  const names = [...new Set(owner?.backends.map(({ backend }) => backend) ?? [])];
+  const byRole = backendsByRole(pair);
+  const names = [...new Set(owner?.backends.map(({ backend }) => backend) ?? [])].filter((name) => !byRole.has(name));
   return names.flatMap((name) => {
     const up = owner?.backends.filter((server) => server.backend === name && server.up).length ?? 0;
     return up >= 2 ? [] : [`backend ${name} has ${up === 1 ? "one server" : "no server"} left`];
@@ -308,8 +333,7 @@ function nextSteps(pair: Pair, views: readonly View[], owners: Outlook["owners"]
     const deaf = deafNetworks(pair, status);
     if (deaf.length > 0 && views.every((view) => view.status !== undefined))
       steps.push(`${name}: check cable, switch and firewall of the ${deaf.join(" and ")} network`);
-    for (const server of status.backends)
-      if (!server.up) steps.push(`${name}: its HAProxy sees ${server.backend}/${server.server} down: ${server.detail}`);
+    steps.push(...serverProblems(pair, status.backends).map((problem) => `${name}: ${problem}`));
     if (status.maintenance) steps.push(`${name} is parked; when the work is done: hotpair maintenance ${name} off`);
   }
   steps.push(...authoritySteps(pair, views));

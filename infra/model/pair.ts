@@ -266,6 +266,8 @@ export interface Fencing {
   /** One per node: what shoots that node. */
   readonly agents: Readonly<Record<NodeId, FencingAgent>>;
   readonly timeout: Duration;
+  /** A promotion after an unclean end waits until the peer is confirmed off; otherwise the peer is shot beside it. */
+  readonly required: boolean;
 }
 
 export interface FencingAgent {
@@ -280,6 +282,8 @@ export interface Base {
   readonly persistentJournal: boolean;
   /** Install missing packages; false: their absence is an error before anything is changed. */
   readonly installPackages: boolean;
+  /** The hardware watchdog resets a machine whose systemd hangs for this long; undefined: it is not used. */
+  readonly watchdog: Duration | undefined;
 }
 
 export interface Objectives {

@@ -161,6 +161,7 @@ describe("its place in the database", () => {
     const text = makeLedger("ab".repeat(16), accountNetwork("198.18.0.0/24"));
     expect(text).toContain("GRANT INSERT ON hotpair_drill.ledger TO 'hotpair_drill'@'198.18.0.0/255.255.255.0'");
     expect(text.match(/GRANT/g)).toHaveLength(1);
+    expect(text).not.toContain("ab".repeat(16));
     for (const one of [text, removeLedger]) {
       expect(one).toContain("IF @@global.read_only = 0 THEN");
       // On standard input of the client, never in an argument.

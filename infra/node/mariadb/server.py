@@ -131,7 +131,7 @@ def end_clients(connection: Connection) -> int:
     ended = 0
     for row in sessions(connection):
         command, user = row.get("COMMAND") or "", row.get("USER") or ""
-        if row.get("ID") == str(connection.thread) or user in OWN_SESSIONS or user.startswith(ACCOUNT):
+        if row.get("ID") == str(connection.thread) or user in OWN_SESSIONS or is_own_account(user):
             continue
         # Over the socket of this machine: hotpair itself, or its administrator.
         if command in DUMP_COMMANDS + SLAVE_COMMANDS or (row.get("HOST") or "") in ("", "localhost"):
@@ -166,6 +166,13 @@ def account(password: str) -> str:
     import hashlib
 
     return ACCOUNT + hashlib.sha256(f"hotpair replication {password}".encode()).hexdigest()[:8]
+
+
+def is_own_account(user: str) -> bool:
+    """Of replication or of the heartbeat; whatever else begins with hotpair_ is a client's."""
+    digest = user[len(ACCOUNT) :]
+    ours = user.startswith(ACCOUNT) and len(digest) == 8 and all(digit in "0123456789abcdef" for digit in digest)
+    return ours or user == BEAT_ACCOUNT
 
 
 def password_hash(password: str) -> str:
@@ -306,7 +313,7 @@ def prepare_primary(connection: Connection, hosts: Sequence[str], passwords: Seq
             5.0,
         )
     rows = connection.rows(f"SELECT User, Host FROM mysql.user WHERE User LIKE '{ACCOUNT[:-1]}\\_%'")
-    there = {(row.get("User") or "", row.get("Host") or "") for row in rows}
+    there = {(row.get("User") or "", row.get("Host") or "") for row in rows if is_own_account(row.get("User") or "")}
     if (BEAT_ACCOUNT, "localhost") not in there:
         # Root writes in spite of read_only; this account does not. It logs in by the socket, as this machine's root.
         name = f"{quote(BEAT_ACCOUNT)}@'localhost'"
