@@ -10,8 +10,9 @@ import { register as drill } from "./drill.ts";
 import { register as lab } from "./lab.ts";
 import { register as operate } from "./operate.ts";
 import { register as report } from "./report.ts";
+import { register as upgrade } from "./upgrade.ts";
 
-const groups = [configure, authority, deploy, lab, operate, drill, report];
+const groups = [configure, authority, deploy, lab, operate, upgrade, drill, report];
 
 const program = new Command("hotpair")
   .description("Turns two Linux servers into a hot-standby pair and keeps proving that they are one.")

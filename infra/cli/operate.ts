@@ -105,7 +105,8 @@ async function status(options: Named & { watch: boolean; json: boolean }): Promi
   }
 }
 
-async function askBoth(targets: Readonly<Record<NodeId, SshTarget>>): Promise<[NodeAnswer, NodeAnswer]> {
+/** What both nodes say of themselves now, in the stack file's order. */
+export async function askBoth(targets: Readonly<Record<NodeId, SshTarget>>): Promise<[NodeAnswer, NodeAnswer]> {
   return Promise.all([askNode(targets.a), askNode(targets.b)]);
 }
 
@@ -280,16 +281,26 @@ async function switchTo(options: SwitchOptions): Promise<void> {
     const wanted = pair.vips.filter(({ name }) => options.vip === undefined || name === options.vip);
     const already = "status" in there && wanted.every(({ name }) => held(there.status, name));
     if (already) return finish(options, true, `${nameOf(pair, to)} is active already`);
-    const vip = options.vip === undefined ? "" : ` --vip ${options.vip}`;
-    const said = await run(targets[from], `${ARBITER} switch --stay --wait ${options.wait}${vip}`, {
-      timeoutMs: ACT_DEADLINE_MS,
-      becomeRoot: true,
-    });
-    if (said.code === 0) return finish(options, true, `${nameOf(pair, to)} is active; ${lastLine(said)}`);
-    finish(options, false, `${nameOf(pair, from)} does not hand over: ${lastLine(said)}`);
+    const said = await handOver(targets[from], { vip: options.vip, stay: true, waitSeconds: options.wait });
+    if (said.done) return finish(options, true, `${nameOf(pair, to)} is active; ${said.text}`);
+    finish(options, false, `${nameOf(pair, from)} does not hand over: ${said.text}`);
   } finally {
     disconnectAll();
   }
+}
+
+/**
+ * Moves VIPs of a node to its peer, all of them unless one is named. `stay`: a preferred node does not take them back by
+ * itself for an hour. Resolves also to a refusal, with the node's reason; rejects with SshError.
+ */
+export async function handOver(
+  from: SshTarget,
+  { vip, stay, waitSeconds = 5 }: { vip: string | undefined; stay: boolean; waitSeconds?: number },
+): Promise<{ readonly done: boolean; readonly text: string }> {
+  const words = [stay ? "--stay" : "", `--wait ${waitSeconds}`, vip === undefined ? "" : `--vip ${vip}`];
+  const command = `${ARBITER} switch ${words.filter((word) => word !== "").join(" ")}`;
+  const said = await run(from, command, { timeoutMs: ACT_DEADLINE_MS, becomeRoot: true });
+  return { done: said.code === 0, text: lastLine(said) };
 }
 
 const held = (status: NodeStatus, vip: string): boolean => status.vips.some((one) => one.name === vip && one.held);

@@ -47,6 +47,23 @@ export const applyCommand = (resource?: string, witnessOf?: string): string =>
 const samePair = (pair: string): string =>
   `[ -e $d/files${applyPath(pair)} ] || { echo "hotpair-apply: FAILED on $(uname -n): this is a witness of the pair ${pair}, and the bundle is for another: a pair with a witness keeps its name (hotpair destroy, then up, renames it)" >&2; exit 1; }`;
 
+/** What an upgrade of a host would do; an upgrade bundle is its standard input, `upgrades` of hotpair-apply its answer. */
+export const upgradesCommand = (packages: readonly string[], witnessOf?: string): string =>
+  carried(["upgrades $d", ...packages.map(packageName)], witnessOf);
+
+/** Upgrades a host, all of its packages when none are named. */
+export const upgradeCommand = (packages: readonly string[], reboot: boolean, witnessOf?: string): string =>
+  carried([`upgrade $d ${reboot ? "yes" : "no"}`, ...packages.map(packageName)], witnessOf);
+
+const carried = (words: readonly string[], witnessOf: string | undefined): string =>
+  asRoot([...BOOTSTRAP, `sh $d/files${applyProgram(witnessOf)} ${words.join(" ")}`].join("\n"));
+
+/** Debian Policy §5.6.7. */
+function packageName(name: string): string {
+  if (!/^[a-z0-9][a-z0-9+.-]*$/.test(name)) throw new Error(`"${name}" is not the name of a package`);
+  return name;
+}
+
 export interface RemoveOptions {
   /** Also purge the packages that hotpair installed. */
   readonly purgePackages?: boolean;

@@ -40,6 +40,12 @@ export const undoOf = (pair: Pair, id: HostId): string =>
 export const programOf = (pair: Pair, id: HostId): string =>
   `${id === "witness" ? witnessLibrary(pair) : "/usr/lib/hotpair"}/hotpair-etcd`;
 
+/** Exit code 0 when every member on this host may be interrupted, of whatever pair it is; otherwise says why not. */
+export const mayReboot = (): string =>
+  "for settings in /etc/hotpair/authority/*; do pair=$(basename $settings); " +
+  "for program in /usr/lib/hotpair/pairs/$pair/hotpair-etcd /usr/lib/hotpair/hotpair-etcd; do " +
+  "[ -x $program ] || continue; $program $pair may-stop || exit 1; break; done; done";
+
 /** IPv4 address of a member: on the network that clients use. */
 export function memberAddress(pair: Pair, id: HostId): string {
   const address =
