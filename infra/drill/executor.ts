@@ -24,6 +24,8 @@ export interface Execution {
   readonly scenario: Scenario;
   /** Milliseconds by which a node's clock is ahead of this machine's. */
   readonly clockOffset: (node: NodeId) => number;
+  /** Waits until the pair is whole; what is still wrong after that time, empty: nothing. */
+  readonly whole: (withinMs: number) => Promise<readonly string[]>;
 }
 
 const idOf = (stage: Stage, role: Role): NodeId => (role === "active" ? stage.active.id : stage.standby.id);
@@ -117,6 +119,11 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
     await sleep(action.ms);
     return { at: undefined, cuts: [] };
   }
+  if (action.kind === "whole") {
+    const problems = await execution.whole(action.withinMs);
+    if (problems.length > 0) throw new Error(`the pair did not become whole between two steps: ${problems.join("; ")}`);
+    return { at: undefined, cuts: [] };
+  }
   if (action.kind === "together") {
     const done = await Promise.all(action.each.map((actions) => perform(execution, actions)));
     return { at: Math.min(...done.map((one) => one.at)), cuts: done.flatMap((one) => one.cuts) };
@@ -154,7 +161,7 @@ async function onServer(execution: Execution, role: Role, command: string, mayFa
   return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
 }
 
-type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" } | { kind: "together" }>;
+type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" } | { kind: "whole" } | { kind: "together" }>;
 
 async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
   const { stage, scenario, place } = execution;

@@ -226,7 +226,13 @@ async function drillOnce(
     throw error;
   }
   const id = `${scenario.name}-${randomBytes(3).toString("hex")}`;
-  const execution: Execution = { place, stage, scenario, clockOffset: owners.offset };
+  const execution: Execution = {
+    place,
+    stage,
+    scenario,
+    clockOffset: owners.offset,
+    whole: async (withinMs) => (await waitUntilWhole(place, withinMs, signal)).problems,
+  };
   const armed = nodesToArm(execution);
   let broken = false;
   try {

@@ -49,6 +49,8 @@ export type Action =
   | { readonly kind: "together"; readonly each: readonly (readonly Action[])[] }
   /** A third host on the public network takes the VIP's address and says so by gratuitous ARP. */
   | { readonly kind: "claim-vip" }
+  /** Waits until the pair is whole again, as between two steps of an upgrade; the drill breaks off when it is not in time. */
+  | { readonly kind: "whole"; readonly withinMs: number }
   | { readonly kind: "wait"; readonly ms: number };
 
 export interface Scenario {

@@ -72,6 +72,37 @@ const LOCK = "hotpair-drill-lock";
 /** A row that the primary will make as well: replication meets it and stops. The ledger's writers start at 1. */
 const CONFLICT = 0;
 
+const MARIADB_WATCH = "hotpair-mariadb-watch.service";
+
+/**
+ * Restarts of a standby's daemons in the order of an upgrade (infra/node/hotpair-apply), each behind the same guard and
+ * followed by the same look at its health.
+ */
+function restarts(node: Role): readonly Action[] {
+  const restart = (text: (pair: Pair) => string) => run(node, ({ pair }) => text(pair));
+  return [
+    restart((pair) => restartMember(ON_NODE(), pair)),
+    restart(() => `systemctl restart ${UNIT.quorum}`),
+    restart(() => `systemctl restart ${UNIT.keepalived}`),
+    restart(() => `systemctl restart ${UNIT.arbiter}`),
+    restart(() => `systemctl restart ${MARIADB_WATCH}`),
+    restart(() => `/usr/lib/hotpair/hotpair-mariadb may-restart >&2\nsystemctl restart ${UNIT.database}`),
+    restart((pair) => (pair.haproxy === undefined ? ":" : `systemctl restart ${UNIT.haproxy}`)),
+  ];
+}
+
+const restartMember = (program: string, pair: Pair): string => `${program} ${pair.name} may-stop >&2
+systemctl restart ${unitOf("etcd", pair)}
+tries=0
+until ${program} ${pair.name} settled >&2; do
+  tries=$((tries + 1))
+  [ $tries -lt 50 ] || exit 1
+  sleep 0.2
+done`;
+
+const RUNNING: readonly Unit[] = ["etcd", "quorum", "keepalived", "arbiter", "database", "haproxy"];
+const WHOLE: Action = { kind: "whole", withinMs: 120_000 };
+
 interface Entry extends Omit<Scenario, "place" | "inapplicable" | "holdMs" | "healWithinMs"> {
   readonly place?: Scenario["place"];
   readonly holdMs?: number;
@@ -372,6 +403,31 @@ cat /dev/zero >> ${FILL}`,
     ],
     undoOnServer: { active: () => `rm -f ${FILL}` },
     movement: "stays",
+  },
+  {
+    name: "rolling-upgrade",
+    failure: "rolling-upgrade",
+    fault:
+      "Every daemon is restarted as by an upgrade: the standby's; after a hand-over the other node's; at last the witness's member.",
+    expectation: `Writes pause at the hand-over alone, and wait a moment for each restart of the replica without failing; ${NOTHING_LOST}.`,
+    undo: "None needed: a unit on each server makes sure that its daemons run.",
+    place: "lab",
+    inapplicable: (pair) =>
+      pair.vips.some((vip) => vip.preferred !== undefined) ? "every VIP goes home to its preferred node" : undefined,
+    setUp: [...restarts("standby"), WHOLE],
+    actions: [
+      run("active", () => "/usr/lib/hotpair/hotpair-arbiter switch --stay --wait 10"),
+      WHOLE,
+      // The hand-over's outage is measured by itself: what comes within these 10 s would count into it.
+      wait(11_000),
+      ...restarts("active"),
+      WHOLE,
+      { kind: "run-witness", command: ({ pair }) => restartMember(ON_WITNESS(pair), pair) },
+    ],
+    undoOnServer: { active: ensures(...RUNNING), standby: ensures(...RUNNING) },
+    holdMs: 30_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
   },
 ];
 

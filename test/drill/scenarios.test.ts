@@ -31,8 +31,8 @@ test("names are unique and fit a command line, a unit and a file", () => {
 
 test.each([
   ["a pair without data", pair, []],
-  // It has no nginx, its binary log is on the root disk, and the last two wait for what brings them about.
-  ["a pair with data", statefulPair, ["backend-kill", "disk-full", "forced-promotion", "rolling-upgrade"]],
+  // It has no nginx, its binary log is on the root disk, and the last one waits for what brings it about.
+  ["a pair with data", statefulPair, ["backend-kill", "disk-full", "forced-promotion"]],
 ])("every failure class of %s has a scenario that applies to it", (_, one, without) => {
   const applying = SCENARIOS.filter((scenario) => scenario.inapplicable?.(one) === undefined);
   const left = failureClassesOf(one).filter((id) => !applying.some((scenario) => scenario.failure === id));
