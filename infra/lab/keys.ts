@@ -24,6 +24,11 @@ export function clientKeyPair(index: number): KeyPair {
 // RFC 8410: the fixed head of a PKCS #8 structure that carries an Ed25519 seed.
 const pkcs8Head = Buffer.from("302e020100300506032b657004220420", "hex");
 
+/** What the lab's power switch asks for: 64 hexadecimal digits, SHA-256("hotpair lab <index> power"). */
+export function powerKey(index: number): string {
+  return createHash("sha256").update(`hotpair lab ${index} power`).digest("hex");
+}
+
 function derive(words: string): KeyPair {
   const seed = createHash("sha256").update(words).digest();
   const secret = createPrivateKey({ key: Buffer.concat([pkcs8Head, seed]), format: "der", type: "pkcs8" });

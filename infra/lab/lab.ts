@@ -36,7 +36,7 @@ import {
   witnessNetworks,
 } from "./layout.ts";
 import { createNetwork, networkExists, removeNetwork } from "./network.ts";
-import { hostInit, hostKeeper, killLabProcesses } from "./processes.ts";
+import { hostInit, hostKeeper, killLabProcesses, processesWith } from "./processes.ts";
 import { requireLabMachine } from "./requirements.ts";
 
 export type { ImageVariant } from "./image.ts";
@@ -128,6 +128,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
         );
       }
       if (options.witness && !there.hosts.witness) throw new UserError(noWitness(name));
+      startPowerSwitch(there);
       await Promise.all(hostsOf(there).map((host) => startHost(there, host.name)));
       await Promise.all(hostsOf(there).map((host) => hostReady(there, host.name)));
       return there;
@@ -142,6 +143,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     try {
       say(`network: ${lab.prefix("public")}.0/24 and the two beside it`);
       await createNetwork(index);
+      startPowerSwitch(lab);
       await writeFile(lab.keyFile, clientKeyPair(index).privateKey, { mode: 0o600 });
       await mkdir(join(stateDir, "pulled"));
       const names = hostsOf(lab).map((host) => host.name);
@@ -237,6 +239,14 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
     ...["env", "-i", `PATH=${systemPath}`, "HOME=/root", `TERM=${process.env.TERM ?? "dumb"}`, "LC_ALL=C.UTF-8"],
     ...wait,
   ];
+}
+
+/** The process by which hosts of a lab shoot each other (power-switch.ts); only a pair with a witness does. */
+function startPowerSwitch({ index, stateDir, hosts }: Lab): void {
+  const word = `hotpair-power-switch:${index}`;
+  if (hosts.witness === undefined || processesWith(word).length > 0) return;
+  const program = join(import.meta.dirname, "power-switch.ts");
+  startDetached([process.execPath, program, processMarker(stateDir), word], join(stateDir, "power-switch.log"));
 }
 
 /** Powers a host on unless it runs. Returns at once; `hostReady` waits. */

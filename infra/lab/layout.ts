@@ -86,6 +86,11 @@ export function machineInterfaceOf(index: number): string {
   return `hotpair${index}`;
 }
 
+/** Where the hosts of a lab reach its power switch: on this machine's own port of the public network. */
+export function powerSwitchOf(index: number): { address: string; port: number } {
+  return { address: `${prefixOf(index, "public")}.${publicOctet.machine}`, port: 7790 };
+}
+
 /** Control group of one host, relative to the root of the version 2 hierarchy. */
 export function cgroupOf(index: number, host?: HostName): string {
   return host ? `/hotpair-lab/${index}/${host}` : `/hotpair-lab/${index}`;
