@@ -242,6 +242,14 @@ function table(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]): readonly
       known(({ quorumMsAgo, witnessMsAgo }) => `${heard(quorumMsAgo)}, ${heard(witnessMsAgo)}`),
     );
   }
+  if (pair.fencing !== undefined)
+    row("fencing of the peer", ({ fencing, at }) => {
+      if (fencing === undefined || fencing === null) return "not known";
+      const { last, test } = fencing;
+      if (last !== null) return `${last.outcome}, ${ago(at - last.at)} ago`;
+      if (test === null) return "never tested";
+      return test.ok ? `ready (tested ${ago(at - test.at)} ago)` : "TEST FAILED";
+    });
   row("maintenance", ({ maintenance: parked }) => (parked ? "PARKED" : "no"));
   row("up since", ({ uptimeMs }) => ago(uptimeMs));
   const width = (column: number) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0));

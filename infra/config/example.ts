@@ -131,7 +131,7 @@ export const EXAMPLE = {
       witness: { certificate: CERTIFICATE, key: CIPHERTEXT },
     },
   },
-  base: { persistentJournal: true, installPackages: true },
+  base: { persistentJournal: true, installPackages: true, watchdog: "10s" },
   objectives: {
     tier: "standard",
     rto: { default: "10s", "node-power-cut": "5s" },
@@ -168,5 +168,6 @@ export const EXAMPLE = {
       },
     ],
     timeout: "20s",
+    required: false,
   },
 };

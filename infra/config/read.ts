@@ -139,7 +139,10 @@ function pairOf(settings: PairSettings, name: string): Pair {
     authority: authorityOf(settings.authority),
     mariadb: mariadbOf(settings),
     fencing: fencingOf(settings.fencing, nodes),
-    base: settings.base,
+    base: {
+      ...settings.base,
+      watchdog: settings.base.watchdog === undefined ? undefined : time(settings.base.watchdog),
+    },
     objectives: objectivesOf(settings.objectives),
     secrets: {
       beaconKey: { secret: "beaconKey" },
@@ -266,7 +269,11 @@ function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Nod
     );
     return { agent: agent.agent, options: Object.fromEntries(options) };
   };
-  return { agents: { a: agentOf(nodes[0]), b: agentOf(nodes[1]) }, timeout: time(settings.timeout) };
+  return {
+    agents: { a: agentOf(nodes[0]), b: agentOf(nodes[1]) },
+    timeout: time(settings.timeout),
+    required: settings.required,
+  };
 }
 
 type HaproxySettings = NonNullable<PairSettings["haproxy"]>;

@@ -542,6 +542,11 @@ const fencing = (secret: Secret) =>
       .describe(
         "A node that is not confirmed off after this long counts as not fenced (fence-agents' own power timeout).",
       ),
+    required: flag()
+      .default(false)
+      .describe(
+        "A promotion after an unclean end waits until the other node is confirmed off. With false it is shot beside the promotion, which waits for the lease alone.",
+      ),
   });
 
 const base = () =>
@@ -552,6 +557,17 @@ const base = () =>
     installPackages: flag()
       .default(true)
       .describe("Install missing packages. With false their absence is an error before anything is changed."),
+    watchdog: duration({
+      min: "2s",
+      max: "10m",
+      step: "1s",
+      because: "what hardware watchdogs can count",
+      example: "10s",
+    })
+      .optional()
+      .describe(
+        "The hardware watchdog (/dev/watchdog) resets a server whose systemd hangs for this long: its RuntimeWatchdogSec, from the next boot on. No effect where there is none. Default: left as the system has it.",
+      ),
   });
 
 const targets = (what: string) =>

@@ -61,7 +61,7 @@ export interface Estimate {
 }
 
 /** What of a pair an estimate depends on, besides the terms of its services. */
-export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb">;
+export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb"> & Partial<Pick<Pair, "fencing">>;
 
 /** Classes whose length no setting of any pair bounds, and why. */
 const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {
@@ -85,14 +85,27 @@ const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> 
   "forced-promotion": "lasts as long as the operator takes; counted from the command, the terms below hold",
 };
 
+const NOT_CONFIRMED =
+  "the promotion waits until the peer is confirmed off (hotpair:fencing.required): a power controller that does not answer, " +
+  "as one that lost its power with the node, makes it last until the operator says that the peer is down";
+
+/** Where the holder fences and waits for it (docs/fencing.md). */
+const BEYOND_REQUIRED_FENCING: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "node-power-cut": NOT_CONFIRMED,
+  "arbiter-loss-then-power-cut": NOT_CONFIRMED,
+  "full-partition": NOT_CONFIRMED,
+  "whole-node-freeze": NOT_CONFIRMED,
+};
+
 /**
  * Why no setting of this pair bounds the class; undefined where something does. Such classes are declared, shown with what
  * can be said, and compared with a target only when one is stated for the class by name.
  */
-export const beyondOf = (failure: FailureClassId, pair: Pick<Pair, "authority" | "mariadb">): string | undefined =>
+export const beyondOf = (failure: FailureClassId, pair: Omit<Estimated, "objectives">): string | undefined =>
   BEYOND_EVERY_PAIR[failure] ??
   (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
-  (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined);
+  (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined) ??
+  (holdsState(pair) && pair.fencing?.required === true ? BEYOND_REQUIRED_FENCING[failure] : undefined);
 
 /** A sum of nothing is no promise. */
 const NOBODY_SAYS = "no service of this pair says how long it lasts, so nothing is promised";

@@ -26,6 +26,7 @@ export const pairFindings = (pair: Pair): readonly Finding[] => [
   ...witnessOwnSite(pair),
   ...threeMembers(pair),
   ...leaseTiming(pair),
+  ...fencingAgentsDistinct(pair),
   ...mariadbCheck(pair),
 ];
 
@@ -282,6 +283,51 @@ const keyOf = ({ auth }: Pair["nodes"][0]["ssh"]): unknown => (auth.kind === "ke
 
 const isReference = (value: unknown): boolean =>
   typeof value === "object" && value !== null && typeof (value as { secret?: unknown }).secret === "string";
+
+/** A copied agent shoots the wrong machine; an address of the pair's own dies with the machine that it belongs to. */
+function fencingAgentsDistinct(pair: Pair): readonly Finding[] {
+  const { fencing } = pair;
+  if (fencing === undefined) return [];
+  const rule = "fencing-agents-distinct";
+  const [a, b] = pair.nodes;
+  const plain = (id: "a" | "b"): string => {
+    const { agent, options } = fencing.agents[id];
+    return JSON.stringify([agent, ...Object.entries(options).filter(([, value]) => typeof value === "string")]);
+  };
+  const copied =
+    plain("a") === plain("b")
+      ? [
+          found(
+            rule,
+            "mandatory",
+            "hotpair:fencing.agents",
+            `the agents of ${a.name} and ${b.name} have the same options, so both switch the same machine off`,
+            `give each its own, e.g. another ip or plug; then prove it: hotpair fence test`,
+          ),
+        ]
+      : [];
+  const owners = new Map([
+    ...pair.nodes.flatMap((node) =>
+      Object.values(node.networks).map(({ address }) => [address.split("/")[0] ?? "", node.name] as const),
+    ),
+    ...pair.vips.map((vip) => [vip.address.split("/")[0] ?? "", `VIP ${vip.name}`] as const),
+  ]);
+  const inside = pair.nodes.flatMap((node) => {
+    const at = fencing.agents[node.id].options.ip;
+    const owner = typeof at === "string" ? owners.get(at) : undefined;
+    if (owner === undefined) return [];
+    return [
+      found(
+        rule,
+        "mandatory",
+        "hotpair:fencing.agents",
+        `the agent of ${node.name} asks ${at}, which is ${owner}'s own address: a power controller has one that answers when the server does not`,
+        `set the option ip of ${node.name}'s agent to its power controller`,
+      ),
+    ];
+  });
+  return [...copied, ...inside];
+}
 
 /** Every text in a value with its path, e.g. `nodes[0].ssh.user`. */
 function strings(value: unknown, path = ""): readonly (readonly [string, string])[] {

@@ -101,7 +101,11 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
   problems.push(...serverProblems(pair, status.backends));
   for (const network of deafNetworks(pair, status))
     problems.push(`it does not hear its peer on the ${network} network`);
-  problems.push(...authorityProblems(pair, status), ...(status.database?.problems ?? []));
+  problems.push(
+    ...authorityProblems(pair, status),
+    ...fencingProblems(pair, status),
+    ...(status.database?.problems ?? []),
+  );
   if (status.database === null) problems.push("its database does not say how it is");
   return problems;
 }
@@ -138,6 +142,17 @@ function authorityProblems(pair: Pair, { authority }: NodeStatus): readonly stri
   if (!recent(authority.quorumMsAgo))
     return ["it reaches no quorum of the etcd members: it could neither renew the lease nor take it"];
   return recent(authority.witnessMsAgo) ? [] : [`it does not hear the witness ${pair.witness.name}`];
+}
+
+/** A shot counts until the peer was taken in again: then it runs, and nobody doubts that it had stopped. */
+function fencingProblems(pair: Pair, { fencing, authority }: NodeStatus): readonly string[] {
+  if (pair.fencing === undefined || fencing === undefined) return [];
+  if (fencing === null) return ["its hotpair-fence does not answer: it could not shoot"];
+  const { agent, last, test } = fencing;
+  const alone = authority?.holding === true && authority.insync?.length === 1;
+  if (alone && last?.outcome === "unconfirmed")
+    return [`its peer is not confirmed off: ${last.detail}; a machine that wakes up may still write for a moment`];
+  return test?.ok === false ? [`${agent} does not tell its peer's power: ${test.detail}`] : [];
 }
 
 const deafNetworks = (pair: Pair, status: NodeStatus): readonly NetworkName[] =>
@@ -360,6 +375,9 @@ function authoritySteps(pair: Pair, views: readonly View[]): readonly string[] {
   for (const { name, status } of answering)
     if (status?.authority === null || status?.authority === undefined)
       steps.push(`${name}: systemctl status hotpair-quorum; journalctl -u hotpair-quorum -n 50`);
+  for (const view of answering)
+    if (view.status !== undefined && fencingProblems(pair, view.status).length > 0)
+      steps.push(`${view.name}: look at its peer's power controller, then: hotpair fence test`);
   const known = authoritiesOf(views);
   const quorate = known.some(({ quorumMsAgo }) => recent(quorumMsAgo));
   if (known.length > 0 && !quorate)

@@ -20,6 +20,8 @@ export interface NodeStatus {
     readonly vips: readonly { readonly name: string; readonly held: boolean; readonly state: VrrpState }[];
     readonly healthy: boolean;
     readonly maintenance: boolean;
+    /** Its own word that it holds the lease; null: it says nothing of it. Absent from older releases. */
+    readonly lease?: boolean | null;
   } | null;
   readonly maintenance: boolean;
   /** The latest entries of the audit file, newest last. */
@@ -36,6 +38,8 @@ export interface NodeStatus {
   readonly authority?: AuthorityStatus | null;
   /** As `hotpair-mariadb status --json` says it; null: it does not answer. Absent for a pair without MariaDB. */
   readonly database?: DatabaseStatus | null;
+  /** As `hotpair-fence status --json` says it; null: it does not answer. Absent for a pair without fencing. */
+  readonly fencing?: FencingStatus | null;
 }
 
 export interface AuthorityStatus {
@@ -62,6 +66,36 @@ export interface DatabaseStatus {
   readonly lagMs: number | null;
   /** One line each, with what to do. */
   readonly problems: readonly string[];
+}
+
+/** What this node knows of shooting its peer. */
+export interface FencingStatus {
+  /** e.g. `fence_ipmilan` */
+  readonly agent: string;
+  /** The last shot; null: it never shot. */
+  readonly last: FencingShot | null;
+  /** The last `hotpair fence test` from this node; null: never. */
+  readonly test: FencingTest | null;
+}
+
+export interface FencingShot {
+  /** `acknowledged`: not confirmed, and the operator said that the peer is down. */
+  readonly outcome: "running" | "confirmed" | "unconfirmed" | "acknowledged";
+  readonly by: "takeover" | "operator";
+  readonly why: string;
+  readonly detail: string;
+  /** Unix milliseconds at which it began. */
+  readonly at: number;
+  readonly elapsedMs: number;
+}
+
+export interface FencingTest {
+  readonly ok: boolean;
+  /** Power of the peer; null: the agent does not tell. */
+  readonly power: "on" | "off" | null;
+  readonly at: number;
+  readonly elapsedMs: number;
+  readonly detail: string;
 }
 
 export type VrrpState = "master" | "backup" | "fault" | "stopped" | "unknown";

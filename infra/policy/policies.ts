@@ -4,6 +4,7 @@ import type { ResourceValidationPolicy } from "@pulumi/policy";
 import { advertInterval } from "./advert-interval.ts";
 import { arbiterSilence } from "./arbiter-silence.ts";
 import { externalReached } from "./external-reached.ts";
+import { fencingAgentsDistinct } from "./fencing-agents-distinct.ts";
 import { gratuitousArp } from "./gratuitous-arp.ts";
 import { haproxyCheckTimers } from "./haproxy-check-timers.ts";
 import { heartbeatOwnNetwork } from "./heartbeat-own-network.ts";
@@ -42,6 +43,7 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...witnessOwnSite,
   ...threeMembers,
   ...leaseTiming,
+  ...fencingAgentsDistinct,
   ...mariadbCheck,
   ...statisticsNotPublic,
   ...listenersDistinct,

@@ -142,6 +142,7 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
     haproxySocket: pair.haproxy === undefined ? null : ADMIN_SOCKET,
     ...(pair.authority === undefined ? {} : { authority: authority(pair, pair.authority) }),
     ...(pair.mariadb === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-mariadb" }),
+    ...(pair.fencing === undefined ? {} : { fencing: "/usr/lib/hotpair/hotpair-fence" }),
     units: units(pair),
   };
 }

@@ -40,6 +40,17 @@ function plan(pair: Pair, id: NodeId): Contribution {
             } as const,
           ]
         : []),
+      ...(pair.base.watchdog === undefined
+        ? []
+        : [
+            {
+              ...root,
+              path: "/etc/systemd/system.conf.d/60-hotpair.conf",
+              content: render("base/watchdog.conf.hbs", { ...names, watchdog: pair.base.watchdog / 1_000 }),
+              // Read at boot: a node that holds the lease gets no daemon-reload for it.
+              onChange: { action: "none" },
+            } as const,
+          ]),
       {
         ...root,
         path: "/etc/tmpfiles.d/60-hotpair.conf",

@@ -6,6 +6,7 @@ import { arbiter } from "./arbiter.ts";
 import { base } from "./base.ts";
 import { etcd } from "./etcd.ts";
 import { external } from "./external.ts";
+import { fencing } from "./fencing.ts";
 import { haproxy } from "./haproxy.ts";
 import { keepalived } from "./keepalived.ts";
 import { lease } from "./lease.ts";
@@ -18,6 +19,7 @@ export const services: readonly Service[] = [
   witness,
   etcd,
   lease,
+  fencing,
   keepalived,
   arbiter,
   mariadb,

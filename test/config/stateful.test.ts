@@ -121,6 +121,7 @@ test("defaults, units and names become numbers, bytes and references", () => {
       },
     },
     timeout: 20_000,
+    required: false,
   });
   expect(haproxy?.backends[0]).toMatchObject({
     mode: "tcp",

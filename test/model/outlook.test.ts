@@ -186,6 +186,29 @@ describe("a pair that keeps data", () => {
     expect(lost(view)).toEqual(["witness-loss-then-power-cut", "quorum-loss"]);
   });
 
+  test("says of fencing what keeps it from working, and of a shot that was not confirmed until the peer is back", () => {
+    const fencing = { agent: "fence_ipmilan", last: null, test: null };
+    expect(see({ ...primary, fencing }, { ...replica, fencing }).problems).toEqual([]);
+    expect(see({ ...primary, fencing: null }, replica).problems).toEqual([
+      "node-a: its hotpair-fence does not answer: it could not shoot",
+    ]);
+    const test = { ok: false, power: null, at: 0, elapsedMs: 1, detail: "cannot log in" };
+    expect(see({ ...primary, fencing: { ...fencing, test } }, replica).problems[0]).toMatch(/cannot log in/);
+    const last = {
+      outcome: "unconfirmed",
+      by: "takeover",
+      why: "it said nothing",
+      detail: "no answer",
+      at: 0,
+      elapsedMs: 20_000,
+    } as const;
+    const [alone] = both({ insync: ["a"] });
+    const view = see({ ...alone, fencing: { ...fencing, last } }, "does not answer");
+    expect(view.problems[0]).toMatch(/node-a: its peer is not confirmed off: no answer/);
+    expect(view.next).toContain("node-a: look at its peer's power controller, then: hotpair fence test");
+    expect(see({ ...primary, fencing: { ...fencing, last } }, replica).problems).toEqual([]);
+  });
+
   test("whose replica is not in sync does not survive its primary, and says so", () => {
     const view = see(...both({ insync: ["a"] }));
     expect(because(view, "node-power-cut")).toBe(

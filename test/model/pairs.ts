@@ -104,7 +104,7 @@ export const labPair: Pair = {
   authority: undefined,
   mariadb: undefined,
   fencing: undefined,
-  base: { persistentJournal: true, installPackages: true },
+  base: { persistentJournal: true, installPackages: true, watchdog: undefined },
   objectives: { tier: "standard", rto: {}, rpo: {} },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
 };
@@ -250,6 +250,7 @@ export const statefulPair: Pair = {
       },
     },
     timeout: seconds(20),
+    required: false,
   },
   nginx: undefined,
   haproxy: labPair.haproxy && {

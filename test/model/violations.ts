@@ -182,6 +182,14 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     broken: withWitness({ address: "198.18.1.12" }),
     fixed: statefulPair,
   },
+  "fencing-agents-distinct": {
+    level: "mandatory",
+    path: "hotpair:fencing.agents",
+    message: /the agents of node-a and node-b have the same options, so both switch the same machine off/,
+    fix: /give each its own, e\.g\. another ip or plug/,
+    broken: withAgentAt("198.18.3.12"),
+    fixed: statefulPair,
+  },
   "lease-timing": {
     level: "mandatory",
     path: "hotpair:pair.authority.lease.takeover",
@@ -220,6 +228,16 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
 
 /** More ways to break a rule, by a name that says which. */
 export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; readonly name: string })[] = [
+  {
+    rule: "fencing-agents-distinct",
+    name: "a server in the place of its power controller",
+    level: "mandatory",
+    path: "hotpair:fencing.agents",
+    message: /the agent of node-a asks 198\.18\.0\.11, which is node-a's own address/,
+    fix: /set the option ip of node-a's agent to its power controller/,
+    broken: withAgentAt("198.18.0.11"),
+    fixed: statefulPair,
+  },
   {
     rule: "rto-within-target",
     name: "a target for a class that two nodes cannot bound",
@@ -490,6 +508,13 @@ function given<T>(value: T | undefined): T {
 function withLease(lease: Partial<Authority["lease"]>, etcd: Partial<Authority["etcd"]> = {}): Pair {
   const changed = { ...authority, etcd: { ...authority.etcd, ...etcd }, lease: { ...authority.lease, ...lease } };
   return { ...statefulPair, authority: changed };
+}
+
+function withAgentAt(ip: string): Pair {
+  const fencing = given(statefulPair.fencing);
+  const { a: agent } = fencing.agents;
+  const agents = { ...fencing.agents, a: { ...agent, options: { ...agent.options, ip } } };
+  return { ...statefulPair, fencing: { ...fencing, agents } };
 }
 
 function withWitness(changes: Partial<Witness>): Pair {

@@ -11,6 +11,7 @@ import { arbiter } from "../../infra/services/arbiter.ts";
 import { base } from "../../infra/services/base.ts";
 import { etcd } from "../../infra/services/etcd.ts";
 import { external } from "../../infra/services/external.ts";
+import { fencing } from "../../infra/services/fencing.ts";
 import { haproxy } from "../../infra/services/haproxy.ts";
 import { keepalived } from "../../infra/services/keepalived.ts";
 import { lease } from "../../infra/services/lease.ts";
@@ -27,6 +28,7 @@ const rendering: readonly Service[] = [
   witness,
   etcd,
   lease,
+  fencing,
   keepalived,
   arbiter,
   mariadb,

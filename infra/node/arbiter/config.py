@@ -57,6 +57,8 @@ class Config:
     haproxy_socket: Optional[str]
     # program that says how this node's database is, as JSON; None: there is none
     database: Optional[str]
+    # program that says how the last shot at the peer ended, as JSON; None: this pair has no fencing
+    fencing: Optional[str]
     # systemd units that `status` reports
     units: Tuple[str, ...]
     settings: Settings
@@ -131,6 +133,7 @@ def parse(raw: Dict[str, Any]) -> Config:
         gateway=raw["gateway"],
         haproxy_socket=raw["haproxySocket"],
         database=raw.get("database"),
+        fencing=raw.get("fencing"),
         units=tuple(raw["units"]),
         settings=settings,
     )

@@ -451,6 +451,8 @@ class Arbiter:
                     and word.gateway != "lost"
                 ),
                 "maintenance": word.maintenance,
+                # By its own clock; null: it has no lease, or is of a release that says nothing of it.
+                "lease": None if word.standing is None else word.standing.lease,
             }
         quorum = self.rules.quorum
         return {

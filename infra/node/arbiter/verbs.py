@@ -27,7 +27,7 @@ LAST_CHANGES = 20
 ADMIN_TIMEOUT = 0.5
 # Longest hand-over of a database before a switch: it gives itself up to 2 s for each of its two waits (seconds).
 HAND_OVER_TIMEOUT = 10.0
-DATABASE_TIMEOUT = 2.0
+STATUS_TIMEOUT = 2.0
 
 
 class Refusal(Exception):
@@ -122,7 +122,8 @@ def status(settings: config.Config) -> Dict[str, Any]:
         "backends": backends,
         "manifest": _manifest(),
         **({} if settings.settings.authority is None else {"authority": None if said is None else said["authority"]}),
-        **({} if settings.database is None else {"database": _database(settings.database)}),
+        **({} if settings.database is None else {"database": _said_by(settings.database)}),
+        **({} if settings.fencing is None else {"fencing": _said_by(settings.fencing)}),
     }
 
 
@@ -246,15 +247,15 @@ def _backends(path: Optional[str], units: List[Dict[str, Any]]) -> List[Dict[str
     return found
 
 
-def _database(program: str) -> Optional[Dict[str, Any]]:
-    """What the database's own program says of it; None: it does not answer in time."""
+def _said_by(program: str) -> Optional[Dict[str, Any]]:
+    """What a room's own program says of it; None: it does not answer in time."""
     try:
         said = subprocess.run(
             [program, "status", "--json"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=DATABASE_TIMEOUT,
+            timeout=STATUS_TIMEOUT,
             check=False,
         )
         answer = json.loads(said.stdout)
@@ -308,6 +309,9 @@ def describe(found: Mapping[str, Any]) -> str:
     if database is not None:
         lines.append(f"  database: {database.get('state')}")
         lines += [f"    {problem}" for problem in database.get("problems", [])]
+    shot = (found.get("fencing") or {}).get("last")
+    if shot is not None:
+        lines.append(f"  fencing: {shot['outcome']} after {shot['elapsedMs']} ms by {shot['by']}: {shot['why']}")
     for backend in found["backends"]:
         lines.append(
             f"  backend {backend['backend']}/{backend['server']}: "

@@ -8,6 +8,7 @@ start, and stay away; what this cannot cover is written in docs/lease.md.
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import time
@@ -78,8 +79,31 @@ def _quorum(settings: Settings) -> Optional[Record]:
     return None
 
 
+# A confirmation by fencing is as good as silence for this long (seconds): nobody has switched the peer on again since.
+_FENCED_FOR = 60.0
+
+
+def _fenced(settings: Settings) -> bool:
+    """Whether the peer was just confirmed off by its power controller (hotpair-fence)."""
+    try:
+        with open(settings.fence_path, encoding="utf-8") as file:
+            last = json.load(file)["last"]
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        return (
+            last["outcome"] == "confirmed"
+            and last["boot"] == boot
+            and 0.0 <= now() - float(last["endedAt"]) <= _FENCED_FOR
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _refuse_a_living_peer(settings: Settings) -> None:
-    """A host that is off answers nothing, not even that a port is closed."""
+    """A host that is off answers nothing, not even that a port is closed. Somebody else may answer in its place,
+    so what its power controller says counts more."""
+    if _fenced(settings):
+        return
     endpoint = settings.endpoints[settings.peer]
     try:
         socket.create_connection(endpoint, timeout=_PATIENCE).close()

@@ -29,7 +29,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import journal
 from .etcd import Identity, Worker, member_of, now
-from .rules import Action, Adopt, Answer, Exit, Kill, Lease, Log, Notify, Publish, Reply, Seen, Send
+from .rules import Action, Adopt, Answer, Exit, Kill, Lease, Log, Notify, Publish, Reply, Seen, Send, Taken
 from .settings import (
     MEMBERS,
     Settings,
@@ -177,6 +177,8 @@ class Daemon:
                     self.log(f"killed: {', '.join(self.lease.must_be_gone(now()))}")
             elif isinstance(action, Publish):
                 journal.publish(self.settings.run, action.until)
+            elif isinstance(action, Taken):
+                journal.publish_taken(self.settings.run, action.origin)
             elif isinstance(action, Notify):
                 self.systemd.notify(action.text)
             elif isinstance(action, Log):

@@ -78,6 +78,17 @@ def publish(run: str, until: float) -> None:
         pass
 
 
+def publish_taken(run: str, origin: str) -> None:
+    """`taken` has the node that held the lease before this one took it; empty: nobody, it was free."""
+    path = os.path.join(run, "taken")
+    try:
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.write(f"{origin}\n")
+        os.replace(path + ".new", path)
+    except OSError:
+        pass
+
+
 def published(run: str) -> float:
     try:
         with open(os.path.join(run, "holder"), encoding="ascii") as file:

@@ -290,6 +290,13 @@ class Publish:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Node that held the lease before it was taken; empty: nobody. For what has to know whether it was given back."""
+
+    origin: str
+
+
+@dataclass(frozen=True)
 class Notify:
     """To systemd."""
 
@@ -320,7 +327,7 @@ class Exit:
     code: int
 
 
-Action = Union[Send, Kill, Publish, Notify, Adopt, Reply, Log, Exit]
+Action = Union[Send, Kill, Publish, Taken, Notify, Adopt, Reply, Log, Exit]
 
 
 @dataclass
@@ -385,6 +392,7 @@ class Lease:
         self._highest_epoch = epoch
         self._lost_at = 0.0
         self._maybe_mine = False
+        self._taken_from = ""
 
     # ---- what the daemon asks
 
@@ -612,6 +620,8 @@ class Lease:
             self._send_at = now
         elif verdict.kind == "take" and not self._taking():
             self._seq = record.seq + 1
+            if record.holder != self.me:
+                self._taken_from = record.holder_node or ""
             request = Request(
                 compares=(
                     Compare(HOLDER, "mod", record.holder_mod),
@@ -633,6 +643,8 @@ class Lease:
         actions += [
             Log(f"acquired as {self.me} in epoch {self.epoch}: {why}"),
             Publish(self.deadline),
+            # Before READY: what systemd starts then reads it.
+            Taken(self._taken_from),
             Notify("READY=1\nWATCHDOG=1\nSTATUS=holding"),
         ]
 

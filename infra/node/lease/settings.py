@@ -18,6 +18,7 @@ from .rules import Timing, broken_rules
 SETTINGS_PATH = "/etc/hotpair/lease.json"
 INCARNATION_PATH = "/var/lib/hotpair/incarnation"
 RUN = "/run/hotpair"
+FENCE_PATH = "/var/lib/hotpair/fence.json"
 ETCD_PROGRAM = "/usr/lib/hotpair/hotpair-etcd"
 VERSION = 1
 MEMBERS = ("a", "b", "witness")
@@ -52,6 +53,8 @@ class Settings:
     epoch_path: str = ""
     # makes this node's member a cluster of its own (`PROGRAM PAIR new-epoch`)
     etcd_program: str = ETCD_PROGRAM
+    # what hotpair-fence remembers of its last shot, where the pair has fencing
+    fence_path: str = FENCE_PATH
 
     @property
     def prefix(self) -> str:
@@ -120,6 +123,7 @@ def parse(raw: Dict[str, Any]) -> Settings:
         writers=tuple(str(unit) for unit in raw["writers"]),
         run=str(paths.get("run", RUN)),
         incarnation_path=str(paths.get("incarnation", INCARNATION_PATH)),
+        fence_path=str(paths.get("fence", FENCE_PATH)),
         etcd_program=str(paths.get("etcd", ETCD_PROGRAM)),
         epoch_path=str(paths.get("epoch", f"/var/lib/hotpair/etcd/{pair}.epoch")),
     )

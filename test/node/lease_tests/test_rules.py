@@ -18,6 +18,7 @@ from lease.rules import (
     Seen,
     Send,
     Sight,
+    Taken,
     Timing,
     broken_rules,
     judge,
@@ -130,6 +131,17 @@ class Holder(unittest.TestCase):
         self.assertEqual(of(Publish, actions)[0].until, 100.81)
         self.assertIn("READY=1", of(Notify, actions)[0].text)
         return lease
+
+    def test_it_tells_whom_it_took_the_lease_from_before_anything_starts(self) -> None:
+        for before, origin in (("", ""), ("a/old", "a"), ("b/y", "b")):
+            lease = self.campaign()
+            # the observer has watched it for long
+            lease.credit(Seen(1, 10, 10, 90.0, 99.9, 1))
+            (read,) = of(Send, lease.tick(100.0))
+            (take,) = of(Send, lease.answered(read.ticket, 100.01, Answer(True, record(before))))
+            actions = lease.answered(take.ticket, 100.02, Answer(True, self.mine()))
+            self.assertEqual(of(Taken, actions), [Taken(origin)], before)
+            self.assertLess(actions.index(Taken(origin)), actions.index(of(Notify, actions)[0]))
 
     def mine(self, insync: Optional[Dict[str, str]] = None) -> Record:
         self.mod += 1
