@@ -142,7 +142,11 @@ async function lookAround(work: Work, hosts: readonly HostId[]): Promise<Readonl
           .map((line) => `${nameOf(pair, id)}: ${line.replace(/^hotpair-apply: /, "")}`),
       ),
     );
-  return new Map(asked.map(({ id, said }) => [id, readNeeds(said.stdout)]));
+  const needs = new Map(asked.map(({ id, said }) => [id, readNeeds(said.stdout)]));
+  const unknown = options.packages.filter((name) => hosts.every((id) => needsOf(needs, id).absent.includes(name)));
+  if (unknown.length > 0)
+    throw new UserError(`${unknown.join(", ")}: not installed on ${hosts.map((id) => nameOf(pair, id)).join(" or ")}`);
+  return needs;
 }
 
 function planOf({ plans }: Work, id: HostId): HostPlan {
@@ -326,12 +330,17 @@ function describeStep(pair: Pair, step: UpgradeStep): string {
 
 /** A host's needs as a person reads them. */
 export function describeNeeds(name: string, needs: HostNeeds): readonly string[] {
-  const { packages, kept, restarts, others, reboot } = needs;
+  const { packages, kept, restarts, reboot } = needs;
+  const members = needs.others.filter((unit) => unit.startsWith("hotpair-"));
+  const others = needs.others.filter((unit) => !members.includes(unit));
   const lines = [
     ...packages.map((each) => `${each.name} ${each.from ?? "(new)"} → ${each.to}`),
     ...restarts.map((unit) => `restart ${unit}: it runs on files that were replaced`),
     ...(kept.length > 0
       ? [`kept back, since others would have to go: ${kept.join(", ")} (apt-get dist-upgrade, by hand)`]
+      : []),
+    ...(members.length > 0
+      ? [`of other pairs, and on replaced files: ${members.join(", ")} (hotpair upgrade with their stacks)`]
       : []),
     ...(others.length > 0
       ? [`not the pair's, and also on replaced files: ${others.join(", ")} (--reboot, or restart them)`]

@@ -10,9 +10,11 @@ export interface HostNeeds {
   readonly packages: readonly { readonly name: string; readonly from: string | undefined; readonly to: string }[];
   /** Newer, but not without removing or replacing others: somebody has to decide. */
   readonly kept: readonly string[];
+  /** Named on the command line and not installed on this host. */
+  readonly absent: readonly string[];
   /** Units of the pair that run on files which were replaced. */
   readonly restarts: readonly string[];
-  /** Other services that do. */
+  /** Other services that do; on a witness also the members of other pairs. */
   readonly others: readonly string[];
   /** Why the host wants a reboot. */
   readonly reboot: string | undefined;
@@ -23,7 +25,7 @@ export function readNeeds(said: string): HostNeeds {
   const lines = said.split("\n").filter((line) => line !== "");
   const of = (kind: string): readonly string[] =>
     lines.filter((line) => line.startsWith(`${kind} `)).map((line) => line.slice(kind.length + 1));
-  const unknown = lines.find((line) => !/^(package|kept|restart|other|reboot) ./.test(line));
+  const unknown = lines.find((line) => !/^(package|kept|absent|restart|other|reboot) ./.test(line));
   if (unknown !== undefined) throw new Error(`hotpair-apply upgrades answers "${unknown}"`);
   return {
     packages: of("package").map((line) => {
@@ -31,6 +33,7 @@ export function readNeeds(said: string): HostNeeds {
       return { name, from: from === "-" ? undefined : from, to };
     }),
     kept: of("kept"),
+    absent: of("absent"),
     restarts: of("restart"),
     others: of("other"),
     reboot: of("reboot")[0],
