@@ -100,7 +100,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
 const programSettings = (
   pair: Pair,
   settings: Fencing,
-  { agent }: FencingAgent,
+  { agent, options }: FencingAgent,
   id: NodeId,
 ): Readonly<Record<string, unknown>> => ({
   version: 1,
@@ -110,6 +110,8 @@ const programSettings = (
   agent,
   command: agent === "lab" ? [FENCE_PROGRAM, "lab"] : [`/usr/sbin/${agent}`],
   options: OPTIONS,
+  // Names of those whose values it shows nowhere.
+  secrets: Object.keys(options).filter((name) => typeof options[name] !== "string"),
   timeout: settings.timeout / 1_000,
   required: settings.required,
 });

@@ -39,8 +39,8 @@ test("each node has what shoots its peer, and nothing that shoots itself", () =>
 test("no secret and no option stands in a command line or in a readable file", () => {
   const readable = (fencing.plan(statefulPair, "a")?.files ?? []).filter(({ secret }) => !secret);
   for (const { content } of readable) expect(typeof content).toBe("string");
-  const json = JSON.parse(String(fileOf(statefulPair, "a", "/fencing.json")?.content)) as { command: string[] };
-  expect(json.command).toEqual(["/usr/sbin/fence_ipmilan"]);
+  const json = JSON.parse(String(fileOf(statefulPair, "a", "/fencing.json")?.content));
+  expect(json).toMatchObject({ command: ["/usr/sbin/fence_ipmilan"], secrets: ["password"] });
 });
 
 test("a pair without fencing gets nothing of it, and no witness ever does", () => {

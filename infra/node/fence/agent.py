@@ -11,9 +11,10 @@ import re
 import signal
 import subprocess
 from dataclasses import dataclass
-from typing import IO, Callable, Optional, Sequence
+from typing import IO, Callable, Optional
 
 from .right import now
+from .settings import Settings
 
 # How often the right to go on is looked at (seconds): the lease is renewed every 100 ms.
 LOOK = 0.02
@@ -24,7 +25,7 @@ _SHOWN = 300
 class Said:
     # None: it was ended by us or by a signal
     code: Optional[int]
-    # last words, for a person; no option's value is in it
+    # last words, for a person; no secret is in it
     text: str
 
     @property
@@ -33,9 +34,7 @@ class Said:
         return {0: "on", 2: "off"}.get(self.code if self.code is not None else -1)
 
 
-def run(
-    command: Sequence[str], options: str, action: str, until: float, may_go_on: Callable[[], str] = lambda: ""
-) -> Said:
+def run(settings: Settings, options: str, action: str, until: float, may_go_on: Callable[[], str] = lambda: "") -> Said:
     """`until`: CLOCK_BOOTTIME. `may_go_on` answers with why not; it is asked again and again; a no ends the agent."""
     why = may_go_on()
     if why:
@@ -46,7 +45,7 @@ def run(
         with _memory() as said:
             with _memory(f"{options}action={action}\n") as given:
                 process = subprocess.Popen(
-                    command,
+                    settings.command,
                     stdin=given,
                     stdout=said,
                     stderr=subprocess.STDOUT,
@@ -58,7 +57,7 @@ def run(
             words = said.read().decode("utf-8", "replace")
     except OSError as error:
         return Said(None, str(error))
-    shown = _without_values(" ".join(words.split()), options)[-_SHOWN:]
+    shown = _without_secrets(" ".join(words.split()), settings, options)[-_SHOWN:]
     if why:
         return Said(None, f"{why}{': ' + shown if shown else ''}")
     return Said(process.returncode if process.returncode >= 0 else None, shown or f"exit code {process.returncode}")
@@ -94,8 +93,8 @@ def _memory(text: str = "") -> IO[bytes]:
     return file
 
 
-def _without_values(words: str, options: str) -> str:
-    """An agent that fails may show its command line; values of four characters and more are not passed on."""
-    values = sorted((line.split("=", 1)[1] for line in options.splitlines()), key=len, reverse=True)
-    secret = [re.escape(value) for value in values if len(value) >= 4]
-    return re.sub("|".join(secret), "…", words) if secret else words
+def _without_secrets(words: str, settings: Settings, options: str) -> str:
+    """An agent that fails may show what it was given."""
+    given = dict(line.split("=", 1) for line in options.splitlines())
+    values = sorted((given[name] for name in settings.secrets if given.get(name)), key=len, reverse=True)
+    return re.sub("|".join(re.escape(value) for value in values), "…", words) if values else words

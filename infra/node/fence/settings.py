@@ -37,6 +37,8 @@ class Settings:
     command: Tuple[str, ...]
     # file with the agent's options, `name=value` lines
     options: str
+    # names of options whose values are shown nowhere
+    secrets: Tuple[str, ...]
     # after this long without a confirmation the peer counts as not fenced
     timeout: float
     # the promotion waits until the peer is confirmed off
@@ -84,6 +86,7 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         agent=str(raw["agent"]),
         command=command,
         options=str(raw["options"]),
+        secrets=tuple(str(name) for name in raw["secrets"]),
         timeout=timeout,
         required=bool(raw.get("required", False)),
         run=str(paths.get("run", RUN)),

@@ -72,9 +72,9 @@ def _off(settings: Settings, options: str, until: float, may_go_on: Callable[[],
     detail = ""
     while now() < until:
         latest = until - RESERVE * (until - now())
-        off = agent.run(settings.command, options, "off", latest, may_go_on)
+        off = agent.run(settings, options, "off", latest, may_go_on)
         # Whatever the agent says of the act: the state counts.
-        state = agent.run(settings.command, options, "status", until, may_go_on)
+        state = agent.run(settings, options, "status", until, may_go_on)
         if state.power == "off":
             return True, "its power is off"
         refused = may_go_on()
@@ -91,7 +91,7 @@ def test(settings: Settings) -> Dict[str, Any]:
     """Asks the agent for the peer's power state; shoots nobody."""
     options = read_options(settings)
     began = now()
-    state = agent.run(settings.command, options, "status", began + settings.timeout)
+    state = agent.run(settings, options, "status", began + settings.timeout)
     entry = {
         "ok": state.power is not None,
         "power": state.power,

@@ -60,6 +60,7 @@ class Case(unittest.TestCase):
             "agent": "fence_test",
             "command": [agent],
             "options": self.path("options"),
+            "secrets": ["password"],
             "timeout": 3,
             "paths": {"run": self.here, "state": self.path("state.json"), "audit": self.path("audit.log")},
         }

@@ -1,0 +1,208 @@
+// Fencing on real hosts, with the lab's power switch as the power controller: a holder that stands still is switched off and
+// does not wake up, nobody but the holder shoots, a peer that says itself that it stopped is left alone, and an operator's
+// word makes a node active when no quorum can. The tests build on one another.
+
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { labStack } from "../../infra/cli/lab-stack.ts";
+import { openSalt } from "../../infra/cli/passphrase.ts";
+import { LAB_PASSPHRASE } from "../../infra/cli/secrets.ts";
+import { openSecrets, repair, targetOf, targetsOf } from "../../infra/cli/servers.ts";
+import { loadStack, stackPath } from "../../infra/cli/stack.ts";
+import { readStackFile, secretPaths } from "../../infra/config/index.ts";
+import { freeze, powerCut, powerOn } from "../../infra/lab/faults.ts";
+import { powerKey } from "../../infra/lab/keys.ts";
+import { consoleRun, type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
+import { powerSwitchOf } from "../../infra/lab/layout.ts";
+import type { NodeStatus } from "../../infra/model/status.ts";
+import { planHosts } from "../../infra/plan/plan.ts";
+import { disconnectAll, run } from "../../infra/ssh/run.ts";
+import { describeWithLab } from "../lab/skip.ts";
+import { writeStack } from "../program/lab-stack.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const LAB = "fence";
+const STACK = "e2efence";
+const FENCE = "/usr/lib/hotpair/hotpair-fence";
+const other = (node: NodeName): NodeName => (node === "node-a" ? "node-b" : "node-a");
+
+describeWithLab("fencing", () => {
+  let lab: Lab;
+  let removeStack = (): void => {};
+
+  beforeAll(async () => {
+    await labDown(LAB);
+    lab = await labUp({ name: LAB, image: "ready", witness: true });
+    removeStack = writeStack(STACK, await withFencing(lab));
+    process.env.PULUMI_CONFIG_PASSPHRASE = LAB_PASSPHRASE;
+    const stack = loadStack(STACK);
+    const secrets = await openSecrets(stack, secretPaths(stack.pair));
+    const targets = targetsOf(stack.pair, secrets);
+    for (const plan of planHosts(stack.pair))
+      expect(await repair(targetOf(targets, plan.node), plan, secrets, "fence-test"), plan.name).toBe(true);
+    await healthy(180_000);
+  });
+  afterAll(async () => {
+    disconnectAll();
+    removeStack();
+    if (process.env.KEEP_LAB === undefined) await labDown(LAB);
+  });
+
+  async function hotpair(...args: string[]): Promise<{ code: number; stdout: string; all: string }> {
+    const child = spawn(process.execPath, [join(ROOT, "bin/hotpair.mjs"), ...args, "-s", STACK], {
+      env: { ...process.env, PULUMI_CONFIG_PASSPHRASE: LAB_PASSPHRASE },
+    });
+    let stdout = "";
+    let all = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      stdout += chunk;
+      all += chunk;
+    });
+    child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
+      all += chunk;
+    });
+    const code = await new Promise<number>((resolve) => child.once("close", (status) => resolve(status ?? 1)));
+    return { code, stdout, all };
+  }
+
+  interface Screen {
+    readonly verdict: string;
+    readonly problems: readonly string[];
+    readonly nodes: readonly { readonly name: NodeName; readonly status?: NodeStatus; readonly silent?: string }[];
+  }
+  const screen = async (): Promise<Screen> => JSON.parse((await hotpair("status", "--json")).stdout) as Screen;
+  async function healthy(timeoutMs = 90_000): Promise<Screen> {
+    return until("the pair is whole", timeoutMs, async () => {
+      const seen = await screen();
+      const synced = seen.nodes.every(({ status }) => status?.authority?.insync?.length === 2);
+      return seen.verdict === "healthy" && synced ? seen : undefined;
+    });
+  }
+  const holder = async (): Promise<NodeName> => {
+    const found = (await healthy()).nodes.filter(({ status }) => status?.authority?.holding);
+    expect(found).toHaveLength(1);
+    return found[0]?.name ?? "node-a";
+  };
+  const on = (node: NodeName, command: string) => run(lab.hosts[node].ssh, command, { timeoutMs: 60_000 });
+  const isOn = (node: NodeName): boolean => lab.hosts[node].pid !== undefined;
+  const shot = async (node: NodeName) => JSON.parse((await on(node, `${FENCE} status --json`)).stdout).last;
+
+  test("is proven in both directions without shooting", async () => {
+    const { code, all } = await hotpair("fence", "test");
+    expect(code, all).toBe(0);
+    expect(all).toMatch(/node-a could shoot node-b: lab tells its power after \d\.\d s: on/);
+    expect(all).toMatch(/node-b could shoot node-a: lab tells its power after \d\.\d s: on/);
+    expect((await screen()).nodes[0]?.status?.fencing?.test?.ok).toBe(true);
+  });
+
+  test("is refused to whoever does not hold the lease", async () => {
+    const active = await holder();
+    const said = await on(other(active), `${FENCE} peer`);
+    expect(said.code).toBe(1);
+    expect(said.stderr).toMatch(/does not hold the lease: only its holder may shoot/);
+    expect(isOn(active)).toBe(true);
+  });
+
+  test("its key and options stand in one file that root alone reads, and in no command line", async () => {
+    const { stdout } = await on(
+      "node-a",
+      "stat -c '%a %U' /etc/hotpair/fencing.options; cat /etc/hotpair/fencing.json",
+    );
+    expect(stdout).toMatch(/^600 root\n/);
+    expect(stdout).not.toContain(powerKey(lab.index));
+    expect((await on("node-a", "cat /etc/hotpair/fencing.options")).stdout).toContain("plug=node-b\n");
+  });
+
+  test("a holder whose lease daemon dies says itself that it stopped: it is not shot", async () => {
+    const active = await holder();
+    const before = lab.hosts[active].pid;
+    await on(active, "systemctl kill -s KILL hotpair-lease.service");
+    await sleep(5_000);
+    expect(lab.hosts[active].pid).toBe(before);
+    expect(lab.hosts[other(active)].pid).toBeDefined();
+    await healthy();
+    expect(await shot("node-a")).toBeNull();
+    expect(await shot("node-b")).toBeNull();
+  });
+
+  test("a holder that stands still is shot by the next one, and does not wake up", async () => {
+    const active = await holder();
+    const next = other(active);
+    const began = performance.now();
+    await freeze(lab, active, { undoAfterMs: 60_000 });
+    await until("it is off", 20_000, async () => !isOn(active) || undefined);
+    const offAfter = performance.now() - began;
+    const last = await until("the shot is recorded", 20_000, async () => {
+      const found = await shot(next);
+      return found?.outcome === "confirmed" ? found : undefined;
+    });
+    console.log(`off ${Math.round(offAfter)} ms after the freeze; the shot took ${last.elapsedMs} ms`);
+    expect(last).toMatchObject({ by: "takeover", outcome: "confirmed" });
+    expect(last.why).toMatch(/did not give the lease back/);
+    const audit = (await on(next, "grep fencing /var/log/hotpair/audit.log")).stdout;
+    expect(audit).toMatch(/"vip":"fencing","from":"unknown","to":"off"/);
+    await until("the other is primary", 30_000, async () => {
+      const seen = (await screen()).nodes.find(({ name }) => name === next)?.status;
+      return seen?.authority?.holding === true && seen.database?.state === "primary" ? true : undefined;
+    });
+    await powerOn(lab, active);
+    await healthy(150_000);
+  });
+
+  test("a promotion by force is refused while there is somebody who decides", async () => {
+    const active = await holder();
+    const { code, all } = await hotpair("promote", "--node", other(active), "--i-know-the-peer-is-down");
+    expect(code, all).toBe(1);
+    expect(all).toMatch(new RegExp(`${active} answers and holds the lease: .*hotpair switch --to ${other(active)}`));
+    expect(isOn(active)).toBe(true);
+  });
+
+  test("with witness and primary gone, an operator's word makes the other node active, after it is shown what is known", async () => {
+    const active = await holder();
+    const next = other(active);
+    await powerCut(lab, "witness");
+    await powerCut(lab, active);
+    await sleep(4_000);
+    const shown = await hotpair("promote", "--node", next);
+    expect(shown.code, shown.all).toBe(1);
+    expect(shown.all).toMatch(new RegExp(`the lease: +${active} held it last, renewed`));
+    expect(shown.all).toMatch(/witness: +does not answer; there is no quorum/);
+    expect(shown.all).toMatch(/could be lost: nothing that was acknowledged/);
+    expect(shown.all).toMatch(/--i-know-the-peer-is-down/);
+    const done = await hotpair("promote", "--node", next, "--i-know-the-peer-is-down");
+    console.log(done.all);
+    expect(done.code, done.all).toBe(0);
+    expect(done.all).toMatch(new RegExp(`${active} is confirmed off after \\d+ ms`));
+    expect(done.all).toMatch(/epoch 2 began/);
+    expect(done.all).toMatch(new RegExp(`${next} is active`));
+    expect((await consoleRun(lab, next, ["mariadb", "-N", "-B", "-e", "SELECT @@read_only"])).trim()).toBe("0");
+  });
+});
+
+/** The committed stack with this lab's power switch as both nodes' power controller. */
+async function withFencing(lab: Lab): Promise<string> {
+  const text = await labStack(lab, readFileSync(stackPath("lab-stateful"), "utf8"));
+  const crypter = await openSalt(readStackFile(text, "").encryptionSalt ?? "", LAB_PASSPHRASE);
+  const { address, port } = powerSwitchOf(lab.index);
+  const agents = (["node-a", "node-b"] as const).flatMap((node) => [
+    `      - node: ${node}`,
+    "        agent: lab",
+    `        options: { ip: ${address}, port: "${port}", plug: ${node} }`,
+    `        secrets: { key: { secure: "${crypter.encrypt(powerKey(lab.index))}" } }`,
+  ]);
+  const block = ["  hotpair:fencing:", "    timeout: 10s", "    agents:", ...agents, ""].join("\n");
+  return text.replace("  hotpair:witness:\n", `${block}  hotpair:witness:\n`);
+}
+
+async function until<T>(what: string, timeoutMs: number, ask: () => Promise<T | undefined>): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const found = await ask().catch(() => undefined);
+    if (found !== undefined) return found;
+    if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
+    await sleep(200);
+  }
+}
