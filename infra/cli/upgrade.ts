@@ -22,7 +22,7 @@ import {
 import { upgradeCommand, upgradesCommand } from "../plan/commands.ts";
 import { hostIdsOf, planHosts } from "../plan/plan.ts";
 import { upgradeBundle } from "../plan/upgrade.ts";
-import { disconnect, disconnectAll, run, SshError } from "../ssh/run.ts";
+import { disconnect, disconnectAll, type RunResult, run, SshError } from "../ssh/run.ts";
 import { askBoth, handOver } from "./operate.ts";
 import { hostNamed, keyPathsOf, lastWord, nameOf, openSecrets, type Targets, targetOf, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
@@ -253,10 +253,18 @@ async function upgradeHost(work: Work, id: HostId): Promise<void> {
   const target = targetOf(work.targets, id);
   const plan = planOf(work, id);
   const bootBefore = await bootOf(work, id);
+  let reboots = false;
   const said = await run(target, upgradeCommand(options.packages, options.reboot, plan.witnessOf), {
     input: upgradeBundle(pair, plan),
     timeoutMs: UPGRADE_DEADLINE_MS,
-    onLine: (line) => announce(`  ${nameOf(pair, id)}: ${line.replace(/^hotpair-apply: +/, "")}`),
+    onLine: (line) => {
+      reboots ||= /, reboots now$/.test(line);
+      announce(`  ${nameOf(pair, id)}: ${line.replace(/^hotpair-apply: +/, "")}`);
+    },
+  }).catch((error: unknown): RunResult => {
+    // It may take the connection with it.
+    if (error instanceof SshError && reboots) return { code: 0, stdout: "", stderr: "" };
+    throw error;
   });
   if (said.code !== 0)
     throw new UserError(`${nameOf(pair, id)} was not upgraded to the end`, [
