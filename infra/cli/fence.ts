@@ -2,6 +2,7 @@
 // themselves (hotpair-fence on each). When the holder of the lease really shoots is written in docs/fencing.md.
 
 import { type Command, Option } from "commander";
+import { formatDuration, ms } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Fencing, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { FencingTest } from "../model/status.ts";
@@ -11,6 +12,8 @@ import { keyPathsOf, nameOf, openSecrets, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 import { paint } from "./terminal.ts";
 
+/** Of a shot's time, what is kept for the look that confirms it (infra/node/fence/shoot.py, RESERVE). */
+const LOOK_SHARE = 0.25;
 /** What the connection and the start of the agent may take besides the agent's own time. */
 const BESIDES_MS = 10_000;
 
@@ -92,6 +95,17 @@ export function directionsOf(
     const names = { from: nameOf(pair, id), to: nameOf(pair, to), agent };
     if ("silent" in found) return { ...names, ok: false, power: null, elapsedMs: null, detail: found.silent };
     const { ok, power, elapsedMs, detail } = found;
+    const most = fencing.timeout * LOOK_SHARE;
+    if (ok && elapsedMs > most)
+      return {
+        ...names,
+        ok: false,
+        power,
+        elapsedMs,
+        detail:
+          `it tells the power (${power}), but too late: a shot has ${formatDuration(fencing.timeout)} for switching off and a look, ` +
+          `so a look may take ${formatDuration(ms(most))}; find what the agent waits for (fence_ipmilan: option cipher), or raise hotpair:fencing.timeout`,
+      };
     const answers = !("silent" in looks[to]);
     if (ok && power === "off" && answers)
       return {

@@ -104,6 +104,12 @@ test("both directions are tested and named", () => {
   );
 });
 
+test("an agent whose look takes longer than what a shot keeps for it would never confirm", () => {
+  const [slow] = directions({ ...look("on"), elapsedMs: 14_235 } as Look, look("on"));
+  expect(slow).toMatchObject({ ok: false, power: "on" });
+  expect(slow?.detail).toMatch(/too late: a shot has 20s .* a look may take 5s.*cipher/);
+});
+
 test("an agent that calls a node off which answers looks at another machine", () => {
   const [there] = directions(look("off"), look("on"));
   expect(there).toMatchObject({ ok: false, power: "off" });
