@@ -13,6 +13,7 @@ export const lease: Service = { name: "lease", plan, timing, findings: () => [] 
 
 const LIBRARY = "/usr/lib/hotpair";
 const PROGRAM = `${LIBRARY}/hotpair-lease`;
+const STOPPED = `${LIBRARY}/lease-stopped`;
 export const LEASE_UNIT = "hotpair-lease.service";
 export const QUORUM_UNIT = "hotpair-quorum.service";
 
@@ -40,13 +41,19 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
   const unit = (name: string, template: string, onChange: PlannedFile["onChange"]): PlannedFile => ({
     ...root,
     path: `/etc/systemd/system/${name}`,
-    content: render(template, { ...names, watchdogMs: authority.lease.watchdog, stopMs: authority.lease.stopTimeout }),
+    content: render(template, {
+      ...names,
+      watchdogMs: authority.lease.watchdog,
+      stopMs: authority.lease.stopTimeout,
+      writers: writersOf(pair).join(" "),
+    }),
     onChange,
   });
   return {
     packages: ["python3"],
     files: [
       { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-lease"), onChange: restart },
+      { ...root, path: STOPPED, mode: "0755", content: nodeFile("lease-stopped"), onChange: nothing },
       ...modules,
       {
         ...root,
@@ -65,6 +72,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
         covers: [PROGRAM, `${LIBRARY}/lease/`, "/etc/hotpair/lease.json", `${directoryOf(pair)}/`],
         command: `${PROGRAM} check`,
       },
+      { name: "sh -n lease-stopped", covers: [STOPPED], command: `sh -n ${STOPPED}` },
     ],
     health: [
       {

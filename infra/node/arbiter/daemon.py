@@ -250,7 +250,7 @@ class Arbiter:
         for event in rules.take_events():
             self._on_event(event, now)
         self._record(now)
-        active = rules.serving()
+        active = rules.serving(now)
         quorum = rules.quorum
         amiss = quorum is not None and active != quorum.mine(now) and now - self.target_told_at > CHAIN_AGAIN
         if active != self.target_active or amiss:
@@ -264,7 +264,7 @@ class Arbiter:
             self.gatekeeper.open(gate.LEASE)
 
     def _tell_target(self, now: float) -> None:
-        self.target_active = self.rules.serving()
+        self.target_active = self.rules.serving(now)
         self.target_told_at = now
         if self.target_active:
             self.scribe.order(systemctl=["start", ACTIVE_TARGET])

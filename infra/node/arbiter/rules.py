@@ -45,6 +45,8 @@ STOOD_STILL = 0.500
 DEMOTE_DEADLINE = 5.0
 # How long a demoted node waits for the peer's gate to open before it yields anyway (seconds).
 PEER_OPENS = 0.300
+# What a peer says of a hand-over counts this long (seconds): between its adverts' end and the VIP's arrival here.
+INVITED = 1.0
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
 GATEWAY_LOST = 2.0
 
@@ -211,6 +213,8 @@ class VipMemory:
     backoff: float = BACKOFF_FIRST
     gone_home_at: float = NEVER
     declines_until: float = NEVER
+    # until then the peer hands this VIP over, by its last word about it
+    invited_until: float = NEVER
 
 
 @dataclass(frozen=True)
@@ -287,6 +291,10 @@ class Rules:
             memory = self.vips.get(name)
             if memory is None:
                 continue
+            if said.yields:
+                memory.invited_until = received + INVITED
+            elif said.held:
+                memory.invited_until = NEVER
             if said.held:
                 memory.peer_held_at = received
             else:
@@ -395,9 +403,14 @@ class Rules:
             return "this node is in maintenance"
         return None
 
-    def serving(self) -> bool:
-        """Whether what hangs on the active node is to run here: it has a VIP, and is not handing it over."""
-        return any(memory.held and (self.quorum is None or memory.yielding is None) for memory in self.vips.values())
+    def serving(self, now: float) -> bool:
+        """Whether what hangs on the active node is to run here: it has a VIP, and is not handing it over. With an
+        authority also when it is being handed one: what runs then waits for the lease, and is there when it comes."""
+        if self.quorum is None:
+            return any(memory.held for memory in self.vips.values())
+        return any(
+            memory.yielding is None if memory.held else now < memory.invited_until for memory in self.vips.values()
+        )
 
     def hand_over(
         self, vip: str, reason: str, now: float, deadline: Optional[float] = None, stay: bool = False

@@ -8,7 +8,7 @@ What the unit must say (templates/lease/):
     TimeoutStartSec=infinity                  a challenger waits as long as it must
     WatchdogSec=<watchdog>, WatchdogSignal=SIGKILL   fed by acknowledged renewals alone
     TimeoutStopSec=<stopTimeout>              each acknowledged renewal extends it while writers are still ending
-    ExecStopPost=/usr/lib/hotpair/hotpair-lease stopped     kills the writers if the process ended in any other way
+    ExecStopPost=/usr/lib/hotpair/lease-stopped WRITERS     kills the writers if the process ended in any other way
     StartLimitIntervalSec=0, OOMScoreAdjust=-900, CPUWeight=1000, Nice=-15
     RuntimeDirectory=hotpair, RuntimeDirectoryPreserve=yes
     After= of the etcd unit and of hotpair-quorum.service; no Restart=: what hangs on the lease is started anew with it,

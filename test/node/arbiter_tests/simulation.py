@@ -440,9 +440,10 @@ class Simulation:
             rules.quorum.lease_until = node.lease_until
         rules.holding(VIP, node.vip, state, self.now)
         verdict = rules.decide(self.now)[VIP]
-        if node.serving != rules.serving():
+        serving = rules.serving(self.now)
+        if node.serving != serving:
             # systemd starts and stops the chain
-            node.serving, booted = rules.serving(), node.boots
+            node.serving, booted = serving, node.boots
             self.at(self.random.uniform(0.005, 0.030), lambda: self._lease_step(node, booted))
         if verdict.closed:
             node.gate_until = verdict.until

@@ -338,7 +338,7 @@ class Switch(Pair):
         finally:
             simulation.DEMOTION = before
         self.quiet(sim, owner, 2)
-        self.assertTrue(node.rules.serving())
+        self.assertTrue(node.rules.serving(sim.now))
 
     def test_all_networks_cut_in_the_middle_of_a_switch_make_no_second_owner(self) -> None:
         for seed in range(2 * SCHEDULES):
