@@ -45,9 +45,14 @@ export function heldSpans(sightings: readonly Sighting[], cuts: readonly PowerCu
         return boot === undefined ? [] : [{ boot, at }];
       });
       const seen = all.filter((sighting) => !gone.some(({ boot, at }) => sighting.boot === boot && sighting.at > at));
+      // Seen from outside, a frozen machine still holds what it held; it does nothing with it.
+      const frozen = cuts.filter((cut) => cut.node === node && cut.until !== undefined);
+      const awake = seen.filter(
+        (sighting) => !frozen.some(({ at, until = at }) => sighting.at > at && sighting.at < until),
+      );
       const heldAt = (at: number) => seen.filter((sighting) => sighting.at <= at).at(-1)?.held ?? false;
       const changes = [
-        ...seen,
+        ...awake,
         ...cuts
           .filter((cut) => cut.node === node)
           .flatMap(({ at, until }) => [

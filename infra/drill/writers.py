@@ -5,12 +5,13 @@ Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS PORT`. Beside observer.
 watch over the addresses is never late for a database that does not answer. Writes one JSON object per line on standard
 output, times in nanoseconds of CLOCK_REALTIME as strings:
   {"hello": at, "boot": id}      once
-  {"state": at, "lease": bool, "run": bool, "listen": bool, "ro": bool|null, "stopped": bool}   at every change
+  {"state": at, "lease": bool, "run": bool, "listen": bool, "ro": bool|null, "semi": bool|null, "stopped": bool}   at every change
        lease    the deadline in /run/hotpair/holder has not passed (CLOCK_BOOTTIME)
        run      there is a database process
        stopped  it is stopped by a signal
        listen   its port accepts connections
        ro       @@global.read_only as it last answered since it started; null: it has not answered yet
+       semi     whether its commits wait for the other server's acknowledgement, as it last answered; null as above
   {"insync": at, "revision": n, "nodes": ["a", "b"]}   at every change of the key, as this node's nearest member has it
   {"alive": at, "late": ns}      every 200 ms, with the longest delay of a look since the last one
 Ends when standard input closes, when nobody reads, or after SECONDS.
@@ -32,7 +33,7 @@ HOLDER = "/run/hotpair/holder"
 LEASE = "/etc/hotpair/lease.json"
 DATABASE = "/etc/hotpair/mariadb.json"
 CLIENT = ["mariadb", "--batch", "--skip-column-names", "--unbuffered", "--connect-timeout=2"]
-QUESTION = b"SELECT @@global.read_only;\n"
+QUESTION = b"SELECT CONCAT(@@global.read_only, @@global.rpl_semi_sync_master_enabled);\n"
 INSYNC_SECONDS = 0.1
 
 
@@ -137,7 +138,8 @@ class Database:
                 self.forget()
 
     def answers(self):
-        """The latest answer that has come, True for read-only; None when none has. Raises EOFError when it went away."""
+        """The latest answer that has come, as (read-only, waits for acknowledgements); None when none has. Raises EOFError
+        when it went away."""
         if self.child is None:
             return None
         try:
@@ -152,7 +154,8 @@ class Database:
             return None
         *lines, self.pending = self.pending.split(b"\n")
         self.asked = False
-        return lines[-1].strip() not in (b"0", b"OFF")
+        said = lines[-1].strip()
+        return said[:1] != b"0", said[1:] == b"1"
 
     def forget(self):
         if self.child is None:
@@ -223,7 +226,7 @@ def main():
             pass
     database = Database()
     end = time.monotonic() + lifetime
-    pid, read_only, listen, before, turn = None, None, False, None, 0
+    pid, (read_only, semi), listen, before, turn = None, (None, None), False, None, 0
     next_look = time.monotonic_ns()
     next_alive, worst = next_look, 0
     while time.monotonic() < end:
@@ -234,7 +237,7 @@ def main():
         try:
             answer = database.answers()
             if answer is not None:
-                read_only = answer
+                read_only, semi = answer
         except EOFError:
             pass
         now = time.monotonic_ns()
@@ -246,7 +249,7 @@ def main():
             if letter is None and (pid is not None or turn % PROCESS_EVERY == 0):
                 # What the old one may still have said is not the new one's word.
                 database.forget()
-                pid, read_only = process(), None
+                pid, (read_only, semi) = process(), (None, None)
                 letter = None if pid is None else condition(pid)
             if turn % PORT_EVERY == 0 or letter is None:
                 listen = letter is not None and listens(port)
@@ -255,11 +258,14 @@ def main():
             turn += 1
         else:
             letter = None if pid is None else condition(pid)
-        state = (held(), letter is not None, letter is not None and listen, read_only, letter in ("T", "t"))
+        state = (held(), letter is not None, letter is not None and listen, read_only, semi, letter in ("T", "t"))
         if state != before:
             before = state
-            lease, run, accepts, only, stopped = state
-            say({"state": str(time.time_ns()), "lease": lease, "run": run, "listen": accepts, "ro": only, "stopped": stopped})
+            lease, run, accepts, only, waits, stopped = state
+            say(
+                {"state": str(time.time_ns()), "lease": lease, "run": run, "listen": accepts, "ro": only, "semi": waits}
+                | {"stopped": stopped}
+            )
         if now >= next_alive:
             say({"alive": str(time.time_ns()), "late": worst})
             next_alive, worst = now + 200_000_000, 0

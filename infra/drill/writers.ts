@@ -49,9 +49,12 @@ export function readWritersLine(text: string): WritersLine | undefined {
     return { kind: "insync", at: time(record.insync), revision: Number(record.revision), nodes };
   }
   if (!("state" in record)) return undefined;
-  const { run, listen, ro, stopped, lease } = record;
-  // A database that is stopped cannot answer, and one whose word was never heard has not been made writable yet.
-  const writes = run === true && listen === true && ro === false && stopped !== true;
+  const { run, listen, ro, semi, stopped, lease } = record;
+  // A database that is stopped cannot answer, and one whose word was never heard has not been made writable yet. One without
+  // the lease whose commits wait for the other server gets no acknowledgement from a server that was promoted, since that
+  // has ended its receiving before it was: a frozen primary that wakes up is in this state until it is killed.
+  const writes =
+    run === true && listen === true && ro === false && stopped !== true && (lease === true || semi !== true);
   return { kind: "state", at: time(record.state), writes, lease: lease === true };
 }
 

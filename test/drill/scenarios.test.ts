@@ -66,6 +66,16 @@ test.each(each)("%s: its shell is valid", (_, scenario) => {
   }
 });
 
+test("every text that a script reads from itself ends on a line of its own", () => {
+  const texts = SCENARIOS.flatMap((scenario) => [
+    ...Object.values(scenario.undoOnServer ?? {}).map((undo) => undo(stage)),
+    ...actionsOf(scenario).flatMap((action) => (action.kind === "run" ? [action.command(stage)] : [])),
+  ]);
+  const documents = texts.flatMap((text) => [...text.matchAll(/<<'(\w+)'/g)].map(([, end]) => ({ text, end })));
+  expect(documents.length).toBeGreaterThan(2);
+  for (const { text, end } of documents) expect(text.split("\n")).toContain(end);
+});
+
 test("what only a pair with data has says why it says nothing about any other", () => {
   for (const scenario of SCENARIOS.filter(({ failure }) => needsData(failure)))
     expect(scenario.inapplicable?.(pair), scenario.name).toBe("this pair keeps no data");

@@ -40,6 +40,13 @@ describe("what an observer says", () => {
     },
   );
 
+  test("without the lease it cannot while its commits wait for a server that no longer listens to it", () => {
+    expect(state({ lease: false, semi: true })).toMatchObject({ writes: false });
+    expect(state({ lease: false, semi: false })).toMatchObject({ writes: true });
+    expect(state({ lease: false, semi: null })).toMatchObject({ writes: true });
+    expect(state({ lease: true, semi: true })).toMatchObject({ writes: true });
+  });
+
   test("who is in sync, and nothing out of anything else", () => {
     expect(readWritersLine('{"insync":"1795193466944247765","revision":7,"nodes":["a","b"]}')).toMatchObject({
       kind: "insync",
@@ -88,6 +95,18 @@ describe("what it comes to", () => {
       seen("a", "write", 8_000, true),
       seen("b", "write", 11_500, true),
       // It was frozen until 13 000 and killed 18 ms later.
+      seen("a", "write", 13_018, false),
+    ];
+    const writers = summariseWriters(sightings, [], [{ node: "a", at: FAULT, until: 13_000 }], WINDOW, FAULT, 2);
+    expect(writers.twoWritersMs).toBe(18);
+  });
+
+  test("what is seen of a frozen node from outside is nothing that it does", () => {
+    const sightings = [
+      seen("a", "write", 8_000, true),
+      // Its lease ran out, which is seen from outside; its server still looks writable.
+      seen("a", "write", 10_700, true),
+      seen("b", "write", 11_500, true),
       seen("a", "write", 13_018, false),
     ];
     const writers = summariseWriters(sightings, [], [{ node: "a", at: FAULT, until: 13_000 }], WINDOW, FAULT, 2);

@@ -45,6 +45,9 @@ STOOD_STILL = 0.500
 DEMOTE_DEADLINE = 5.0
 # How long a demoted node waits for the peer's gate to open before it yields anyway (seconds).
 PEER_OPENS = 0.300
+# An owner with the lease that lost its VIP to a peer that just woke up has it back within this time (seconds): measured
+# 2 ms, and the peer's adverts tell it apart after one interval.
+BACK_AGAIN = 0.250
 # What a peer says of a hand-over counts this long (seconds): between its adverts' end and the VIP's arrival here.
 INVITED = 1.0
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
@@ -409,7 +412,21 @@ class Rules:
         if self.quorum is None:
             return any(memory.held for memory in self.vips.values())
         return any(
-            memory.yielding is None if memory.held else now < memory.invited_until for memory in self.vips.values()
+            memory.yielding is None if memory.held else now < memory.invited_until or self._is_back(memory, now)
+            for memory in self.vips.values()
+        )
+
+    def _is_back(self, memory: VipMemory, now: float) -> bool:
+        """The VIP went a moment ago for no reason of this node's own, which holds the lease: an owner that wakes up says
+        so by VRRP before it knows better, and keepalived here gives way. Nothing that writes is ended for that."""
+        return (
+            self.quorum is not None
+            and self.quorum.mine(now)
+            and now - memory.lost_at < BACK_AGAIN
+            and memory.yielding is None
+            and (memory.verdict.standby or not memory.verdict.closed)
+            and self.own.keepalived == "running"
+            and self.own.public_up
         )
 
     def hand_over(
