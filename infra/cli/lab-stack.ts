@@ -3,8 +3,11 @@
 
 import { setValue } from "../config/edit.ts";
 import { readStack, readStackFile } from "../config/index.ts";
+import { powerKey } from "../lab/keys.ts";
 import type { Lab } from "../lab/lab.ts";
+import { nodeNames, powerSwitchOf } from "../lab/layout.ts";
 import { stackFor } from "../lab/stack.ts";
+import { UserError } from "../model/errors.ts";
 import { MEMBER_IDS, memberAddress } from "../services/etcd.ts";
 import { openSalt } from "./passphrase.ts";
 import { LAB_PASSPHRASE } from "./secrets.ts";
@@ -36,4 +39,28 @@ export async function labStack(lab: Lab, text: string): Promise<string> {
     edited = setValue(edited, ["authority", "members", id, "key"], { secure: crypter.encrypt(made.key) });
   }
   return edited;
+}
+
+/** `text` is what `labStack` gives for a lab with a witness; the lab's power switch becomes the power controller of both nodes. */
+export async function withLabFencing(lab: Lab, text: string): Promise<string> {
+  const witness = "  hotpair:witness:\n";
+  if (!text.includes(witness))
+    throw new UserError(
+      `lab ${lab.name} has no witness, and only the holder of a lease shoots: hotpair lab up --witness`,
+    );
+  const crypter = await openSalt(readStackFile(text, "").encryptionSalt ?? "", LAB_PASSPHRASE);
+  const { address, port } = powerSwitchOf(lab.index);
+  const agents = nodeNames.map(
+    (node) => `      - node: ${node}
+        agent: lab
+        options:
+          ip: ${address}
+          plug: ${node}
+          port: "${port}"
+        secrets:
+          key:
+            secure: ${crypter.encrypt(powerKey(lab.index))}
+`,
+  );
+  return text.replace(witness, `  hotpair:fencing:\n    timeout: 10s\n    agents:\n${agents.join("")}${witness}`);
 }

@@ -22,7 +22,7 @@ import { hostNames, networksOf } from "../lab/layout.ts";
 import { requireLabMachine } from "../lab/requirements.ts";
 import { UserError } from "../model/errors.ts";
 import { sshArguments } from "../ssh/run.ts";
-import { labStack } from "./lab-stack.ts";
+import { labStack, withLabFencing } from "./lab-stack.ts";
 import { stackPath } from "./stack.ts";
 
 interface Named {
@@ -135,11 +135,13 @@ export function register(program: Command): void {
   lab
     .command("stack")
     .description("print a stack file for a lab that is not the default one: its addresses, keys and certificates")
+    .option("--fencing", "with the lab's power switch as the power controller of both nodes", false)
     .addOption(nameOption())
-    .action(async (options: Named) => {
+    .action(async (options: Named & { fencing: boolean }) => {
       const there = requireLab(options.name);
       const text = readFileSync(stackPath(there.hosts.witness ? "lab-stateful" : "lab"), "utf8");
-      process.stdout.write(await labStack(there, text));
+      const moved = await labStack(there, text);
+      process.stdout.write(options.fencing ? await withLabFencing(there, moved) : moved);
     });
 
   lab

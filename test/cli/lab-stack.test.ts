@@ -3,12 +3,12 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { labStack } from "../../infra/cli/lab-stack.ts";
+import { labStack, withLabFencing } from "../../infra/cli/lab-stack.ts";
 import { openSalt } from "../../infra/cli/passphrase.ts";
 import { LAB_PASSPHRASE } from "../../infra/cli/secrets.ts";
 import { stackPath } from "../../infra/cli/stack.ts";
 import { readStack, readStackFile } from "../../infra/config/index.ts";
-import { hostKeyPair } from "../../infra/lab/keys.ts";
+import { hostKeyPair, powerKey } from "../../infra/lab/keys.ts";
 import type { HostName, Lab, NodeName } from "../../infra/lab/lab.ts";
 import {
   addressOf,
@@ -19,6 +19,7 @@ import {
   witnessNetworks,
 } from "../../infra/lab/layout.ts";
 import { MEMBER_IDS, memberAddress } from "../../infra/services/etcd.ts";
+import { collectFindings } from "../../infra/services/findings.ts";
 
 const stateful = readFileSync(stackPath("lab-stateful"), "utf8");
 const stateless = readFileSync(stackPath("lab"), "utf8");
@@ -96,6 +97,20 @@ test.each([0, 7])(
     expect(pair.nodes[1].ssh.hostKey).toBe(hostKeyPair(index, "node-b").publicKey);
   },
 );
+
+test("with fencing each node is shot by the switch of this very lab, by its own plug", async () => {
+  const lab = labAt(7, { witness: true });
+  const text = await withLabFencing(lab, await labStack(lab, stateful));
+  const { pair } = allIn(text);
+  expect(pair.fencing?.agents.a).toMatchObject({ agent: "lab", options: { ip: "198.18.56.1", plug: "node-a" } });
+  expect(pair.fencing?.agents.b.options.plug).toBe("node-b");
+  expect(collectFindings(pair).filter(({ level }) => level === "mandatory")).toEqual([]);
+  const { encryptionSalt = "", pairInput } = readStackFile(text, "");
+  const crypter = await openSalt(encryptionSalt, LAB_PASSPHRASE);
+  const { fencing } = pairInput as { fencing: { agents: readonly { secrets: { key: { secure: string } } }[] } };
+  expect(fencing.agents.map(({ secrets }) => crypter.decrypt(secrets.key.secure))).toEqual([powerKey(7), powerKey(7)]);
+  await expect(withLabFencing(lab, stateless)).rejects.toThrow("hotpair lab up --witness");
+});
 
 test("the published secrets are what the servers take", async () => {
   const { encryptionSalt = "", pairInput } = readStackFile(stateful, "");

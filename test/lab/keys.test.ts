@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { clientKeyPair, hostKeyPair } from "../../infra/lab/keys.ts";
+import { clientKeyPair, hostKeyPair, powerKey } from "../../infra/lab/keys.ts";
 
 test("the keys of lab index 0 are the documented ones", () => {
   const page = readFileSync(join(import.meta.dirname, "../../docs/decisions/lab.md"), "utf8");
@@ -13,6 +13,7 @@ test("the keys of lab index 0 are the documented ones", () => {
   expect(page).toContain(`| node-b | \`${hostKeyPair(0, "node-b").publicKey}\` |`);
   expect(page).toContain(`| witness | \`${hostKeyPair(0, "witness").publicKey}\` |`);
   expect(page).toContain(`| client | \`${clientKeyPair(0).publicKey}\` |`);
+  expect(page).toContain(`\`${powerKey(0)}\``);
 });
 
 test("every host of every lab has a key of its own", () => {

@@ -7,16 +7,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { labStack } from "../../infra/cli/lab-stack.ts";
-import { openSalt } from "../../infra/cli/passphrase.ts";
+import { labStack, withLabFencing } from "../../infra/cli/lab-stack.ts";
 import { LAB_PASSPHRASE } from "../../infra/cli/secrets.ts";
 import { openSecrets, repair, targetOf, targetsOf } from "../../infra/cli/servers.ts";
 import { loadStack, stackPath } from "../../infra/cli/stack.ts";
-import { readStackFile, secretPaths } from "../../infra/config/index.ts";
+import { secretPaths } from "../../infra/config/index.ts";
 import { freeze, powerCut, powerOn } from "../../infra/lab/faults.ts";
 import { powerKey } from "../../infra/lab/keys.ts";
 import { consoleRun, type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
-import { powerSwitchOf } from "../../infra/lab/layout.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
 import { planHosts } from "../../infra/plan/plan.ts";
 import { disconnectAll, run } from "../../infra/ssh/run.ts";
@@ -36,7 +34,8 @@ describeWithLab("fencing", () => {
   beforeAll(async () => {
     await labDown(LAB);
     lab = await labUp({ name: LAB, image: "ready", witness: true });
-    removeStack = writeStack(STACK, await withFencing(lab));
+    const text = readFileSync(stackPath("lab-stateful"), "utf8");
+    removeStack = writeStack(STACK, await withLabFencing(lab, await labStack(lab, text)));
     process.env.PULUMI_CONFIG_PASSPHRASE = LAB_PASSPHRASE;
     const stack = loadStack(STACK);
     const secrets = await openSecrets(stack, secretPaths(stack.pair));
@@ -181,21 +180,6 @@ describeWithLab("fencing", () => {
     expect((await consoleRun(lab, next, ["mariadb", "-N", "-B", "-e", "SELECT @@read_only"])).trim()).toBe("0");
   });
 });
-
-/** The committed stack with this lab's power switch as both nodes' power controller. */
-async function withFencing(lab: Lab): Promise<string> {
-  const text = await labStack(lab, readFileSync(stackPath("lab-stateful"), "utf8"));
-  const crypter = await openSalt(readStackFile(text, "").encryptionSalt ?? "", LAB_PASSPHRASE);
-  const { address, port } = powerSwitchOf(lab.index);
-  const agents = (["node-a", "node-b"] as const).flatMap((node) => [
-    `      - node: ${node}`,
-    "        agent: lab",
-    `        options: { ip: ${address}, port: "${port}", plug: ${node} }`,
-    `        secrets: { key: { secure: "${crypter.encrypt(powerKey(lab.index))}" } }`,
-  ]);
-  const block = ["  hotpair:fencing:", "    timeout: 10s", "    agents:", ...agents, ""].join("\n");
-  return text.replace("  hotpair:witness:\n", `${block}  hotpair:witness:\n`);
-}
 
 async function until<T>(what: string, timeoutMs: number, ask: () => Promise<T | undefined>): Promise<T> {
   const deadline = performance.now() + timeoutMs;
