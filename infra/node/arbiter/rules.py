@@ -417,8 +417,8 @@ class Rules:
         )
 
     def _is_back(self, memory: VipMemory, now: float) -> bool:
-        """The VIP went a moment ago for no reason of this node's own, which holds the lease: an owner that wakes up says
-        so by VRRP before it knows better, and keepalived here gives way. Nothing that writes is ended for that."""
+        """The VIP went a moment ago for no reason of this node's own, which holds the lease: an owner that wakes up
+        says so by VRRP before it knows better, and keepalived here gives way. Nothing that writes is ended for that."""
         return (
             self.quorum is not None
             and self.quorum.mine(now)
