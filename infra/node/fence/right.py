@@ -70,7 +70,7 @@ def peer_runs_without(said: Optional[Mapping[str, Any]]) -> str:
     still says nothing. Empty: there is no such word."""
     try:
         peer = said["peer"] if said is not None else None
-        if peer is None or peer["lease"] is not False or any(vip["held"] for vip in peer["vips"]):
+        if peer is None or peer["lease"] is not False:
             return ""
         ages = [age for age in peer["heardMsAgo"].values() if age is not None]
         if ages and min(ages) <= HEARD * 1000:

@@ -209,12 +209,8 @@ class Takeover(Case):
         thread.start()
         self.addCleanup(thread.join, 5)
 
-    def word(self, lease: Optional[bool] = False, age: Optional[int] = 20, held: bool = False) -> Dict[str, Any]:
-        return {
-            "heardMsAgo": {"heartbeat": age, "public": None},
-            "vips": [{"name": "web", "held": held}],
-            "lease": lease,
-        }
+    def word(self, lease: Optional[bool] = False, age: Optional[int] = 20) -> Dict[str, Any]:
+        return {"heardMsAgo": {"heartbeat": age, "public": None}, "lease": lease}
 
     def taken(self, origin: str) -> "tuple[int, str]":
         self.holds(60)
@@ -247,7 +243,6 @@ class Takeover(Case):
             self.word(age=None),
             self.word(lease=True),
             self.word(lease=None),
-            self.word(held=True),
             None,
         ):
             self.assertEqual(right.peer_runs_without({"peer": said}), "", said)
