@@ -55,7 +55,14 @@ def until_confirmed(settings: Settings, why: str, may_go_on: Callable[[], str]) 
         return "the operator says that it is down" if record.acknowledged_since(settings, began) else may_go_on()
 
     while True:
-        entry = peer(settings, "takeover", why, refused)
+        try:
+            entry = peer(settings, "takeover", why, refused)
+        except record.Busy:
+            # An operator shoots already; afterwards this look is quick.
+            if may_go_on():
+                raise
+            time.sleep(PAUSE)
+            continue
         if entry["outcome"] == "confirmed":
             return entry
         if record.acknowledged_since(settings, began):

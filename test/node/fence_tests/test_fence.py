@@ -289,6 +289,20 @@ class Takeover(Case):
         self.assertEqual([entry["to"] for entry in self.audited()], ["not confirmed off", "acknowledged"])
 
 
+    def test_a_promotion_that_waits_lets_an_operators_shot_end_first(self) -> None:
+        self.holds(60)
+        self.put("taken", "b\n")
+        said: List[Any] = []
+        waiting = threading.Thread(target=lambda: said.append(verbs.takeover(load(), True)))
+        with contextlib.redirect_stderr(io.StringIO()):
+            with record.Lock(self.settings):
+                waiting.start()
+                time.sleep(0.2)
+                self.assertEqual(self.actions(), [])
+            waiting.join(10)
+        self.assertEqual(said[0]["outcome"], "confirmed")
+
+
 class Testing(Case):
     def test_it_tells_the_power_and_shoots_nobody(self) -> None:
         code, out, _ = self.run_verb("test", "--json")
