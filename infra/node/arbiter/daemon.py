@@ -218,7 +218,8 @@ class Arbiter:
         elif not self.rules.settled and os.path.exists(SETTLED_PATH):
             os.unlink(SETTLED_PATH)
         self.exchange.remember(now)
-        if now - self.target_told_at > TARGET_AGAIN:
+        # Not before the first decision: what this node holds is not known until then, and a stop would end what writes.
+        if self.target_active is not None and now - self.target_told_at > TARGET_AGAIN:
             self._tell_target(now)
         if self.observer is not None:
             self.observer.complain(now)

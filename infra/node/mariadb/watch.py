@@ -146,6 +146,8 @@ class Watch:
         self._connected_at = time.monotonic()
         self._retry = RETRY
         self._not_before = 0.0
+        # incarnation of the replica that was last waited for
+        self._tried = ""
         self._was_primary = False
         self._follow_at = 0.0
         self._rejoin: Optional[RejoinDecision] = None
@@ -236,6 +238,9 @@ class Watch:
         if connected or not semi_sync:
             self._connected_at = now
         replica = self._replica()
+        if replica is not None and replica.incarnation != self._tried:
+            # Another start of replication than the one that failed: worth an attempt at once.
+            self._tried, self._retry, self._not_before = replica.incarnation, RETRY, 0.0
         decision = redundancy_step(
             PrimarySeen(
                 node=self.config.node,
