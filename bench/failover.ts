@@ -1,6 +1,7 @@
 // Recovery times as distributions: the active node loses power, or the operator switches, many times over, in a lab of the
 // benchmark's own. Options: --runs N (default 300), --advert INTERVAL (default 100ms), --kind power-cut|switch (default
-// both), --keep (the lab stays up). Every run is kept at once in bench/results/failover-KIND-ADVERT.jsonl; the same
+// both), --keep (the lab stays up). With --data (failover-data.ts) it is the pair that keeps data,
+// under write load: how long writes are out, and what the ledger proves. Every run is kept at once in bench/results/failover-KIND-ADVERT.jsonl; the same
 // command goes on where an interrupted one ended.
 //
 // The quiet time that RTO asks for is one second here instead of ten: an outage that returns later than that would be
@@ -9,10 +10,11 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { pairUp } from "../infra/cli/lab-pair.ts";
+import { dataPairUp, pairUp } from "../infra/cli/lab-pair.ts";
 import { type DrillSettings, drill } from "../infra/drill/runner.ts";
 import type { Scenario } from "../infra/drill/scenario.ts";
 import { scenarioNamed } from "../infra/drill/scenarios.ts";
+import type { Run } from "../infra/evidence/schema.ts";
 import { percentile } from "../infra/evidence/summary.ts";
 import { labDown } from "../infra/lab/lab.ts";
 import { type Duration, parseDuration } from "../infra/model/duration.ts";
@@ -38,6 +40,15 @@ interface Measured {
   readonly twoOwnersMs: number;
   readonly lateMaxMs: number;
   readonly reasons: readonly string[];
+  /** Of a pair that keeps data. */
+  readonly data?: {
+    readonly acknowledged: number;
+    readonly lost: number;
+    readonly twoWritersMs: number;
+    readonly redundantAfterMs: number | null;
+    /** From the last moment at which the old primary could write to the first at which the new one could. */
+    readonly writePauseMs: number | null;
+  };
 }
 
 export async function run(args: readonly string[]): Promise<unknown> {
@@ -48,6 +59,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
       advert: { type: "string", default: "100ms" },
       kind: { type: "string" },
       keep: { type: "boolean", default: false },
+      data: { type: "boolean", default: false },
     },
   });
   const runs = Number(values.runs);
@@ -61,20 +73,26 @@ export async function run(args: readonly string[]): Promise<unknown> {
   let settings: DrillSettings | undefined;
   try {
     for (const kind of kinds) {
-      const file = join(RESULTS, `failover-${kind}-${values.advert}.jsonl`);
+      const of = values.data ? "data" : values.advert;
+      const file = join(RESULTS, `failover-${kind}-${of}.jsonl`);
       const kept = readKept(file);
       if (kept.length > 0) console.log(`${kind}: ${kept.length} runs are there already`);
       if (kept.length < runs) {
         settings ??= {
-          ...(await pairUp(LAB, (text) =>
-            text.replace("    vips:", `    vrrp:\n      advertInterval: ${values.advert}\n    vips:`),
-          )),
+          ...(values.data
+            ? await dataPairUp(LAB)
+            : await pairUp(LAB, (text) =>
+                text.replace("    vips:", `    vrrp:\n      advertInterval: ${values.advert}\n    vips:`),
+              )),
           quietMs: QUIET_MS,
           onProgress: () => undefined,
         };
         await measure(kind, runs - kept.length, kept.length, file, settings);
       }
-      summary[`${kind} at ${values.advert}`] = summarise(kind, readKept(file).slice(0, runs), advert);
+      const all = readKept(file).slice(0, runs);
+      summary[values.data ? `${kind} with data` : `${kind} at ${values.advert}`] = values.data
+        ? summariseData(kind, all)
+        : summarise(kind, all, advert);
     }
   } finally {
     if (!values.keep) await labDown(LAB);
@@ -110,6 +128,7 @@ async function measure(kind: Kind, runs: number, before: number, file: string, s
       twoOwnersMs: Math.max(...Object.values(one.ownership.twoOwnersMs)),
       lateMaxMs: direct.lateMaxMs ?? 0,
       reasons: one.reasons,
+      ...(one.ledger && one.writers ? { data: dataOf(one.ledger, one.writers) } : {}),
     };
     appendFileSync(file, `${JSON.stringify(measured)}\n`);
     const left = ((Date.now() - started) / number) * (runs - number);
@@ -117,6 +136,22 @@ async function measure(kind: Kind, runs: number, before: number, file: string, s
       `${kind} ${before + number}: out for ${measured.rtoMs} ms, no owner ${measured.noOwnerMs} ms, ${one.verdict}; ${Math.ceil(left / 60_000)} min left`,
     );
   }
+}
+
+function dataOf(
+  { primary }: NonNullable<Run["ledger"]>,
+  writers: NonNullable<Run["writers"]>,
+): NonNullable<Measured["data"]> {
+  const before = writers.spans.findLast(({ fromMs }) => fromMs <= 0);
+  const after = writers.spans.find(({ fromMs }) => fromMs > 0);
+  return {
+    acknowledged: primary.acknowledged,
+    lost: primary.missing.count,
+    twoWritersMs: writers.twoWritersMs,
+    redundantAfterMs: writers.redundantAfterMs,
+    writePauseMs:
+      typeof before?.untilMs === "number" && after !== undefined ? round(after.fromMs - before.untilMs) : null,
+  };
 }
 
 function readKept(file: string): Measured[] {
@@ -151,6 +186,29 @@ function summarise(kind: Kind, all: readonly Measured[], advert: Duration): unkn
     `${kind}, ${all.length} runs: out for p50 ${rto.p50}, p99 ${rto.p99}, max ${rto.max} ms; bound ${figures.boundMs} ms${share}; ` +
       `${undisturbed.runs} runs without a late client: p99 ${undisturbed.p99} ms; VIP gap p99 ${gap.p99} ms; ` +
       `two owners at most ${figures.worstTwoOwnersMs} ms; ${figures.requestsFailedTwice} requests that a repetition would not have mended`,
+  );
+  if (all.length < 100) console.log("fewer than 100 runs: this p99 is the maximum");
+  return figures;
+}
+
+/** There is no bound to compare with but the estimate's own, which every run was judged by. */
+function summariseData(kind: Kind, all: readonly Measured[]): unknown {
+  const data = all.flatMap((one) => (one.data === undefined ? [] : [one.data]));
+  const figures = {
+    runs: all.length,
+    outForMs: distribution(all.map((one) => one.rtoMs)),
+    writePauseMs: distribution(data.map((one) => one.writePauseMs)),
+    redundantAfterMs: distribution(data.map((one) => one.redundantAfterMs)),
+    worstTwoOwnersMs: Math.max(0, ...all.map((one) => one.twoOwnersMs)),
+    worstTwoWritersMs: Math.max(0, ...data.map((one) => one.twoWritersMs)),
+    acknowledged: sum(data.map((one) => one.acknowledged)),
+    lost: sum(data.map((one) => one.lost)),
+    notAsPromised: all.filter((one) => one.reasons.length > 0).length,
+  };
+  console.log(
+    `${kind} with data, ${all.length} runs: out for p50 ${figures.outForMs.p50}, p99 ${figures.outForMs.p99}, max ${figures.outForMs.max} ms; ` +
+      `nobody could write for p50 ${figures.writePauseMs.p50}, p99 ${figures.writePauseMs.p99} ms; ` +
+      `${figures.acknowledged} writes acknowledged, ${figures.lost} lost; two writers at most ${figures.worstTwoWritersMs} ms`,
   );
   if (all.length < 100) console.log("fewer than 100 runs: this p99 is the maximum");
   return figures;

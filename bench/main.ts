@@ -13,6 +13,10 @@ export interface Benchmark {
 
 const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Benchmark> }>> = {
   failover: { what: "recovery times over many power cuts and planned switches", load: () => import("./failover.ts") },
+  "failover-data": {
+    what: "the same for writes to the pair that keeps data",
+    load: () => import("./failover-data.ts"),
+  },
   apply: { what: "first and no-op apply against an Ansible playbook", load: () => import("./apply.ts") },
   throughput: {
     what: "HAProxy through the pair's VIP against the same HAProxy bare",
@@ -28,7 +32,7 @@ const benchmark = name === undefined ? undefined : BENCHMARKS[name];
 if (name === undefined || benchmark === undefined) {
   if (name !== undefined) console.error(`There is no benchmark "${name}".`);
   console.log(`npm run bench -- NAME, where NAME is one of:`);
-  for (const [known, { what }] of Object.entries(BENCHMARKS)) console.log(`  ${known.padEnd(12)}${what}`);
+  for (const [known, { what }] of Object.entries(BENCHMARKS)) console.log(`  ${known.padEnd(15)}${what}`);
   process.exit(name === undefined ? 0 : 2);
 }
 

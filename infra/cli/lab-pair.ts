@@ -3,18 +3,21 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { readStack } from "../config/index.ts";
+import { readStack, secretPaths } from "../config/index.ts";
 import { placeOf } from "../drill/host.ts";
 import { type DrillSettings, versionsOf, waitUntilWhole } from "../drill/runner.ts";
 import { configDigest } from "../evidence/digest.ts";
 import { findLab, type Lab, labUp } from "../lab/lab.ts";
 import { stackFor } from "../lab/stack.ts";
 import { DEFAULT_CLIENT } from "../model/estimate.ts";
-import { planPair } from "../plan/plan.ts";
+import type { Pair } from "../model/pair.ts";
+import { planHosts, planPair } from "../plan/plan.ts";
 import { estimate } from "../services/estimate.ts";
-import { repair } from "./servers.ts";
+import { labStack } from "./lab-stack.ts";
+import { openSecrets, repair, targetOf, targetsOf } from "./servers.ts";
 
 const STACK = join(import.meta.dirname, "../../stacks/Pulumi.lab.yaml");
+const DATA_STACK = join(import.meta.dirname, "../../stacks/Pulumi.lab-stateful.yaml");
 /** Beacon key of this lab: guards nothing. */
 const KEY = "5a".repeat(32);
 
@@ -26,11 +29,13 @@ export async function settingsOf(name: string, change = (text: string) => text):
   const lab = findLab(name);
   if (lab === undefined) throw new Error(`the lab ${name} is not up`);
   const text = change(stackTextFor(lab));
-  const { pair } = readStack(text, "Pulumi.lab.yaml", "lab");
-  const place = await placeOf(pair, () => "");
+  return settingsFor("lab", readStack(text, "Pulumi.lab.yaml", "lab").pair);
+}
+
+async function settingsFor(stack: string, pair: Pair): Promise<DrillSettings> {
   return {
-    stack: "lab",
-    place,
+    stack,
+    place: await placeOf(pair, () => ""),
     estimates: estimate(pair),
     configDigest: configDigest(pair),
     versions: {},
@@ -51,4 +56,22 @@ export async function pairUp(name: string, change?: (text: string) => string): P
   const { problems } = await waitUntilWhole(place, 60_000);
   if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
   return { ...settings, versions: await versionsOf(place) };
+}
+
+/** The same with the pair that keeps data: its witness first, and the two databases in sync at the end. */
+export async function dataPairUp(name: string): Promise<DrillSettings> {
+  const stack = "lab-stateful";
+  const lab = await labUp({ name, image: "ready", witness: true });
+  const text = await labStack(lab, readFileSync(DATA_STACK, "utf8"));
+  const read = readStack(text, DATA_STACK, stack);
+  const secrets = await openSecrets({ stack, file: DATA_STACK, text, ...read }, secretPaths(read.pair));
+  const settings = await settingsFor(stack, read.pair);
+  const targets = targetsOf(read.pair, secrets);
+  for (const id of ["witness", "b", "a"] as const) {
+    const plan = planHosts(read.pair).find(({ node }) => node === id);
+    if (plan !== undefined) await repair(targetOf(targets, id), plan, secrets, "drill-test");
+  }
+  const { problems } = await waitUntilWhole(settings.place, 120_000);
+  if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
+  return { ...settings, versions: await versionsOf(settings.place) };
 }

@@ -263,13 +263,13 @@ const HANDED_OVER: readonly FailureClassId[] = ["planned-switch", "rolling-upgra
 /** Faults of the replica that no client and no commit waits for. */
 const REPLICA_APART: Readonly<Partial<Record<FailureClassId, string>>> = {
   "replica-lag": "what is acknowledged is in the replica's relay log, applied or not",
-  "replica-diverged": "a diverged replica is not listened to: it is in nobody's way",
 };
 /** After these, writes wait until the primary has gone on alone. */
 const REPLICA_GONE: readonly FailureClassId[] = [
   "standby-power-cut",
   "replica-loss",
   "replication-stopped",
+  "replica-diverged",
   "storage-link-loss",
   "heartbeat-storage-loss",
   "full-partition",
