@@ -1,8 +1,8 @@
 // Recovery times as distributions: the active node loses power, or the operator switches, many times over, in a lab of the
 // benchmark's own. Options: --runs N (default 300), --advert INTERVAL (default 100ms), --kind power-cut|switch (default
-// both), --keep (the lab stays up). With --data (failover-data.ts) it is the pair that keeps data,
-// under write load: how long writes are out, and what the ledger proves. Every run is kept at once in bench/results/failover-KIND-ADVERT.jsonl; the same
-// command goes on where an interrupted one ended.
+// both), --keep (the lab stays up). With --data (failover-data.ts) it is the pair that keeps data, under write load: how
+// long writes are out, and what the ledger proves. Every run is kept at once in bench/results/failover-KIND-ADVERT.jsonl;
+// the same command goes on where an interrupted one ended.
 //
 // The quiet time that RTO asks for is one second here instead of ten: an outage that returns later than that would be
 // another run's failed baseline, and 300 runs fit into an hour.
