@@ -288,7 +288,6 @@ class Takeover(Case):
         self.assertEqual(self.last()["outcome"], "acknowledged")
         self.assertEqual([entry["to"] for entry in self.audited()], ["not confirmed off", "acknowledged"])
 
-
     def test_a_promotion_that_waits_lets_an_operators_shot_end_first(self) -> None:
         self.holds(60)
         self.put("taken", "b\n")
