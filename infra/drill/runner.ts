@@ -290,6 +290,7 @@ async function drillOnce(
       notHealed,
       state: written && {
         ledger: proof?.reasons ?? [],
+        watched: written.spans.some(({ node, fromMs }) => node === stage.active.id && fromMs < 0),
         twoWritersMs: written.twoWritersMs,
         twoLeasesMs: written.twoLeasesMs,
         promoted: scenario.noPromotion ? writersDuring(wrote, cuts, blocked) : [],

@@ -33,7 +33,7 @@ HOLDER = "/run/hotpair/holder"
 LEASE = "/etc/hotpair/lease.json"
 DATABASE = "/etc/hotpair/mariadb.json"
 CLIENT = ["mariadb", "--batch", "--skip-column-names", "--unbuffered", "--connect-timeout=2"]
-QUESTION = b"SELECT CONCAT(@@global.read_only, @@global.rpl_semi_sync_master_enabled);\n"
+QUESTION = b"SELECT IF(@@global.read_only, 1, 0), IF(@@global.rpl_semi_sync_master_enabled, 1, 0);\n"
 INSYNC_SECONDS = 0.1
 
 
@@ -154,8 +154,8 @@ class Database:
             return None
         *lines, self.pending = self.pending.split(b"\n")
         self.asked = False
-        said = lines[-1].strip()
-        return said[:1] != b"0", said[1:] == b"1"
+        read_only, waits = lines[-1].split(b"\t")
+        return read_only != b"0", waits == b"1"
 
     def forget(self):
         if self.child is None:
