@@ -113,8 +113,16 @@ const inSeconds = (duration: Duration): number => duration / 1_000;
 /** The taking node's holder, from systemd's start to its first question; 0.07 s of processor time, and a machine that is busy. */
 const PROGRAM_START = ms(300);
 
-/** Faults after which nobody gives the lease back: the other node waits until it has run out. */
-const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut", "whole-node-freeze"];
+/**
+ * Faults after which nobody gives the lease back: the other node waits until it has run out. Without its public link a node
+ * reaches no member but its own.
+ */
+const SILENT: readonly FailureClassId[] = [
+  "node-power-cut",
+  "arbiter-loss-then-power-cut",
+  "whole-node-freeze",
+  "public-link-loss",
+];
 /** Faults that end the holder, whose node may take the lease again at once; at worst the other one waits it out. */
 const ENDED: readonly FailureClassId[] = ["lease-loss", "member-isolation"];
 /** Faults of the authority that its majority and the holder's deadline outlast. */
@@ -129,7 +137,6 @@ const RELEASED: readonly FailureClassId[] = [
   "keepalived-stop",
   "keepalived-kill",
   "keepalived-hang",
-  "public-link-loss",
   "haproxy-hang",
   "database-kill",
   "database-hang",
@@ -165,7 +172,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
     ...SILENT.map((failure) =>
       term(
         failure,
-        "the dead holder's lease runs out, counted from its last renewal that was seen",
+        "the silent holder's lease runs out, counted from its last renewal that was seen",
         ms(takeover - renewal),
         ms(takeover + renewal + PROGRAM_START + rpcTimeout),
         `T ${formatDuration(takeover)} + renewal ${formatDuration(renewal)} + ${taking}`,
