@@ -80,6 +80,14 @@ def peer_runs_without(said: Optional[Mapping[str, Any]]) -> str:
     return ""
 
 
+def taking(settings: Settings) -> str:
+    """A name for this taking of the lease, different for each; empty: not known."""
+    try:
+        return str(os.stat(os.path.join(settings.run, "taken")).st_mtime_ns)
+    except OSError:
+        return ""
+
+
 def _taken(settings: Settings) -> Optional[str]:
     """Node that held the lease before this one took it; empty: nobody; None: not known."""
     try:

@@ -6,7 +6,7 @@ import time
 from typing import Any, Callable, Dict
 
 from . import agent, record
-from .right import now
+from .right import now, taking
 from .settings import Settings, read_options
 
 # Between two attempts, and between two looks at a power supply that takes its time (seconds).
@@ -28,6 +28,7 @@ def peer(settings: Settings, by: str, why: str, may_go_on: Callable[[], str]) ->
             "at": record.milliseconds(),
             "elapsedMs": 0,
             "boot": record.boot_id(),
+            "taking": taking(settings) if by == "takeover" else None,
             "endedAt": None,
             "detail": "",
         }

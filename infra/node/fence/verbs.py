@@ -38,7 +38,12 @@ def acknowledge(settings: Settings, consent: bool) -> str:
 def takeover(settings: Settings, until_confirmed: bool) -> Dict[str, Any]:
     """hotpair-fence.service, once this node has the lease."""
     last = record.read(settings)["last"]
-    interrupted = isinstance(last, dict) and (last.get("outcome"), last.get("boot")) == ("running", record.boot_id())
+    if not isinstance(last, dict) or last.get("boot") != record.boot_id():
+        last = {}
+    interrupted = last.get("outcome") == "running"
+    if last and not interrupted and last.get("taking") == right.taking(settings):
+        # A peer that was switched on again meanwhile must not be shot for the same reason twice.
+        return {"outcome": "not needed", "why": f"it was for this already: {last['outcome']}"}
     found = right.need(settings, interrupted)
     if not found.needed:
         return {"outcome": "not needed", "why": found.why}

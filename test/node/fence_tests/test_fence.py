@@ -231,6 +231,15 @@ class Takeover(Case):
         self.assertEqual((code, self.actions()), (0, ["off", "status"]))
         self.assertEqual(self.last()["by"], "takeover")
 
+    def test_it_is_shot_once_for_each_time_that_the_lease_is_taken(self) -> None:
+        self.taken("b")
+        os.unlink(self.path("off"))
+        self.assertIn("not shot: it was for this already: confirmed", self.run_verb("takeover")[1])
+        self.assertEqual(self.actions(), ["off", "status"])
+        time.sleep(0.02)
+        self.taken("b")
+        self.assertEqual(self.actions(), 2 * ["off", "status"])
+
     def test_a_peer_that_runs_and_says_that_it_stopped_is_not_shot(self) -> None:
         self.arbiter(self.word())
         code, out = self.taken("b")
