@@ -39,7 +39,7 @@ const LOOK_EVERY_MS = 1_000;
 const LOOKS = 3;
 const SAY_EVERY_MS = 10_000;
 /** A pair that is well shows it at once; this long for a beacon that was late. */
-const BEFORE_MS = 10_000;
+const BEFORE_MS = 5_000;
 
 interface Options {
   readonly stack?: string;
@@ -94,7 +94,8 @@ async function upgrade(options: Options): Promise<void> {
   const work: Work = { stack, pair, targets, plans, options };
   const chosen = options.node === undefined ? hostIdsOf(pair) : [hostNamed(pair, options.node)];
   try {
-    const needs = await lookAround(work, chosen);
+    announce(`${chosen.map((id) => nameOf(pair, id)).join(", ")}: looking for newer packages`);
+    const needs = await lookAround(work, chosen, "fetch");
     const due = chosen.filter((id) => isDue(needsOf(needs, id), options.reboot));
     const answers = await askBoth(targets);
     const steps = upgradeSteps(pair, due, holdersOf(pair, answers));
@@ -106,7 +107,7 @@ async function upgrade(options: Options): Promise<void> {
     // Before the first step nothing is waited for: a pair that is not whole is repaired first.
     await redundant(work, BEFORE_MS, "nothing was upgraded");
     for (const step of steps) await carryOut(work, step, began);
-    finish(work, chosen, needs, due, await lookAround(work, chosen), began);
+    finish(work, chosen, needs, due, await lookAround(work, chosen, "known"), began);
   } finally {
     disconnectAll();
   }
@@ -119,13 +120,16 @@ const needsOf = (needs: ReadonlyMap<HostId, HostNeeds>, id: HostId): HostNeeds =
 };
 
 /** What every chosen host has to upgrade. Throws UserError when one cannot say. */
-async function lookAround(work: Work, hosts: readonly HostId[]): Promise<ReadonlyMap<HostId, HostNeeds>> {
+async function lookAround(
+  work: Work,
+  hosts: readonly HostId[],
+  lists: "fetch" | "known",
+): Promise<ReadonlyMap<HostId, HostNeeds>> {
   const { pair, options } = work;
-  announce(`${hosts.map((id) => nameOf(pair, id)).join(", ")}: looking for newer packages`);
   const asked = await Promise.all(
     hosts.map(async (id) => {
       const plan = planOf(work, id);
-      const command = upgradesCommand(options.packages, plan.witnessOf);
+      const command = upgradesCommand(lists, options.packages, plan.witnessOf);
       const input = upgradeBundle(pair, plan);
       const said = await run(targetOf(work.targets, id), command, { input, timeoutMs: LOOK_DEADLINE_MS });
       return { id, said };

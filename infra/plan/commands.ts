@@ -47,9 +47,12 @@ export const applyCommand = (resource?: string, witnessOf?: string): string =>
 const samePair = (pair: string): string =>
   `[ -e $d/files${applyPath(pair)} ] || { echo "hotpair-apply: FAILED on $(uname -n): this is a witness of the pair ${pair}, and the bundle is for another: a pair with a witness keeps its name (hotpair destroy, then up, renames it)" >&2; exit 1; }`;
 
-/** What an upgrade of a host would do; an upgrade bundle is its standard input, `upgrades` of hotpair-apply its answer. */
-export const upgradesCommand = (packages: readonly string[], witnessOf?: string): string =>
-  carried(["upgrades $d", ...packages.map(packageName)], witnessOf);
+/**
+ * What an upgrade of a host would do, by package lists that are fetched or by those that are there; an upgrade bundle is its
+ * standard input, `upgrades` of hotpair-apply its answer.
+ */
+export const upgradesCommand = (lists: "fetch" | "known", packages: readonly string[], witnessOf?: string): string =>
+  carried([`upgrades $d ${lists}`, ...packages.map(packageName)], witnessOf);
 
 /** Upgrades a host, all of its packages when none are named. */
 export const upgradeCommand = (packages: readonly string[], reboot: boolean, witnessOf?: string): string =>

@@ -46,8 +46,8 @@ describe.each([labPair, statefulPair])("an upgrade of the pair $name", (pair) =>
 
 test("the commands are POSIX shell, and no name of a package can be more than one", () => {
   const commands = [
-    upgradesCommand([]),
-    upgradesCommand(["nginx", "libstdc++6"], "shop"),
+    upgradesCommand("known", []),
+    upgradesCommand("fetch", ["nginx", "libstdc++6"], "shop"),
     upgradeCommand([], false),
     upgradeCommand(["nginx"], true, "shop"),
   ];
