@@ -3,7 +3,7 @@
 // word makes a node active when no quorum can. The tests build on one another.
 
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -37,18 +37,23 @@ describeWithLab("fencing", () => {
     const text = readFileSync(stackPath("lab-stateful"), "utf8");
     removeStack = writeStack(STACK, await withLabFencing(lab, await labStack(lab, text)));
     process.env.PULUMI_CONFIG_PASSPHRASE = LAB_PASSPHRASE;
-    const stack = loadStack(STACK);
-    const secrets = await openSecrets(stack, secretPaths(stack.pair));
-    const targets = targetsOf(stack.pair, secrets);
-    for (const plan of planHosts(stack.pair))
-      expect(await repair(targetOf(targets, plan.node), plan, secrets, "fence-test"), plan.name).toBe(true);
+    await applied();
     await whole(240_000);
-  });
+  }, 600_000);
   afterAll(async () => {
     disconnectAll();
     removeStack();
     if (process.env.KEEP_LAB === undefined) await labDown(LAB);
   });
+
+  /** What the stack file says, on all three hosts. */
+  async function applied(): Promise<void> {
+    const stack = loadStack(STACK);
+    const secrets = await openSecrets(stack, secretPaths(stack.pair));
+    const targets = targetsOf(stack.pair, secrets);
+    for (const plan of planHosts(stack.pair))
+      expect(await repair(targetOf(targets, plan.node), plan, secrets, "fence-test"), plan.name).toBe(true);
+  }
 
   async function hotpair(...args: string[]): Promise<{ code: number; stdout: string; all: string }> {
     const child = spawn(process.execPath, [join(ROOT, "bin/hotpair.mjs"), ...args, "-s", STACK], {
@@ -145,6 +150,34 @@ describeWithLab("fencing", () => {
     });
     await powerOn(lab, active);
     await whole(240_000);
+  });
+
+  test("where it is required, the next holder is promoted only once the peer is confirmed off", async () => {
+    await whole();
+    const file = stackPath(STACK);
+    const before = readFileSync(file, "utf8");
+    writeFileSync(file, before.replace("    timeout: 10s\n", "    timeout: 10s\n    required: true\n"));
+    await applied();
+    const active = await whole();
+    const next = other(active);
+    await freeze(lab, active, { undoAfterMs: 60_000 });
+    await until("the other is primary", 60_000, async () => {
+      const seen = await ask(next);
+      return seen.authority?.holding === true && seen.database?.state === "primary" ? true : undefined;
+    });
+    expect(isOn(active)).toBe(false);
+    const { stdout } = await on(next, "tail -n 20 /var/log/hotpair/audit.log");
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { vip: string; to: string; at: number });
+    const off = lines.findLast(({ vip, to }) => vip === "fencing" && to === "off")?.at ?? Infinity;
+    const promoted = lines.findLast(({ vip, to }) => vip === "mariadb" && to === "primary")?.at ?? 0;
+    expect(off).toBeLessThanOrEqual(promoted);
+    await powerOn(lab, active);
+    await whole(240_000);
+    writeFileSync(file, before);
+    await applied();
   });
 
   test("a promotion by force is refused while there is somebody who decides", async () => {
