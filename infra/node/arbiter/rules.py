@@ -408,12 +408,27 @@ class Rules:
 
     def serving(self, now: float) -> bool:
         """Whether what hangs on the active node is to run here: it has a VIP, and is not handing it over. With an
-        authority also when it is being handed one: what runs then waits for the lease, and is there when it comes."""
+        authority also when it is about to have one: what runs then waits for the lease, and is there when it comes."""
         if self.quorum is None:
             return any(memory.held for memory in self.vips.values())
         return any(
-            memory.yielding is None if memory.held else now < memory.invited_until or self._is_back(memory, now)
+            memory.yielding is None
+            if memory.held
+            else now < memory.invited_until or self._is_back(memory, now) or self._is_next(memory, now)
             for memory in self.vips.values()
+        )
+
+    def _is_next(self, memory: VipMemory, now: float) -> bool:
+        """The owner fell silent, by its beacons and its renewals, and this node, which is in sync, counts VRRP's timer."""
+        quorum = self.quorum
+        return (
+            quorum is not None
+            and not self.fresh(now)
+            and not memory.verdict.closed
+            and memory.state == "backup"
+            and now - memory.peer_held_at < quorum.peer_evidence + quorum.authority.takeover
+            and quorum.quorate(now)
+            and quorum.listed(self.settings.node) is True
         )
 
     def _is_back(self, memory: VipMemory, now: float) -> bool:
