@@ -1,7 +1,8 @@
 // `unit` is pure and fast; `lab` needs root and real hosts; `e2e` drives the real Pulumi engine against them. `stateful`
-// has pairs with a witness and a database; it takes long and is run by name, `npm run test:stateful`. Unit tests run first. The others share the machine's cores with the hosts that they measure and wait for them most
-// of the time: two files at once, each with a lab of its own name. (Group orders start at 1: in group 0, vitest moves a
-// project with one worker to the end.)
+// has the parts of pairs with a witness and a database one by one; it takes long and is run by name, `npm run test:stateful`.
+// Unit tests run first. The others share the machine's cores with the hosts that they measure and wait for them most of the
+// time: two files at once, each with a lab of its own name. (Group orders start at 1: in group 0, vitest moves a project with
+// one worker to the end.)
 import { defineConfig } from "vitest/config";
 
 const withRealHosts = {

@@ -33,7 +33,7 @@ const STEPS = {
     how: "downloading it, or building it (4 minutes on 2 cores, once)",
     act: installToolchain,
   },
-  lab: { title: "lab image", missing: missingImage, how: "building it (a minute, once)", act: buildImage },
+  lab: { title: "lab image", missing: missingImage, how: "building it (two minutes, once)", act: buildImage },
 };
 
 /** Makes the machine ready; ends the process with exit code 2 when that is impossible, having said what to do. */
@@ -271,7 +271,8 @@ async function installToolchain(say) {
 
 async function missingImage() {
   if (!existsSync(projectNode())) return "the project's Node is missing";
-  const script = "const { imageIsThere } = await import(process.argv[1]); process.exit((await imageIsThere()) ? 0 : 1)";
+  const script =
+    "const { imageIsThere } = await import(process.argv[1]); process.exit((await imageIsThere({ stateful: true })) ? 0 : 1)";
   const room = pathToFileURL(join(ROOT, "infra", "lab", "image.ts")).href;
   const looked = await output(projectNode(), ["--input-type=module", "-e", script, room]);
   return looked.code === 0 ? undefined : "not in hotpair's cache";
@@ -279,7 +280,7 @@ async function missingImage() {
 
 async function buildImage(say) {
   if (process.getuid() !== 0) throw new SetupError("the lab's hosts need root; as root run: node scripts/setup.mjs");
-  const built = await output(projectNode(), [join(ROOT, "bin", "hotpair.mjs"), "lab", "image"], {}, say);
+  const built = await output(projectNode(), [join(ROOT, "bin", "hotpair.mjs"), "lab", "image", "--witness"], {}, say);
   if (built.code !== 0) throw new SetupError(`lab image: ${built.errors.trim()}`);
 }
 

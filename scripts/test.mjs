@@ -1,4 +1,4 @@
-// `npm test`: makes the machine ready, checks the sources, runs the tests of everything but pairs with data, and takes
+// `npm test`: makes the machine ready, checks the sources, runs all tests but the long ones of pairs with data, and takes
 // down the hosts that an interrupted test left behind. Arguments go to the test runner.
 
 import { spawnSync } from "node:child_process";
@@ -7,7 +7,8 @@ import { projectEnvironment, ROOT, run } from "./project.mjs";
 import { setup } from "./setup.mjs";
 
 const given = process.argv.slice(2);
-// Pairs with data have tests of their own, which are started by name (`npm run test:stateful`).
+// What each part of a pair with data does by itself is tested for half an hour, by name (`npm run test:stateful`); what the
+// whole of it keeps is among the others (test/drill/data.lab.test.ts).
 const projects = given.includes("--project") ? [] : ["unit", "lab", "e2e"].flatMap((name) => ["--project", name]);
 
 await setup();
