@@ -419,7 +419,7 @@ class Rules:
         )
 
     def _is_next(self, memory: VipMemory, now: float) -> bool:
-        """The owner fell silent, by its beacons and its renewals, and this node, which is in sync, counts VRRP's timer."""
+        """The owner fell silent, by beacons and renewals, and this node, which is in sync, counts VRRP's timer."""
         quorum = self.quorum
         return (
             quorum is not None
