@@ -19,8 +19,9 @@ a{color:var(--a)}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.9rem}
 th,td{padding:.3rem .5rem;text-align:left;border-bottom:1px solid var(--rule);vertical-align:middle}
-th{font-weight:600;color:var(--soft);white-space:nowrap}
-.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th{font-weight:600;color:var(--soft);vertical-align:bottom}
+.number{text-align:right;font-variant-numeric:tabular-nums}
+td.number{white-space:nowrap}
 td.bad{color:var(--bad);font-weight:600}
 .wide{min-width:14rem}
 .verdict{font-size:.85rem;font-weight:600;white-space:nowrap}
