@@ -1,7 +1,7 @@
 // The `hotpair` command: parses what was typed, and knows one way to end.
 
 import { CommanderError } from "commander";
-import { UserError } from "../model/errors.ts";
+import { FailedError, UserError } from "../model/errors.ts";
 import { hotpairProgram } from "./program.ts";
 
 try {
@@ -16,7 +16,7 @@ function exitCodeFor(error: unknown): number {
   if (error instanceof UserError) {
     console.error(`hotpair: ${error.message}`);
     for (const detail of error.details) console.error(`  ${detail}`);
-    return 2;
+    return error instanceof FailedError ? 1 : 2;
   }
   console.error(error);
   return 1;

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { unwell } from "../drill/health.ts";
-import { UserError } from "../model/errors.ts";
+import { FailedError, UserError } from "../model/errors.ts";
 import { type NodeAnswer, outlook } from "../model/outlook.ts";
 import { type HostId, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { HostPlan } from "../model/plan.ts";
@@ -244,7 +244,7 @@ async function carryOut(work: Work, step: UpgradeStep, began: number): Promise<v
     const vip = step.kind === "go-home" ? step.vip : undefined;
     say(`${nameOf(pair, step.from)} hands over ${vip === undefined ? "" : `VIP ${vip} `}to ${nameOf(pair, to)}`);
     const said = await handOver(work.targets[step.from], { vip, stay: step.kind === "hand-over" });
-    if (!said.done) throw new UserError(`${nameOf(pair, step.from)} does not hand over: ${said.text}`, [serving]);
+    if (!said.done) throw new FailedError(`${nameOf(pair, step.from)} does not hand over: ${said.text}`, [serving]);
     say(`${nameOf(pair, to)}: ${said.text}`);
   }
   const after = Date.now();
@@ -271,7 +271,7 @@ async function upgradeHost(work: Work, id: HostId): Promise<void> {
     throw error;
   });
   if (said.code !== 0)
-    throw new UserError(`${nameOf(pair, id)} was not upgraded to the end`, [
+    throw new FailedError(`${nameOf(pair, id)} was not upgraded to the end`, [
       lastWord(`${said.stdout}${said.stderr}`),
       "what it said is above, and in its journal: journalctl -t hotpair-apply",
     ]);
@@ -300,7 +300,7 @@ async function rebooted(work: Work, id: HostId, before: string | undefined): Pro
     const boot = await bootOf(work, id);
     if (boot !== undefined && boot !== before) break;
     if (Date.now() - began > options.wait * 60_000)
-      throw new UserError(`${nameOf(pair, id)} did not come back from its reboot within ${options.wait} min`, [
+      throw new FailedError(`${nameOf(pair, id)} did not come back from its reboot within ${options.wait} min`, [
         "look at its console; the pair is in service without it",
       ]);
     if (Date.now() - saidAt > SAY_EVERY_MS) {

@@ -11,3 +11,6 @@ export class UserError extends Error {
     this.details = details;
   }
 }
+
+/** What was asked for was right and went wrong on a server: told in the same way, exit code 1. */
+export class FailedError extends UserError {}

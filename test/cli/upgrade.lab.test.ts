@@ -124,7 +124,7 @@ describeWithLab("hotpair upgrade on a pair", () => {
     const { code, stderr } = await upgrade("--packages", "haproxy");
     expect(stderr).toContain("haproxy -c refuses its files as they are here (exit code 1)");
     expect(stderr).toContain("I know none of this");
-    expect(code).toBe(2);
+    expect(code).toBe(1);
     expect(await servers[standby].ok("pidof haproxy")).toBe(before);
     expect(await servers[serving].ok("dpkg-query -W haproxy")).toMatch(/\+upg1$/m);
     await onBoth(newerPackages("+upg1", ["haproxy"]));
@@ -148,5 +148,28 @@ describeWithLab("hotpair upgrade on a pair", () => {
     disconnect(servers[standby].target);
     expect(await servers[standby].ok(boot)).not.toBe(before);
     expect((await upgrade("--node", standby)).stdout).toBe(`${standby}: up to date\nnothing to do\n`);
+  });
+
+  test("killed before or after the packages are new, it says so, the pair serves, and the next one finishes it", async () => {
+    const standby = other(await active());
+    await onBoth(newerPackages("+upg3", ["haproxy"]));
+    const before = await servers[standby].ok("pidof haproxy");
+    for (const [point, version] of [
+      ["upgrading", /\+upg1$/m],
+      ["upgraded", /\+upg3$/m],
+    ] as const) {
+      await servers[standby].hooks(`kill ${point}`);
+      const { code, stderr } = await upgrade("--packages", "haproxy");
+      await servers[standby].hooks();
+      expect(stderr).toContain("the transaction was killed");
+      expect(code).toBe(1);
+      expect(await servers[standby].ok("dpkg-query -W haproxy")).toMatch(version);
+      expect(await servers[standby].ok("pidof haproxy")).toBe(before);
+      expect(await servers[standby].ok("ls /usr/sbin/policy-rc.d 2>/dev/null || echo gone")).toBe("gone\n");
+    }
+    const { code, stderr } = await upgrade("--packages", "haproxy");
+    expect(code, stderr).toBe(0);
+    expect(await servers[standby].ok("pidof haproxy")).not.toBe(before);
+    for (const each of await onBoth("dpkg-query -W haproxy")) expect(each).toMatch(/\+upg3$/m);
   });
 });

@@ -77,6 +77,8 @@ describeWithLab("apply transaction", () => {
       "stopped-one",
       "restored-one",
       "clean",
+      "upgrading",
+      "upgraded",
     ];
     expect(new Set(named)).toEqual(
       new Set([...POINTS.filter((p) => named.includes(p)), ...ROLL_BACK_POINTS, ...elsewhere]),
