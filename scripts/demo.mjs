@@ -35,7 +35,8 @@ try {
       ? ["Two bare hosts and a witness in the lab", () => hotpair("lab", "up", "--image", "bare", "--witness")]
       : ["Two bare hosts in the lab", () => hotpair("lab", "up", "--image", "bare")],
     ["pulumi up turns them into a hot pair", () => hotpair("up", "-s", stack, "--yes")],
-    ["Who is active", () => hotpair("status", "-s", stack)],
+    // The standby's database is a copy that is still being made when everything runs.
+    ["Who is active", () => hotpair("status", "-s", stack, "--wait", "120")],
     ["Break the pair, measure as a client", () => hotpair("drill", "-s", stack, ...drillArguments)],
     ...(stateful ? [["Break it at random", () => hotpair("drill", "-s", stack, ...CAMPAIGN)]] : []),
   ]);

@@ -30,6 +30,7 @@ export function register(program: Command): void {
     .description("who is active, what is healthy, what the pair can survive right now, and what to do next")
     .addOption(stackOption())
     .option("-w, --watch", "again every second until interrupted", false)
+    .option("--wait <seconds>", "first until the pair is well, at most this long: data may still be copied", patience)
     .option("--json", "print as JSON (with --watch: one line each)", false)
     .action(status);
 
@@ -61,6 +62,12 @@ function wholeSeconds(text: string): number {
   return value;
 }
 
+function patience(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > 86_400) throw new InvalidArgumentError("seconds, 1 to 86400");
+  return value;
+}
+
 function onOrOff(text: string): "on" | "off" {
   if (text !== "on" && text !== "off") throw new InvalidArgumentError("on or off");
   return text;
@@ -80,12 +87,22 @@ async function reach(stack: string | undefined): Promise<Reached> {
 
 // ---- status
 
-async function status(options: Named & { watch: boolean; json: boolean }): Promise<void> {
+async function status(options: Named & { watch: boolean; wait?: number; json: boolean }): Promise<void> {
   const { pair, targets } = await reach(options.stack);
+  const began = Date.now();
+  let waitedFor = "";
   try {
     for (;;) {
       const answers = await askBoth(targets);
       const view = outlook(pair, answers);
+      const well = view.verdict === "healthy" || view.verdict === "parked";
+      if (!well && !options.watch && Date.now() - began < (options.wait ?? 0) * 1_000) {
+        const problem = view.problems[0] ?? view.verdict;
+        if (problem !== waitedFor) announce(`waiting (${Math.round((Date.now() - began) / 1_000)} s): ${problem}`);
+        waitedFor = problem;
+        await sleep(WATCH_INTERVAL_MS);
+        continue;
+      }
       if (options.json) {
         const nodes = answers.map((answer, index) => ({ name: pair.nodes[index]?.name, ...answer }));
         console.log(JSON.stringify({ pair: pair.name, ...view, nodes }, undefined, options.watch ? undefined : 2));
@@ -95,7 +112,7 @@ async function status(options: Named & { watch: boolean; json: boolean }): Promi
         process.stdout.write(options.watch && process.stdout.isTTY ? `\u001b[H${screen}\n\u001b[J` : `${screen}\n`);
       }
       if (!options.watch) {
-        if (view.verdict !== "healthy" && view.verdict !== "parked") process.exitCode = 1;
+        if (!well) process.exitCode = 1;
         return;
       }
       await sleep(WATCH_INTERVAL_MS);
