@@ -9,7 +9,7 @@ import { UserError } from "../model/errors.ts";
 import { CommandError, command, quoteArguments, startDetached } from "./command.ts";
 import { bootCommand, hostOf, hostReady, hostsOf, type Lab, startHost } from "./lab.ts";
 import { type HostName, hostNames, interfaceOf, type Network, networksOf, processMarker } from "./layout.ts";
-import { hostBootGroup, hostKeeper, kill, processesWith } from "./processes.ts";
+import { hostBootGroup, hostKeeper, hostKeepers, kill, processesWith } from "./processes.ts";
 
 export interface FaultOptions {
   /** Milliseconds from the fault until it is undone by itself; without it, it stays until it is undone or the lab ends. */
@@ -29,7 +29,7 @@ export async function powerCut(
   host: HostName,
   options: FaultOptions = {},
 ): Promise<{ at: number; latest: number }> {
-  const keeper = hostKeeper(lab, host);
+  const [keeper, keepers] = [hostKeeper(lab, host), hostKeepers(lab, host)];
   const init = hostOf(lab, host).pid;
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
@@ -40,7 +40,7 @@ export async function powerCut(
   // What is frozen cannot end; its processes are dead by now and will not run again.
   if (group !== undefined) writeFileSync(join(group, "cgroup.freeze"), "0");
   // On a busy machine the armed power-on may come before this looks: another keeper means that this one is gone.
-  while (hostKeeper(lab, host) === keeper) await sleep(5);
+  while (hostKeepers(lab, host).some((pid) => keepers.includes(pid))) await sleep(5);
   return instant;
 }
 

@@ -251,7 +251,12 @@ function startPowerSwitch({ index, stateDir, hosts }: Lab): void {
 
 /** Powers a host on unless it runs. Returns at once; `hostReady` waits. */
 export async function startHost(lab: Lab, host: HostName, options: { delayNetworkMs?: number } = {}): Promise<void> {
-  if (hostKeeper(lab, host) !== undefined) return;
+  const keeper = hostKeeper(lab, host);
+  if (keeper !== undefined) {
+    // Not what a keeper that is just ending left for a moment.
+    await sleep(50);
+    if (hostKeeper(lab, host) === keeper) return;
+  }
   startDetached(bootCommand(lab.stateDir, host, options.delayNetworkMs), join(lab.stateDir, host, "console.log"));
 }
 

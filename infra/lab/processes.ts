@@ -70,8 +70,14 @@ export function hostBootGroup(lab: LabIdentity, host: HostName): string | undefi
 
 /** The script that keeps a host's disk mounted, host.sh; it lives exactly as long as the host is powered. */
 export function hostKeeper(lab: LabIdentity, host: HostName): number | undefined {
+  const found = hostKeepers(lab, host);
+  return found.find((pid) => !found.includes(parentOf(pid)));
+}
+
+/** It and what it has just forked, which looks the same until it becomes another program; numbers say nothing of age. */
+export function hostKeepers(lab: LabIdentity, host: HostName): number[] {
   const marker = processMarker(lab.stateDir);
-  return processIds().find((pid) => {
+  return processIds().filter((pid) => {
     const args = argumentsOf(pid);
     return args.includes(marker) && args.includes(host) && stateOf(pid) !== "Z";
   });
@@ -101,9 +107,13 @@ function ancestors(): Set<number> {
   const found = new Set<number>();
   for (let pid = process.pid; pid > 1 && !found.has(pid); ) {
     found.add(pid);
-    pid = Number(/^PPid:\s+(\d+)$/m.exec(text(`/proc/${pid}/status`))?.[1] ?? 0);
+    pid = parentOf(pid);
   }
   return found;
+}
+
+function parentOf(pid: number): number {
+  return Number(/^PPid:\s+(\d+)$/m.exec(text(`/proc/${pid}/status`))?.[1] ?? 0);
 }
 
 function argumentsOf(pid: number): string[] {

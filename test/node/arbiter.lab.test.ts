@@ -403,7 +403,8 @@ describeWithLab("who is active", () => {
       await pair.sh("node-a", "systemctl start keepalived");
       await sleep(5_000);
       expect(await holds("node-b")).toEqual(["web", "api"]);
-      await expect.poll(both, { timeout: 15_000, interval: 500 }).toEqual(home);
+      // Ten seconds after the peer is fit; on a busy machine an attempt may be called off, and the next waits half a minute.
+      await expect.poll(both, { timeout: 60_000, interval: 500 }).toEqual(home);
       expect((await watcher.stop()).twoOwnersMs).toBe(0);
     } finally {
       pair.pair = before;
