@@ -8,6 +8,7 @@ import { type NodeAnswer, type Outlook, outlook } from "../model/outlook.ts";
 import { NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import { type AuthorityStatus, type NodeStatus, standsBy } from "../model/status.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
+import { patience } from "./patience.ts";
 import { keyPathsOf, nameOf, nodeNamed, openSecrets, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
@@ -30,7 +31,11 @@ export function register(program: Command): void {
     .description("who is active, what is healthy, what the pair can survive right now, and what to do next")
     .addOption(stackOption())
     .option("-w, --watch", "again every second until interrupted", false)
-    .option("--wait <seconds>", "first until the pair is well, at most this long: data may still be copied", patience)
+    .option(
+      "--wait <seconds>",
+      "first until the pair is well, at most this long: data may still be copied",
+      patience("seconds", 86_400),
+    )
     .option("--json", "print as JSON (with --watch: one line each)", false)
     .action(status);
 
@@ -59,12 +64,6 @@ const stackOption = () => new Option("-s, --stack <name>", "default: PULUMI_STAC
 function wholeSeconds(text: string): number {
   const value = Number(text);
   if (!Number.isFinite(value) || value <= 0 || value > 60) throw new InvalidArgumentError("seconds, 1 to 60");
-  return value;
-}
-
-function patience(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 86_400) throw new InvalidArgumentError("seconds, 1 to 86400");
   return value;
 }
 

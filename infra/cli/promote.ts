@@ -2,12 +2,13 @@
 // nothing without consent, and then has the node itself do it (hotpair-lease force, docs/lease.md "Forced promotion").
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { UserError } from "../model/errors.ts";
 import { type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { FencingShot, FencingStatus, NodeStatus } from "../model/status.ts";
 import { FENCE_PROGRAM } from "../services/fencing.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
+import { patience } from "./patience.ts";
 import { keyPathsOf, nameOf, nodeNamed, openSecrets, type Targets, targetOf, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 import { announce, paint } from "./terminal.ts";
@@ -26,16 +27,15 @@ export function register(program: Command): void {
     .description("make a node active by your word that the other one is down: where no quorum is left to decide it")
     .requiredOption("--node <node>", "the node that is to go on with the data that it has")
     .option(CONSENT, "it is off and stays off until it is taken in again; without this: only what is known", false)
-    .option("--wait <seconds>", "give up waiting for the node to be active after this long", wholeSeconds, 120)
+    .option(
+      "--wait <seconds>",
+      "give up waiting for the node to be active after this long",
+      patience("seconds", 3_600),
+      120,
+    )
     .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
     .option("--json", "print as JSON", false)
     .action(promote);
-}
-
-function wholeSeconds(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 3_600) throw new InvalidArgumentError("seconds, 1 to 3600");
-  return value;
 }
 
 interface Options {

@@ -24,6 +24,7 @@ import { hostIdsOf, planHosts } from "../plan/plan.ts";
 import { upgradeBundle } from "../plan/upgrade.ts";
 import { disconnect, disconnectAll, type RunResult, run, SshError } from "../ssh/run.ts";
 import { askBoth, handOver } from "./operate.ts";
+import { patience } from "./patience.ts";
 import { hostNamed, keyPathsOf, lastWord, nameOf, openSecrets, type Targets, targetOf, targetsOf } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 import { announce, paint } from "./terminal.ts";
@@ -62,7 +63,12 @@ export function register(program: Command): void {
     .option("--packages <names...>", "these packages alone; default: all that have newer versions", packageNames, [])
     .option("--reboot", "reboot every host that something is done on, or that wants a reboot", false)
     .option("--dry-run", "only say what would be done on which host", false)
-    .option("--wait <minutes>", "longest wait for the pair to be redundant again after a step", wholeMinutes, 30)
+    .option(
+      "--wait <minutes>",
+      "longest wait for the pair to be redundant again after a step",
+      patience("minutes", 1_440),
+      30,
+    )
     .option("--json", "print as JSON", false)
     .action(upgrade);
 }
@@ -70,12 +76,6 @@ export function register(program: Command): void {
 function packageNames(name: string, before: readonly string[]): readonly string[] {
   if (!/^[a-z0-9][a-z0-9+.-]*$/.test(name)) throw new InvalidArgumentError("names of Debian packages");
   return [...before, name];
-}
-
-function wholeMinutes(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > 1_440) throw new InvalidArgumentError("minutes, 1 to 1440");
-  return value;
 }
 
 interface Work {

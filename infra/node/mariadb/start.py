@@ -24,8 +24,6 @@ ASK_EVERY = 0.1
 SAY_EVERY = 10.0
 # An orderly shutdown of a replica that takes longer is ended by systemd.
 STOP_TIMEOUT = 10.0
-
-
 # The process that watches over a primary decides within milliseconds of its end who goes on; on a busy machine, later.
 VERDICT = 1.0
 
