@@ -53,9 +53,7 @@ export async function pairUp(name: string, change?: (text: string) => string): P
   const { place } = settings;
   for (const plan of [...planPair(place.pair)].reverse())
     await repair(place.hosts[plan.node].target, plan, () => KEY, "drill-test");
-  const { problems } = await waitUntilWhole(place, 60_000);
-  if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
-  return { ...settings, versions: await versionsOf(place) };
+  return whole(settings, 60_000);
 }
 
 /** The same with the pair that keeps data: its witness first, and the two databases in sync at the end. */
@@ -67,11 +65,16 @@ export async function dataPairUp(name: string): Promise<DrillSettings> {
   const secrets = await openSecrets({ stack, file: DATA_STACK, text, ...read }, secretPaths(read.pair));
   const settings = await settingsFor(stack, read.pair);
   const targets = targetsOf(read.pair, secrets);
+  const plans = planHosts(read.pair);
   for (const id of ["witness", "b", "a"] as const) {
-    const plan = planHosts(read.pair).find(({ node }) => node === id);
+    const plan = plans.find(({ node }) => node === id);
     if (plan !== undefined) await repair(targetOf(targets, id), plan, secrets, "drill-test");
   }
-  const { problems } = await waitUntilWhole(settings.place, 120_000);
+  return whole(settings, 120_000);
+}
+
+async function whole(settings: DrillSettings, withinMs: number): Promise<DrillSettings> {
+  const { problems } = await waitUntilWhole(settings.place, withinMs);
   if (problems.length > 0) throw new Error(`the pair did not become whole: ${problems.join("; ")}`);
   return { ...settings, versions: await versionsOf(settings.place) };
 }
