@@ -7,6 +7,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
 import { HotPair } from "./components/pair.ts";
 import { readInput, readPair, readStack, secretsOf } from "./config/index.ts";
+import { proofOf } from "./drill/proof.ts";
 import { UserError } from "./model/errors.ts";
 import { type HostId, NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
 import { hostIdsOf, planPair, planWitness } from "./plan/plan.ts";
@@ -31,7 +32,7 @@ async function deploy(): Promise<Record<string, unknown>> {
   const config = new pulumi.Config("hotpair");
   const input = readInput((key) => config.getObject<unknown>(key));
   const pair = readPair(input, { stack });
-  refuseMandatory(stack, collectFindings(pair));
+  refuseMandatory(stack, collectFindings(pair, proofOf(stack, pair)));
   const secrets = lookUp(secretsOf(input));
   const [a, b] = pair.nodes;
   const witness = planWitness(pair);

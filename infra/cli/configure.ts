@@ -17,12 +17,14 @@ import {
   secretStates,
   withPlaceholders,
 } from "../config/index.ts";
+import { proofOf } from "../drill/proof.ts";
 import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Estimate, showBound, showRange } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
 import { NODE_IDS, type Node, type Witness } from "../model/pair.ts";
 import type { Content, HostPlan } from "../model/plan.ts";
+import { type ClassProof, type Proof, proofOfClasses, shortDigest } from "../model/proof.ts";
 import { planHosts } from "../plan/plan.ts";
 import { estimate } from "../services/estimate.ts";
 import { collectFindings } from "../services/findings.ts";
@@ -32,7 +34,7 @@ import { newSalt } from "./passphrase.ts";
 import { ask, isTerminal } from "./questions.ts";
 import { passphrase, secretStore } from "./secrets.ts";
 import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes, stackPath } from "./stack.ts";
-import { confirm } from "./terminal.ts";
+import { columns, confirm } from "./terminal.ts";
 
 interface Named {
   readonly stack?: string;
@@ -454,19 +456,40 @@ async function secretValues(
 // check
 
 const TARGET_RULES = ["rto-within-target", "rpo-within-target"];
+const EVIDENCE_RULES = [
+  "evidence-present",
+  "evidence-passed",
+  "evidence-matches",
+  "evidence-fresh",
+  "evidence-trusted",
+];
 
 function check(options: Named & { readonly explain: boolean; readonly json: boolean }): void {
   const loaded = readable(options);
   if (loaded === undefined) return;
   const { stack, pair } = loaded;
-  const findings = [...collectFindings(pair), ...stackClashes(stack, pair)];
+  const proof = proofOf(stack, pair);
+  const findings = [...collectFindings(pair, proof), ...stackClashes(stack, pair)];
   const estimates = estimate(pair);
-  const wrong = findings.some(({ level, rule }) => level === "mandatory" && !TARGET_RULES.includes(rule));
+  const stopping = findings.flatMap(({ level, rule }) => (level === "mandatory" ? [rule] : []));
+  const wrong = stopping.some((rule) => !TARGET_RULES.includes(rule) && !EVIDENCE_RULES.includes(rule));
   const missed = estimates.some(({ rto, rpo }) => rto.verdict === "missed" || rpo.verdict === "missed");
-  const verdict = wrong ? "wrong" : missed ? "target missed" : "good";
-  if (options.json) console.log(JSON.stringify({ stack, verdict, mistakes: [], findings, estimates }, null, 2));
-  else console.log(checkText(loaded, findings, estimates, options.explain, verdict));
-  process.exitCode = wrong ? 2 : missed ? 3 : 0;
+  const unproven = stopping.some((rule) => EVIDENCE_RULES.includes(rule));
+  const verdict = wrong ? "wrong" : missed ? "target missed" : unproven ? "target not proven" : "good";
+  const classes = proofOfClasses(pair, estimates, proof);
+  if (options.json) {
+    const facts = { stack, verdict, configDigest: proof.configDigest, mistakes: [], findings, estimates };
+    console.log(JSON.stringify({ ...facts, evidence: classes }, null, 2));
+  } else console.log(checkText(loaded, { findings, estimates, proof, classes, verdict }, options.explain));
+  process.exitCode = wrong ? 2 : missed || unproven ? 3 : 0;
+}
+
+interface Checked {
+  readonly findings: readonly Finding[];
+  readonly estimates: readonly Estimate[];
+  readonly proof: Proof;
+  readonly classes: readonly ClassProof[];
+  readonly verdict: string;
 }
 
 /** With --json a configuration that cannot be read is a fact like any other, and not only a message. */
@@ -487,17 +510,15 @@ function readable(options: Named & { readonly json: boolean }): LoadedStack | un
 
 function checkText(
   { stack, file, pair, stackFile }: LoadedStack,
-  findings: readonly Finding[],
-  estimates: readonly Estimate[],
+  { findings, estimates, proof, classes, verdict }: Checked,
   explain: boolean,
-  verdict: string,
 ): string {
   const found = findings.flatMap(({ level, rule, path, message, fix }) => {
     const place = stackFile.locate(parsePath(path.replace(/^hotpair:pair\.?/, "")));
     const where = place === undefined ? "" : ` (${place.file}:${place.line}:${place.column})`;
     return [`  ${level}  ${rule}${where}`, `    ${path}: ${message}`, `    ${fix}`];
   });
-  const rows = estimates.map(({ failure, rto, rpo }) => [
+  const rows = estimates.map(({ failure, rto, rpo }, index) => [
     failure,
     showRange(rto.lower, rto.upper),
     rto.target === undefined ? "-" : formatDuration(rto.target.value),
@@ -505,8 +526,9 @@ function checkText(
     showBound(rpo.upper),
     rpo.target === undefined ? "-" : formatDuration(rpo.target.value),
     rpo.verdict,
+    evidenceWords(classes[index]),
   ]);
-  const table = columns([["failure", "RTO", "target", "", "RPO", "target", ""], ...rows]);
+  const table = columns([["failure", "RTO", "target", "", "RPO", "target", "", "evidence"], ...rows]);
   const sums = estimates.flatMap(({ failure, rto, beyond }) => [
     `  ${failure}`,
     `    ${rto.formula}`,
@@ -523,18 +545,27 @@ function checkText(
     ...table.map((line) => `  ${line}`),
     ...(explain ? ["", "Sums:", ...sums] : []),
     "",
+    `configuration ${shortDigest(proof.configDigest)} (docs/evidence.md)`,
     `${stack}: ${verdict}`,
   ].join("\n");
 }
 
-function columns(rows: readonly (readonly string[])[]): readonly string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
-  return rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
+function evidenceWords(proof: ClassProof | undefined): string {
+  if (proof === undefined) return "-";
+  switch (proof.state) {
+    case "proven": {
+      const last = proof.by.toSorted((one, other) => (one.startedAt < other.startedAt ? -1 : 1)).at(-1);
+      return `proven ${last?.startedAt.slice(0, 10) ?? ""}`;
+    }
+    case "failed":
+      return `FAILED ${proof.by.startedAt.slice(0, 10)}`;
+    case "old":
+      return `${proof.ageDays} days old`;
+    case "not demanded":
+      return "-";
+    default:
+      return proof.state;
+  }
 }
 
 // render

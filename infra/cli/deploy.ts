@@ -4,6 +4,7 @@
 
 import { type Command, Option } from "commander";
 import { secretPaths } from "../config/index.ts";
+import { proofOf } from "../drill/proof.ts";
 import { UserError } from "../model/errors.ts";
 import { type HostId, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
 import type { HostPlan } from "../model/plan.ts";
@@ -182,7 +183,7 @@ const ROLES_LAST_MS = 30_000;
 async function compare(options: Applying, env: Record<string, string> = {}): Promise<Work> {
   const stack = loadStack(options.stack);
   const { pair } = stack;
-  const findings = collectFindings(pair);
+  const findings = collectFindings(pair, proofOf(stack.stack, pair));
   refuseMandatory(stack.stack, findings);
   const engine = await openEngine(stack.stack, stack.stackFile);
   const only = options.only.map((name) => hostNamed(pair, name));

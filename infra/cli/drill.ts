@@ -14,7 +14,7 @@ import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
 import { type CampaignSummary, type Distribution, summarizeCampaign } from "../evidence/campaign.ts";
 import { configDigest } from "../evidence/digest.ts";
 import type { Evidence } from "../evidence/schema.ts";
-import { campaignPath, evidencePath } from "../evidence/store.ts";
+import { campaignPath, evidenceDirectory, evidencePath } from "../evidence/store.ts";
 import { summarize } from "../evidence/summary.ts";
 import { type Duration, formatDuration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
@@ -56,7 +56,7 @@ export function register(program: Command): void {
       interval,
       DEFAULT_CLIENT.interval,
     )
-    .option("--evidence <directory>", "where the evidence is kept", join(PROJECT, "evidence"))
+    .option("--evidence <directory>", "where the evidence is kept", evidenceDirectory())
     .option("--yes", "do not ask before real servers are broken", false)
     .option("--json", "print what was measured as JSON", false)
     .option(

@@ -6,6 +6,7 @@ import { register as authority } from "./authority.ts";
 import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
+import { register as evidence } from "./evidence.ts";
 import { register as fence } from "./fence.ts";
 import { register as lab } from "./lab.ts";
 import { register as operate } from "./operate.ts";
@@ -13,7 +14,7 @@ import { register as promote } from "./promote.ts";
 import { register as report } from "./report.ts";
 import { register as upgrade } from "./upgrade.ts";
 
-const groups = [configure, authority, deploy, lab, operate, promote, fence, upgrade, drill, report];
+const groups = [configure, authority, deploy, lab, operate, promote, fence, upgrade, drill, report, evidence];
 
 /** All commands, ready to parse; throws CommanderError instead of ending the process. */
 export function hotpairProgram(): Command {

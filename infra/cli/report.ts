@@ -3,28 +3,26 @@
 
 import { spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, Option } from "commander";
 import { summarizeCampaign } from "../evidence/campaign.ts";
 import { report } from "../evidence/report.ts";
 import { STYLE } from "../evidence/report-style.ts";
 import type { Evidence } from "../evidence/schema.ts";
-import { readCampaigns, readStackEvidence } from "../evidence/store.ts";
+import { evidenceDirectory, readCampaigns, readStackEvidence } from "../evidence/store.ts";
 import { summarize } from "../evidence/summary.ts";
 import { timeline } from "../evidence/timeline.ts";
 import { UserError } from "../model/errors.ts";
 import type { NodeId } from "../model/pair.ts";
 import { chooseStack, loadStack, shownPath } from "./stack.ts";
 
-const EVIDENCE = join(import.meta.dirname, "../../evidence");
-
 export function register(program: Command): void {
   program
     .command("report")
     .description("the newest evidence of each drill as one HTML page")
     .addOption(new Option("-s, --stack <name>", "stack").env("PULUMI_STACK"))
-    .option("--evidence <directory>", "where drills keep what they measured", EVIDENCE)
+    .option("--evidence <directory>", "where drills keep what they measured", evidenceDirectory())
     .option("--out <file>", "the page, or with --picture the picture", "report.html")
     .option("--picture <scenario>", "only the timeline of a drill's first run, as SVG")
     .option("--open", "show the page in a browser where there is a display")

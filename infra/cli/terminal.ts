@@ -25,6 +25,17 @@ export async function confirm(question: string, assumed: boolean, option = "--ye
   }
 }
 
+/** Rows of one table, each cell as wide as the widest of its column. */
+export function columns(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  return rows.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
 type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 const CODES: Readonly<Record<Style, number>> = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 };
 

@@ -137,6 +137,11 @@ export const EXAMPLE = {
     rto: { default: "10s", "node-power-cut": "5s" },
     rpo: { default: "1s" },
   },
+  evidence: {
+    enforcement: "advisory",
+    maxAge: "90d",
+    beforeDrill: { digest: "sha256:5f3c0d1e9a7b", until: "2026-12-24" },
+  },
   beaconKey: CIPHERTEXT,
   previousBeaconKey: CIPHERTEXT,
   witness: {

@@ -144,6 +144,11 @@ function pairOf(settings: PairSettings, name: string): Pair {
       watchdog: settings.base.watchdog === undefined ? undefined : time(settings.base.watchdog),
     },
     objectives: objectivesOf(settings.objectives),
+    evidence: {
+      enforcement: settings.evidence.enforcement,
+      maxAge: time(settings.evidence.maxAge),
+      beforeDrill: settings.evidence.beforeDrill,
+    },
     secrets: {
       beaconKey: { secret: "beaconKey" },
       previousBeaconKey: settings.previousBeaconKey === undefined ? undefined : { secret: "previousBeaconKey" },

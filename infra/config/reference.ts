@@ -143,7 +143,9 @@ function listItem(item: unknown, shape: Shape, indent: number, seen: Set<Shape>)
 }
 
 const quoted = (text: string): string =>
-  /^[A-Za-z0-9~/][^#]*$/.test(text) && !/: /.test(text) && !/^\d+(\.\d+)?$/.test(text) ? text : JSON.stringify(text);
+  /^[A-Za-z0-9~/][^#]*$/.test(text) && !/: /.test(text) && !/^\d+(\.\d+)?$|^\d{4}-\d\d-\d\d$/.test(text)
+    ? text
+    : JSON.stringify(text);
 
 function wrap(text: string, prefix: string): readonly string[] {
   const lines: string[] = [];

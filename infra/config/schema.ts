@@ -593,6 +593,41 @@ const objectives = () =>
       .describe("Longest stretch of acknowledged data that may be lost, per failure class."),
   });
 
+/** A day that there is: the 31st of June is none, and becomes the 1st of July when it is read. */
+const isDay = (text: string): boolean => {
+  const read = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(read.getTime()) && read.toISOString().startsWith(text);
+};
+
+const evidence = () =>
+  keys({
+    enforcement: oneOf("advisory", "mandatory")
+      .default("advisory")
+      .describe(
+        "Whether evidence that is missing, failed, too old or of another configuration stops `up`, or is only said.",
+      ),
+    maxAge: duration({ min: "1d", max: "3650d", step: "1d", because: "age is counted in days", example: "90d" })
+      .default("90d")
+      .describe("Evidence that is older says nothing any more."),
+    beforeDrill: keys({
+      digest: text({
+        what: "`sha256:` and the first 12 to 64 digits of the configuration's digest",
+        example: "sha256:5f3c0d1e9a7b",
+        pattern: /^sha256:[0-9a-f]{12,64}$/,
+      }).describe("The configuration that may be applied; `hotpair check` names its digest."),
+      until: text({
+        what: "a day in quotes, YYYY-MM-DD",
+        example: "2026-12-24",
+        pattern: /^\d{4}-\d{2}-\d{2}$/,
+        accepts: (value) => isDay(value),
+      }).describe("The last day (UTC) on which it may."),
+    })
+      .optional()
+      .describe(
+        "With `enforcement: mandatory`, the one way to apply a configuration that was not drilled yet: this very one, until this day.",
+      ),
+  });
+
 const networks = () =>
   keys({
     public: keys({
@@ -661,6 +696,7 @@ const pairKeys = (secret: Secret) =>
     objectives: objectives()
       .prefault({})
       .describe("What the pair promises; `hotpair check` compares it with the estimate."),
+    evidence: evidence().prefault({}).describe("What drills must have shown before a configuration counts as proven."),
     beaconKey: secret("beaconKey").describe(
       "Encrypted key that authenticates the arbiters' beacons. `hotpair init` and `hotpair secrets rotate` make it.",
     ),

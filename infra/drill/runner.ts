@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { EVIDENCE_VERSION, type Evidence, type LogLine, type Run } from "../evidence/schema.ts";
-import { writeEvidence } from "../evidence/store.ts";
+import { recordDrill, requireHistory, writeEvidence } from "../evidence/store.ts";
 import { UNBOUNDED } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import type { Estimate } from "../model/estimate.ts";
@@ -134,6 +134,7 @@ export async function drill(scenario: Scenario, runs: number, settings: DrillSet
   if (estimate === undefined) throw new Error(`no estimate for ${scenario.failure}`);
   if (scenario.place === "lab" && place.lab === undefined)
     throw new UserError(`${scenario.name} could hurt a production pair and runs in the lab only`);
+  if (settings.directory !== undefined) requireHistory(settings.directory, settings.stack);
   const quietMs = settings.quietMs ?? QUIET_MS;
   const target = estimate.rto.verdict === "beyond" ? undefined : estimate.rto.target?.value;
   const expectation: Expectation = {
@@ -165,10 +166,15 @@ export async function drill(scenario: Scenario, runs: number, settings: DrillSet
     ...(quietMs === QUIET_MS ? {} : { quietMs }),
     reproduce: `hotpair drill -s ${settings.stack} --scenario ${scenario.name}${runs > 1 ? ` --runs ${runs}` : ""}`,
   };
-  for (let number = 1; number <= runs; number++) {
-    const run = await drillOnce(scenario, number, expectation, quietMs, settings);
-    evidence = { ...evidence, runs: [...evidence.runs, run] };
-    if (settings.directory !== undefined) writeEvidence(settings.directory, evidence);
+  try {
+    for (let number = 1; number <= runs; number++) {
+      const run = await drillOnce(scenario, number, expectation, quietMs, settings);
+      evidence = { ...evidence, runs: [...evidence.runs, run] };
+      if (settings.directory !== undefined) writeEvidence(settings.directory, evidence);
+    }
+  } finally {
+    // Also what a drill measured before it was broken off: a failed run is not made unseen by ending the next one.
+    if (settings.directory !== undefined && evidence.runs.length > 0) recordDrill(settings.directory, evidence);
   }
   return evidence;
 }
@@ -480,6 +486,8 @@ export async function versionsOf(place: Place): Promise<Record<string, string>> 
   const script = `keepalived --version 2>&1 | sed -n '1s/^Keepalived v\\([^ ]*\\).*/keepalived \\1/p'
 haproxy -v 2>/dev/null | sed -n '1s/^HAProxy version \\([^ ]*\\).*/haproxy \\1/p'
 nginx -v 2>&1 | sed -n '1s/^nginx version: nginx.//;1s/^\\([0-9][^ ]*\\).*/nginx \\1/p'
+mariadbd --version 2>/dev/null | sed -n '1s/.* Ver \\([^ ]*\\).*/mariadb \\1/p'
+etcd --version 2>/dev/null | sed -n '1s/^etcd Version: \\([^ ]*\\).*/etcd \\1/p'
 uname -r | sed 's/^/linux /'`;
   const versions: Record<string, string> = {};
   const said = await onBoth(place, async (host) => (await tryShell(host, script)).stdout);

@@ -1,8 +1,9 @@
 // The digest of a configuration as far as it decides recovery times and safety: evidence measured under one digest says
-// nothing about another. Names, logins, targets and secrets are left out, for they change neither. Pure.
+// nothing about another. What is left out is named here, one by one: whatever a pair gains later counts until somebody
+// has decided that it does not (docs/evidence.md#what-the-digest-covers). Pure.
 
 import { createHash } from "node:crypto";
-import { NODE_IDS, type Pair } from "../model/pair.ts";
+import type { Pair } from "../model/pair.ts";
 
 /** `sha256:` and 64 hexadecimal digits. */
 export function configDigest(pair: Pair): string {
@@ -13,24 +14,59 @@ export function configDigest(pair: Pair): string {
 
 /** The parts that matter, in the words of the Pair. */
 function relevant(pair: Pair): unknown {
-  const { networks, nodes, vips, vrrp, arbiter, haproxy, nginx, external } = pair;
+  // Labels, promises, what must be proven, and where secrets stand: none of them changes what happens in a failure.
+  const { name: _name, objectives, evidence, secrets, nodes, vips, haproxy, nginx, external, base, ...rest } = pair;
+  const { vrrp, witness, authority, mariadb, fencing, ...parts } = rest;
+  const { notify, email, ...timing } = vrrp;
   return {
-    networks,
-    nodes: NODE_IDS.map((id, index) => ({ id, networks: nodes[index]?.networks })),
-    vips,
-    vrrp: { advertInterval: vrrp.advertInterval, priority: vrrp.priority, garp: vrrp.garp },
-    arbiter,
-    // Server names are labels.
-    haproxy: haproxy && {
-      ...haproxy,
-      backends: haproxy.backends.map((backend) => ({
-        ...backend,
-        servers: backend.servers.map(({ address, port }) => ({ address, port })),
+    ...parts,
+    // Names, failure domains and logins are the administrator's; interfaces and addresses are the topology.
+    nodes: nodes.map(({ name, site, ssh, ...node }) => node),
+    vips: vips.map(({ name, ...vip }) => vip),
+    vrrp: timing,
+    haproxy: haproxy && balancing(pair, haproxy),
+    nginx: without(nginx, "root"),
+    external: without(external, "name", "units"),
+    witness: without(witness, "name", "site", "ssh"),
+    authority: authority && { etcd: without(authority.etcd, "quota"), lease: authority.lease },
+    mariadb: without(mariadb, "adopt", "replicationPassword", "previousReplicationPassword"),
+    // Which device shoots whom matters; that a password of it was changed does not.
+    fencing: fencing && {
+      ...fencing,
+      agents: Object.values(fencing.agents).map(({ agent, options }) => ({
+        agent,
+        options: Object.entries(options).map(([name, value]) => [name, typeof value === "string" ? value : "secret"]),
       })),
     },
-    nginx: nginx && { port: nginx.port, healthPath: nginx.healthPath },
-    external: external && { port: external.port },
+    base: without(base, "persistentJournal", "installPackages"),
   };
+}
+
+/**
+ * HAProxy by what a client meets: each frontend with the backend that it leads to. Names are labels, the order in which
+ * they are written means nothing, a backend that nobody leads to serves nobody, and the statistics page serves no client.
+ */
+function balancing({ vips }: Pair, { frontends, backends, stats, ...limits }: NonNullable<Pair["haproxy"]>): unknown {
+  const met = frontends.map(({ name, bind, certificate, backend: wanted, ...frontend }) => {
+    const { name: label, ...backend } = backends.find((one) => one.name === wanted) ?? { name: "", servers: [] };
+    return {
+      ...frontend,
+      bind: { port: bind.port, vip: bind.vip === "*" ? "*" : vips.findIndex((vip) => vip.name === bind.vip) },
+      encrypted: certificate !== undefined,
+      backend: { ...backend, servers: backend.servers.map(({ address, port }) => ({ address, port })) },
+    };
+  });
+  return { ...limits, frontends: met.map(canonical).sort() };
+}
+
+function without<Part extends object, Name extends keyof Part>(
+  part: Part | undefined,
+  ...names: readonly Name[]
+): Omit<Part, Name> | undefined {
+  if (part === undefined) return undefined;
+  const left = { ...part };
+  for (const name of names) delete left[name];
+  return left;
 }
 
 /** JSON with sorted keys and without what is undefined: the same value gives the same text. */

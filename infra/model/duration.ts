@@ -15,6 +15,7 @@ const PATTERN = /^(\d+(?:\.\d+)?)(us|ms|s|m|h|d)$/;
 
 export const ms = (value: number): Duration => value as Duration;
 export const seconds = (value: number): Duration => ms(value * 1_000);
+export const days = (value: number): Duration => seconds(value * 86_400);
 
 /** Reads `100ms`, `2.5s`, `5m`; undefined when the text is anything else (the caller knows the place and says so). */
 export function parseDuration(text: string): Duration | undefined {

@@ -41,6 +41,7 @@ export interface Pair {
   readonly fencing: Fencing | undefined;
   readonly base: Base;
   readonly objectives: Objectives;
+  readonly evidence: EvidenceRules;
   /**
    * A beacon key's value is 64 hexadecimal digits. The previous one is there while a rotation is under way; the arbiters
    * accept both and agree on the newest.
@@ -284,6 +285,19 @@ export interface Base {
   readonly installPackages: boolean;
   /** The hardware watchdog resets a machine whose systemd hangs for this long; undefined: it is not used. */
   readonly watchdog: Duration | undefined;
+}
+
+/** What drills must have shown before a configuration counts as proven (docs/evidence.md). */
+export interface EvidenceRules {
+  /** Whether missing, failed, old or foreign evidence stops the program, or is only said. */
+  readonly enforcement: "advisory" | "mandatory";
+  /** Older evidence says nothing any more. Default 90 days. */
+  readonly maxAge: Duration;
+  /**
+   * The one way in which a configuration may be applied before it was drilled while `enforcement` is mandatory: its digest
+   * (`sha256:` and at least 12 digits) and the last day, `YYYY-MM-DD` in UTC, on which this holds.
+   */
+  readonly beforeDrill: { readonly digest: string; readonly until: string } | undefined;
 }
 
 export interface Objectives {

@@ -3,6 +3,11 @@
 import type { ResourceValidationPolicy } from "@pulumi/policy";
 import { advertInterval } from "./advert-interval.ts";
 import { arbiterSilence } from "./arbiter-silence.ts";
+import { evidenceFresh } from "./evidence-fresh.ts";
+import { evidenceMatches } from "./evidence-matches.ts";
+import { evidencePassed } from "./evidence-passed.ts";
+import { evidencePresent } from "./evidence-present.ts";
+import { evidenceTrusted } from "./evidence-trusted.ts";
 import { externalReached } from "./external-reached.ts";
 import { fencingAgentsDistinct } from "./fencing-agents-distinct.ts";
 import { gratuitousArp } from "./gratuitous-arp.ts";
@@ -28,6 +33,11 @@ import { witnessOwnSite } from "./witness-own-site.ts";
 export const policies: readonly ResourceValidationPolicy[] = [
   ...rtoWithinTarget,
   ...rpoWithinTarget,
+  ...evidencePresent,
+  ...evidencePassed,
+  ...evidenceMatches,
+  ...evidenceFresh,
+  ...evidenceTrusted,
   ...advertInterval,
   ...vrrpSkew,
   ...gratuitousArp,

@@ -2,6 +2,7 @@
 // unsafe is decided in `infra/model` and `infra/services`, never here.
 
 import type { ReportViolation, ResourceValidationArgs, ResourceValidationPolicy } from "@pulumi/policy";
+import { proofOf } from "../drill/proof.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Pair } from "../model/pair.ts";
 import { collectFindings } from "../services/findings.ts";
@@ -21,7 +22,7 @@ export const policyFor = (rule: string, description: string): readonly ResourceV
 function policy(name: string, rule: string, level: Finding["level"], description: string): ResourceValidationPolicy {
   const validateResource = (args: ResourceValidationArgs, report: ReportViolation): void => {
     if (args.type !== PAIR_TYPE) return;
-    for (const finding of findingsOf(args.props.pair))
+    for (const finding of findingsOf(args.props.pair, stackIn(args.urn)))
       if (finding.rule === rule && finding.level === level)
         report(`${finding.path}: ${finding.message}. To fix: ${finding.fix}.`);
   };
@@ -30,12 +31,19 @@ function policy(name: string, rule: string, level: Finding["level"], description
   return { name, description, enforcementLevel: level, validateResource: marked };
 }
 
+/** The stack that a resource belongs to, e.g. `prod` of `urn:pulumi:prod::hotpair::hotpair:index:Pair::pair`. */
+const stackIn = (urn: string): string => /^urn:pulumi:([^:]+)::/.exec(urn)?.[1] ?? "";
+
 /** The engine hands the same configuration to every policy; it is judged once. */
 let judged: { readonly text: string; readonly findings: readonly Finding[] } | undefined;
 
-function findingsOf(pair: unknown): readonly Finding[] {
+/** The evidence is read here and not handed over by the program: a second reader asks for itself. */
+function findingsOf(pair: unknown, stack: string): readonly Finding[] {
   if (pair === undefined || pair === null) throw new Error(`a resource of type ${PAIR_TYPE} has no input "pair"`);
   const text = JSON.stringify(pair);
-  if (judged?.text !== text) judged = { text, findings: collectFindings(JSON.parse(text) as Pair) };
+  if (judged?.text !== text) {
+    const read = JSON.parse(text) as Pair;
+    judged = { text, findings: collectFindings(read, proofOf(stack, read)) };
+  }
   return judged.findings;
 }

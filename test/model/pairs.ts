@@ -1,7 +1,7 @@
 // Pairs to test with: the lab's, written out as the configuration room would hand it over, and variations of it. The one
 // place where tests below the configuration get a Pair from.
 
-import { ms, seconds } from "../../infra/model/duration.ts";
+import { days, ms, seconds } from "../../infra/model/duration.ts";
 import type { HostId, Pair } from "../../infra/model/pair.ts";
 
 const hostKey = (letter: string): string => `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${letter.repeat(43)}`;
@@ -106,6 +106,7 @@ export const labPair: Pair = {
   fencing: undefined,
   base: { persistentJournal: true, installPackages: true, watchdog: undefined },
   objectives: { tier: "standard", rto: {}, rpo: {} },
+  evidence: { enforcement: "advisory", maxAge: days(90), beforeDrill: undefined },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
 };
 

@@ -2,6 +2,7 @@
 // following the advice. Read by the findings' tests, by each policy's test and by the one that runs the real engine.
 
 import { ms, seconds } from "../../infra/model/duration.ts";
+import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Authority, Backend, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
 import { externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
@@ -23,6 +24,47 @@ const authority = given(statefulPair.authority);
 const witness = given(statefulPair.witness);
 
 export const VIOLATIONS: Readonly<Record<string, Violation>> = {
+  "evidence-present": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives",
+    message: /1 failure class with a target has no evidence: clean-reboot/,
+    fix: /beforeDrill\.digest to sha256:[0-9a-f]{12} and \.until .*; then run: hotpair drill -s trial --scenario clean-reboot/,
+    broken: toBeProven("clean-reboot"),
+    fixed: toBeProven("clean-reboot"),
+  },
+  "evidence-passed": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives",
+    message: /the newest drill of keepalived-kill \(keepalived-kill, \d{4}-\d\d-\d\d\) failed: 1 of 2 runs failed/,
+    fix: /run: hotpair drill -s trial --scenario keepalived-kill/,
+    broken: toBeProven("keepalived-kill"),
+    fixed: toBeProven("keepalived-kill"),
+  },
+  "evidence-matches": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives",
+    message:
+      /of another configuration: planned-switch \(measured on sha256:000000000000, this is sha256:[0-9a-f]{12}\)/,
+    fix: /run: hotpair drill -s trial --scenario planned-switch/,
+    broken: toBeProven("planned-switch"),
+    fixed: toBeProven("planned-switch"),
+  },
+  "evidence-fresh": {
+    level: "mandatory",
+    path: "hotpair:pair.evidence.maxAge",
+    message: /older than 90d: haproxy-kill \(100 days\)/,
+    fix: /run: hotpair drill -s trial --scenario haproxy-kill/,
+    broken: toBeProven("haproxy-kill"),
+    fixed: toBeProven("haproxy-kill"),
+  },
+  "evidence-trusted": {
+    level: "mandatory",
+    path: "hotpair:pair.evidence",
+    message: /a recorded drill does not count: .*-nginx-kill\.json was changed after it was recorded/,
+    fix: /run: hotpair evidence verify -s trial/,
+    broken: toBeProven("backend-kill"),
+    fixed: toBeProven("backend-kill"),
+  },
   "rto-within-target": {
     level: "mandatory",
     path: "hotpair:pair.objectives.rto.haproxy-kill",
@@ -494,6 +536,15 @@ export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; rea
 
 /** What two nodes cannot decide is declared for every pair without state. */
 export const DECLARED = { rule: "vip-ownership-safe", path: "hotpair:pair.networks" } as const;
+
+/** One class has a target and must be proven; what was drilled says test/evidence/trial.ts. */
+function toBeProven(failure: FailureClassId): Pair {
+  return {
+    ...labPair,
+    objectives: { tier: "custom", rto: { [failure]: seconds(30) }, rpo: {} },
+    evidence: { ...labPair.evidence, enforcement: "mandatory" },
+  };
+}
 
 function required(haproxy: Pair["haproxy"]): Haproxy {
   if (haproxy === undefined) throw new Error("the lab's pair has HAProxy");

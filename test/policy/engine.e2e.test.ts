@@ -9,6 +9,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Pair } from "../../infra/model/pair.ts";
 import { findToolchain } from "../../infra/toolchain/find.ts";
+import { STACK, writeTrial } from "../evidence/trial.ts";
 import { labPair } from "../model/pairs.ts";
 import { VIOLATIONS } from "../model/violations.ts";
 
@@ -43,6 +44,7 @@ beforeAll(async () => {
     ...toolchain.env,
     PULUMI_BACKEND_URL: pathToFileURL(join(directory, "state")).href,
     PULUMI_CONFIG_PASSPHRASE: "policy-trial",
+    HOTPAIR_EVIDENCE: join(directory, "evidence"),
   };
   mkdirSync(join(directory, "state"));
   symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
@@ -65,7 +67,7 @@ beforeAll(async () => {
       run.on("error", fail);
       run.on("close", (code) => settle({ code, output, violations: violationsIn(output) }));
     });
-  const made = await pulumi("stack", "init", "trial");
+  const made = await pulumi("stack", "init", STACK);
   expect(made.output).toContain("Created stack");
 });
 
@@ -80,11 +82,12 @@ const violationsIn = (output: string): readonly string[] =>
 const write = (pairs: Readonly<Record<string, Pair>>): void =>
   writeFileSync(join(directory, "pairs.json"), JSON.stringify({ pairs, secret: SECRET }));
 
-const preview = (): Promise<Seen> => pulumi("preview", "--stack", "trial", "--policy-pack", pack);
+const preview = (): Promise<Seen> => pulumi("preview", "--stack", STACK, "--policy-pack", pack);
 
 describe("pairs that break one rule each", () => {
   let seen: Seen;
   beforeAll(async () => {
+    writeTrial(join(directory, "evidence"), "broken");
     write(Object.fromEntries(Object.entries(VIOLATIONS).map(([rule, { broken }]) => [rule, broken])));
     seen = await preview();
   });
@@ -109,6 +112,7 @@ describe("pairs that break one rule each", () => {
 describe("pairs that keep every rule", () => {
   let seen: Seen;
   beforeAll(async () => {
+    writeTrial(join(directory, "evidence"), "fixed");
     write({
       sound: labPair,
       ...Object.fromEntries(Object.entries(VIOLATIONS).map(([rule, { fixed }]) => [rule, fixed])),
@@ -132,8 +136,8 @@ describe("pairs that keep every rule", () => {
 test("a violation stops an update before anything is created", async () => {
   const violation = VIOLATIONS["advert-interval"];
   write({ pair: violation?.broken ?? labPair });
-  const seen = await pulumi("up", "--stack", "trial", "--policy-pack", pack, "--skip-preview", "--yes");
+  const seen = await pulumi("up", "--stack", STACK, "--policy-pack", pack, "--skip-preview", "--yes");
   expect(seen.code).not.toBe(0);
-  const state = await pulumi("stack", "export", "--stack", "trial");
+  const state = await pulumi("stack", "export", "--stack", STACK);
   expect(state.output).not.toContain("hotpair:index:Pair");
 });

@@ -1,11 +1,21 @@
-// Asks policies about a configuration as the engine would: plain JSON, one resource of the pair's type.
+// Asks policies about a configuration as the engine would: plain JSON, one resource of the pair's type, in a stack whose
+// evidence is that of test/evidence/trial.ts.
 
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { ResourceValidationArgs, ResourceValidationPolicy } from "@pulumi/policy";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import type { Pair } from "../../infra/model/pair.ts";
 import { PAIR_TYPE } from "../../infra/policy/policy.ts";
+import { STACK, writeTrial } from "../evidence/trial.ts";
 import { labPair } from "../model/pairs.ts";
 import { MORE_VIOLATIONS, VIOLATIONS } from "../model/violations.ts";
+
+const evidence = mkdtempSync(join(tmpdir(), "hotpair-trial-"));
+process.env.HOTPAIR_EVIDENCE = evidence;
+writeTrial(evidence, "broken");
+afterAll(() => rmSync(evidence, { recursive: true, force: true }));
 
 /** Reports of some policies about a resource with these inputs, as `policy: message`. */
 export async function reports(
@@ -14,7 +24,12 @@ export async function reports(
   type: string = PAIR_TYPE,
 ): Promise<readonly string[]> {
   const said: string[] = [];
-  const args = { type, props: JSON.parse(JSON.stringify(props)), urn: "", name: "pair" };
+  const args = {
+    type,
+    props: JSON.parse(JSON.stringify(props)),
+    urn: `urn:pulumi:${STACK}::hotpair::${type}::pair`,
+    name: "pair",
+  };
   for (const policy of policies) {
     const validations = [policy.validateResource ?? []].flat();
     for (const validate of validations)

@@ -3,9 +3,11 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { proofOf } from "../../infra/drill/proof.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import { policies } from "../../infra/policy/policies.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
+import { STACK } from "../evidence/trial.ts";
 import { labPair } from "../model/pairs.ts";
 import { MORE_VIOLATIONS, VIOLATIONS } from "../model/violations.ts";
 import { reports } from "./judge.ts";
@@ -29,14 +31,16 @@ test("one file per rule, and one test that mirrors it by name", () => {
 test("every rule is broken by some example, and every finding of the examples has its policy", () => {
   expect(Object.keys(VIOLATIONS).sort()).toEqual([...rules].sort());
   const broken = [...Object.values(VIOLATIONS), ...MORE_VIOLATIONS].map((violation) => violation.broken);
-  const found = new Set(broken.flatMap((pair) => collectFindings(pair).map((finding) => finding.rule)));
+  const found = new Set(
+    broken.flatMap((pair) => collectFindings(pair, proofOf(STACK, pair)).map((finding) => finding.rule)),
+  );
   expect([...found].filter((rule) => !rules.includes(rule))).toEqual([]);
 });
 
 test("the pack and the program read the same findings", async () => {
   for (const { broken } of Object.values(VIOLATIONS)) {
     const said = await reports(policies, { pair: broken });
-    expect(said).toHaveLength(collectFindings(broken).length);
+    expect(said).toHaveLength(collectFindings(broken, proofOf(STACK, broken)).length);
   }
 });
 

@@ -1,9 +1,14 @@
 // Every rule: a pair that breaks it is told where and what to change, and following the advice ends the finding.
 
-import { describe, expect, test } from "vitest";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { proofOf } from "../../infra/drill/proof.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
+import { STACK, writeTrial } from "../evidence/trial.ts";
 import { externalService, labPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
 import { DECLARED, MORE_VIOLATIONS, VIOLATIONS } from "../model/violations.ts";
 
@@ -12,17 +17,25 @@ const all = [
   ...MORE_VIOLATIONS.map((violation) => ({ ...violation, name: `${violation.rule}: ${violation.name}` })),
 ];
 
+const drilled = { broken: mkdtempSync(join(tmpdir(), "hotpair-")), fixed: mkdtempSync(join(tmpdir(), "hotpair-")) };
+for (const state of ["broken", "fixed"] as const) writeTrial(drilled[state], state);
+afterAll(() => {
+  for (const directory of Object.values(drilled)) rmSync(directory, { recursive: true, force: true });
+});
+
 describe.each(all)("$name", ({ rule, level, path, message, fix, broken, fixed }) => {
-  const find = (pair: Pair): Finding | undefined =>
-    collectFindings(pair).find((finding) => finding.rule === rule && finding.path === path);
+  const find = (pair: Pair, state: "broken" | "fixed"): Finding | undefined =>
+    collectFindings(pair, proofOf(STACK, pair, drilled[state])).find(
+      (finding) => finding.rule === rule && finding.path === path,
+    );
 
   test("is found, with place, numbers and what to change", () => {
-    const finding = find(broken);
+    const finding = find(broken, "broken");
     expect(finding).toMatchObject({ level, message: expect.stringMatching(message), fix: expect.stringMatching(fix) });
   });
 
   test("is gone when the advice was followed", () => {
-    expect(find(fixed)).toBeUndefined();
+    expect(find(fixed, "fixed")).toBeUndefined();
   });
 });
 

@@ -1,0 +1,28 @@
+// What the kept drills of a stack prove for a configuration: the one way from the disk and the clock to the rules of
+// `infra/model/proof.ts`. The program, the policy pack and the commands come through here.
+
+import { configDigest } from "../evidence/digest.ts";
+import { evidenceDirectory, readRecords } from "../evidence/store.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import type { Pair } from "../model/pair.ts";
+import type { Proof } from "../model/proof.ts";
+import { SCENARIOS } from "./scenarios.ts";
+
+export function proofOf(stack: string, pair: Pair, directory = evidenceDirectory()): Proof {
+  return {
+    stack,
+    asOf: new Date().toISOString(),
+    configDigest: configDigest(pair),
+    drillable: drillable(pair),
+    ...readRecords(directory, stack),
+  };
+}
+
+/** Scenarios per class that apply to the pair and may break real servers, in the order in which they are drilled. */
+export function drillable(pair: Pair): Partial<Record<FailureClassId, readonly string[]>> {
+  const classes: Partial<Record<FailureClassId, string[]>> = {};
+  for (const { name, failure, place, inapplicable } of SCENARIOS)
+    if (place === "anywhere" && inapplicable?.(pair) === undefined)
+      classes[failure] = [...(classes[failure] ?? []), name];
+  return classes;
+}

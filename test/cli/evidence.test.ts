@@ -1,0 +1,67 @@
+// `hotpair evidence` as users run it: what was drilled, that a changed file is refused, and that making room is no change.
+
+import { appendFileSync, existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { historyPath } from "../../infra/evidence/store.ts";
+import { daysAgo, keep, STACK, writeTrial } from "../evidence/trial.ts";
+import { Project } from "./project.ts";
+
+const project = new Project();
+const directory = join(project.directory, "kept");
+const evidence = (...words: readonly string[]) =>
+  project.hotpair(["evidence", ...words, "-s", STACK, "--evidence", directory]);
+
+beforeAll(() => project.write(STACK, project.read("lab")));
+beforeEach(() => writeTrial(directory, "fixed"));
+afterAll(() => project.remove());
+
+test("list shows every drill with its verdict", async () => {
+  const { code, stdout } = await evidence("list");
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d +keepalived-kill +keepalived-kill +2 +passed +300ms +sha256:/m);
+  const { drills } = JSON.parse((await evidence("list", "--json")).stdout);
+  expect(drills.map((drill: { scenario: string }) => drill.scenario)).toEqual([
+    "keepalived-kill",
+    "planned-switch",
+    "haproxy-kill",
+    "nginx-kill",
+    "clean-reboot",
+  ]);
+});
+
+describe("verify", () => {
+  test("is content with what was recorded", async () => {
+    expect(await evidence("verify")).toMatchObject({
+      code: 0,
+      stdout: "trial: 5 recorded drills, nothing was changed or taken out\n",
+    });
+  });
+
+  test("refuses a changed file, and names it", async () => {
+    writeTrial(directory, "broken");
+    const { code, stderr } = await evidence("verify");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/is not what was recorded\n.*nginx-kill\.json was changed after it was recorded\n/);
+    const { sound } = JSON.parse((await evidence("verify", "--json")).stdout);
+    expect(sound).toBe(false);
+  });
+
+  test("refuses a changed history", async () => {
+    appendFileSync(historyPath(directory, STACK), "{}\n");
+    expect((await evidence("verify")).stderr).toContain("history.jsonl:6 is no line of a history");
+  });
+});
+
+test("prune removes files, keeps the newest of each scenario, and the history stays sound", async () => {
+  const old = keep(directory, "haproxy-hang", "haproxy-hang", { startedAt: daysAgo(500) });
+  const older = keep(directory, "haproxy-hang", "haproxy-hang", { startedAt: daysAgo(600) });
+  const young = keep(directory, "haproxy-hang", "haproxy-hang", {});
+  expect((await evidence("prune", "--older-than", "400d")).stderr).toContain("Nobody can answer here: give --yes");
+  const pruned = await evidence("prune", "--older-than", "400d", "--yes");
+  expect(pruned).toMatchObject({ code: 0, stdout: "removed 2 files; the history keeps what came of them\n" });
+  expect([old, older, young].map((file) => existsSync(file))).toEqual([false, false, true]);
+  expect((await evidence("verify")).code).toBe(0);
+  expect(readdirSync(join(directory, STACK))).toHaveLength(7);
+  expect((await evidence("prune", "--older-than", "400d", "--yes")).stdout).toBe("nothing to remove\n");
+});
