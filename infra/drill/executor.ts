@@ -2,12 +2,13 @@
 // themselves. Every fault that ends by itself is given its end before it begins. What the actions are is scenario.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { clearDrops, dropTraffic, freeze, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
+import { armUndo, clearDrops, dropTraffic, freeze, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
 import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect } from "../ssh/run.ts";
 import { type Place, shell, tryShell } from "./host.ts";
 import { dropFromInside, type InsideFault, linkDownInside, powerCutInside } from "./inside.ts";
+import { hotpair, restoreScript } from "./operator.ts";
 import type { PowerCut } from "./ownership.ts";
 import type { Action, Role, Scenario, Stage } from "./scenario.ts";
 import { armCommand } from "./undo.ts";
@@ -20,6 +21,8 @@ export interface Done {
 
 export interface Execution {
   readonly place: Place;
+  /** As an operator names it. */
+  readonly stack: string;
   readonly stage: Stage;
   readonly scenario: Scenario;
   /** Milliseconds by which a node's clock is ahead of this machine's. */
@@ -76,8 +79,10 @@ export function nodesToArm({ place, stage, scenario }: Execution): NodeId[] {
 
 /** Arms the undo on every server that needs one. Rejects when one of them could not be armed: then nothing may be broken. */
 export async function arm(execution: Execution, id: string, afterMs: number): Promise<void> {
-  const { place, stage, scenario } = execution;
+  const { place, stack, stage, scenario } = execution;
   const undos = serverUndos(place, stage, scenario);
+  if (scenario.restores !== undefined && place.lab !== undefined)
+    armUndo(place.lab, id, afterMs, restoreScript(stack, scenario.restores(stage)));
   await Promise.all(
     (["active", "standby"] as const).map(async (role) => {
       const command = undos[role];
@@ -136,6 +141,11 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
   }
   if (action.kind === "run")
     return { at: await onServer(execution, action.node, action.command(stage), action.mayFail ?? false), cuts: [] };
+  if (action.kind === "operator") {
+    const at = Date.now();
+    await hotpair([...action.words(stage), "-s", execution.stack]);
+    return { at, cuts: [] };
+  }
   if (place.lab === undefined) throw new Error(`${action.kind} is possible in the lab only`);
   return fromOutside(execution, place.lab, action);
 }
@@ -161,7 +171,7 @@ async function onServer(execution: Execution, role: Role, command: string, mayFa
   return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
 }
 
-type OutsideAction = Exclude<Action, { kind: "run" } | { kind: "wait" } | { kind: "whole" } | { kind: "together" }>;
+type OutsideAction = Exclude<Action, { kind: "run" | "wait" | "whole" | "together" | "operator" }>;
 
 async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
   const { stage, scenario, place } = execution;

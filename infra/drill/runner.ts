@@ -234,6 +234,7 @@ async function drillOnce(
   const id = `${scenario.name}-${randomBytes(3).toString("hex")}`;
   const execution: Execution = {
     place,
+    stack: settings.stack,
     stage,
     scenario,
     clockOffset: owners.offset,

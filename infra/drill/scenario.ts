@@ -45,6 +45,8 @@ export type Action =
   | { readonly kind: "cut-witness"; readonly node: Role }
   /** POSIX shell as root on the witness. */
   | { readonly kind: "run-witness"; readonly command: (stage: Stage) => string; readonly mayFail?: boolean }
+  /** What an operator types: `hotpair WORDS -s STACK`. */
+  | { readonly kind: "operator"; readonly words: (stage: Stage) => readonly string[] }
   /** Each list in its own order, all lists at the same time. */
   | { readonly kind: "together"; readonly each: readonly (readonly Action[])[] }
   /** A third host on the public network takes the VIP's address and says so by gratuitous ARP. */
@@ -72,6 +74,11 @@ export interface Scenario {
   readonly actions: readonly Action[];
   /** Per node, POSIX shell that is armed on the server before the set-up; idempotent, also right after a boot. */
   readonly undoOnServer?: Readonly<Partial<Record<Role, (stage: Stage) => string>>>;
+  /**
+   * Hosts whose etcd members the operator takes in again (`hotpair authority restore`), after the pair has its power back:
+   * armed on this machine before the set-up, for an epoch that a person began is not ended by time.
+   */
+  readonly restores?: (stage: Stage) => readonly string[];
   /** How long the fault lasts. Its undo is armed with this deadline before it begins. */
   readonly holdMs: number;
   readonly movement: Movement;

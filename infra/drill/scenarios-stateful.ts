@@ -11,6 +11,8 @@ const QUICK_HEAL_MS = 120_000;
 const HOLD_MS = 6_000;
 /** Longer than any takeover of the default configuration, with room to see that there is none. */
 const NOBODY_MS = 12_000;
+/** Longer than a forced promotion takes. */
+const AWAY_MS = 45_000;
 const EVERY_NETWORK: readonly NetworkName[] = ["public", "heartbeat", "storage"];
 
 const run = (node: Role, command: (stage: Stage) => string, mayFail = false): Action => ({
@@ -144,6 +146,38 @@ const entries: readonly Entry[] = [
     holdMs: NOBODY_MS,
     movement: "somewhere",
     noPromotion: true,
+    healWithinMs: BOOT_MS,
+  },
+  {
+    name: "forced-promotion",
+    failure: "forced-promotion",
+    fault:
+      "The witness is down, the active node loses power, and the operator promotes the standby by force; then the old primary and the witness come back together.",
+    expectation:
+      "The forced node serves with every acknowledged write. The two that come back are two of three members, of an epoch that is over: they have nothing to say until they are taken in again.",
+    undo: "Power comes back for both, and the operator takes their members in again.",
+    place: "lab",
+    actions: [
+      {
+        kind: "together",
+        each: [
+          [{ kind: "witness-power-cut", backAfterMs: AWAY_MS }],
+          [wait(1_000), { kind: "power-cut", node: "active", backAfterMs: AWAY_MS - 1_000 }],
+          [
+            // Longer than T: the lease is free, and still nobody may take it.
+            wait(4_000),
+            {
+              kind: "operator",
+              words: ({ standby }) => ["promote", "--node", standby.name, "--i-know-the-peer-is-down"],
+            },
+          ],
+        ],
+      },
+    ],
+    restores: ({ pair, active }) => [...(pair.witness === undefined ? [] : [pair.witness.name]), active.name],
+    // Long enough to see that what came back does nothing.
+    holdMs: AWAY_MS + 10_000,
+    movement: "to-peer",
     healWithinMs: BOOT_MS,
   },
   {

@@ -282,6 +282,12 @@ function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string)
   startDetached(["perl", "-e", wait, String(afterMs / 1000), undo, ...words], join(lab.stateDir, "undo.log"));
 }
 
+/** Has a shell command run on this machine at its time, whatever becomes of this process; the end of the lab ends it, too. */
+export function armUndo(lab: Lab, name: string, afterMs: number, command: string): void {
+  disarm(lab, name);
+  arm(lab, name, afterMs, command);
+}
+
 function disarm(lab: Lab, fault: string): void {
   for (const pid of processesWith(undoWord(lab, fault))) kill(pid);
 }

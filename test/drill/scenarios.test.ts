@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import { loadStack } from "../../infra/cli/stack.ts";
 import { neededPrograms, serverUndos } from "../../infra/drill/executor.ts";
 import type { Place } from "../../infra/drill/host.ts";
+import { restoreScript } from "../../infra/drill/operator.ts";
 import type { Action, Stage } from "../../infra/drill/scenario.ts";
 import { SCENARIOS } from "../../infra/drill/scenarios.ts";
 import { armCommand } from "../../infra/drill/undo.ts";
@@ -31,8 +32,8 @@ test("names are unique and fit a command line, a unit and a file", () => {
 
 test.each([
   ["a pair without data", pair, []],
-  // It has no nginx, its binary log is on the root disk, and the last one waits for what brings it about.
-  ["a pair with data", statefulPair, ["backend-kill", "disk-full", "forced-promotion"]],
+  // It has no nginx, and its binary log is on the root disk.
+  ["a pair with data", statefulPair, ["backend-kill", "disk-full"]],
 ])("every failure class of %s has a scenario that applies to it", (_, one, without) => {
   const applying = SCENARIOS.filter((scenario) => scenario.inapplicable?.(one) === undefined);
   const left = failureClassesOf(one).filter((id) => !applying.some((scenario) => scenario.failure === id));
@@ -56,6 +57,7 @@ test.each(each)("%s: its shell is valid", (_, scenario) => {
     ...actionsOf(scenario).flatMap((action) =>
       action.kind === "run" || action.kind === "run-witness" ? action.command(stage) : [],
     ),
+    ...(scenario.restores === undefined ? [] : [restoreScript("lab-stateful", scenario.restores(stage))]),
     ...Object.values(undos),
     ...Object.values(undos).map((command) => armCommand({ id: "x", description: "x", command, afterMs: 1_000 })),
   ];
@@ -87,6 +89,14 @@ test("an undo never waits for a unit that may wait for it at boot", () => {
       for (const line of undo(stage).split("\n"))
         if (/systemctl (start|restart|reload)|hotpair-arbiter (switch|maintenance)/.test(line))
           expect(line).toMatch(/--no-block/);
+});
+
+test("members that a forced promotion leaves behind are taken in again until all three are healthy", () => {
+  const forced = SCENARIOS.find(({ name }) => name === "forced-promotion");
+  const script = restoreScript("shop", forced?.restores?.(stage) ?? []);
+  for (const name of [statefulPair.witness?.name, active.name])
+    expect(script).toMatch(new RegExp(`authority restore '${name}' --yes -s 'shop'`));
+  expect(script).toMatch(/^until .* authority status -s 'shop'; do$/m);
 });
 
 test("what could hurt a production pair runs in the lab only", () => {

@@ -7,8 +7,6 @@ import { SCENARIOS } from "../../infra/drill/scenarios.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, needsData } from "../../infra/model/failure.ts";
 
 const known = SCENARIOS.map(({ name }) => name);
-/** Pages that are ahead of their drills. */
-const AHEAD_OF_DRILLS: readonly string[] = ["forced-promotion"];
 
 const pages = join(import.meta.dirname, "../../docs/failures");
 const page = (name: string): string => readFileSync(join(pages, `${name}.md`), "utf8");
@@ -32,7 +30,7 @@ describe.each(FAILURE_CLASS_IDS)("%s", (id) => {
 
   test("names drills that there are", () => {
     const [, names = ""] = /npx hotpair drill -s \S+ --scenario ([a-z0-9 -]+)/.exec(page(id)) ?? [];
-    for (const name of names.trim().split(" ")) expect([...AHEAD_OF_DRILLS, ...known]).toContain(name);
+    for (const name of names.trim().split(" ")) expect(known).toContain(name);
   });
 
   test("links to pages that are there", () => {
