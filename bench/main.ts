@@ -17,6 +17,10 @@ const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Be
     what: "the same for writes to the pair that keeps data",
     load: () => import("./failover-data.ts"),
   },
+  "cost-data": {
+    what: "commits to the pair that keeps data against a single server",
+    load: () => import("./cost-data.ts"),
+  },
   apply: { what: "first and no-op apply against an Ansible playbook", load: () => import("./apply.ts") },
   throughput: {
     what: "HAProxy through the pair's VIP against the same HAProxy bare",
