@@ -17,6 +17,10 @@ const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Be
     what: "the same for writes to the pair that keeps data",
     load: () => import("./failover-data.ts"),
   },
+  campaign: {
+    what: "random faults, one or two at a time, on the pair that keeps data",
+    load: () => import("./campaign.ts"),
+  },
   "cost-data": {
     what: "commits to the pair that keeps data against a single server",
     load: () => import("./cost-data.ts"),

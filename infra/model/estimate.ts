@@ -81,8 +81,6 @@ const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> 
     "the survivor has one of three votes and must not promote: lasts until another member is back, or the operator forces it",
   "quorum-loss":
     "nobody can renew or take the lease: lasts until a second member is back, or the operator forces it (a primary that is alone in insync goes on)",
-  "arbiter-loss-then-power-cut":
-    "an arbiter of the survivor that cannot start again starts nothing that writes: lasts until it runs, or somebody starts hotpair-active.target there (one that was killed or hung is back within a second, and the terms below hold)",
   "binlog-disk-full": "commits wait as long as the disk has no room; reads go on",
   "forced-promotion": "lasts as long as the operator takes; counted from the command, the terms below hold",
 };

@@ -8,7 +8,7 @@ import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
-import { hostOf, priorityOf, VIP_REMOVED } from "./keepalived.ts";
+import { hostOf, priorityOf, VIP_REMOVED, WITHOUT_ARBITER } from "./keepalived.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [] };
@@ -85,7 +85,11 @@ function plan(pair: Pair, id: NodeId): Contribution {
       {
         ...root,
         path: "/etc/systemd/system/hotpair-arbiter.service",
-        content: render("arbiter/hotpair-arbiter.service.hbs", { ...names, stateful: pair.authority !== undefined }),
+        content: render("arbiter/hotpair-arbiter.service.hbs", {
+          ...names,
+          stateful: pair.authority !== undefined,
+          withoutArbiter: WITHOUT_ARBITER,
+        }),
         onChange: restart,
       },
       {

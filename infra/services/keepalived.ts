@@ -23,6 +23,9 @@ export const VIP_REMOVED = ms(200);
 /** The lease adds 1; 254 is the highest priority of a router that does not own the address (RFC 9568 §5.2.4). */
 const HIGHEST_BELOW_HOLDER = 253;
 
+/** Lets the active target follow the VIP while the arbiter cannot. */
+export const WITHOUT_ARBITER = "/usr/lib/hotpair/active-without-arbiter";
+
 const MEASURED = "docs/arbitration.md#measured";
 
 function plan(pair: Pair, id: NodeId): Contribution {
@@ -55,6 +58,13 @@ function plan(pair: Pair, id: NodeId): Contribution {
       },
       {
         ...root,
+        path: WITHOUT_ARBITER,
+        mode: "0755",
+        content: nodeFile("active-without-arbiter"),
+        onChange: { action: "none" },
+      },
+      {
+        ...root,
         path: "/etc/hotpair/vips",
         content: render("keepalived/vips.hbs", { ...names, vips }),
         onChange: { action: "none" },
@@ -78,8 +88,8 @@ function plan(pair: Pair, id: NodeId): Contribution {
       },
       {
         name: "sh -n",
-        covers: ["/usr/lib/hotpair/keepalived-stopped"],
-        command: "sh -n /usr/lib/hotpair/keepalived-stopped",
+        covers: ["/usr/lib/hotpair/keepalived-stopped", WITHOUT_ARBITER],
+        command: `sh -n /usr/lib/hotpair/keepalived-stopped && sh -n ${WITHOUT_ARBITER}`,
       },
     ],
     health: [
@@ -105,6 +115,7 @@ function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>
     masterDownFormula: masterDownFormula(advertInterval, priority),
     masterDown: formatDuration(ms(Math.round(masterDownInterval(advertInterval, priority)))),
     garp: { repeat: garp.repeat, delay: garp.delay / 1_000, refresh: garp.refresh / 1_000 },
+    withoutArbiter: WITHOUT_ARBITER,
     notify,
     email,
     publicInterface: node.networks.public.interface,

@@ -70,7 +70,6 @@ test("what two nodes cannot bound, and what a witness and data change about it",
   expect(beyond(standard)).toEqual(["both-power-cut", "full-partition", "vip-conflict"]);
   expect(beyond(statefulPair)).toEqual([
     "both-power-cut",
-    "arbiter-loss-then-power-cut",
     "vip-conflict",
     "witness-loss-then-power-cut",
     "quorum-loss",

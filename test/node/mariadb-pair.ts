@@ -13,7 +13,7 @@ export const NODES = ["a", "b"] as const;
 export const otherNode = (id: NodeId): NodeId => (id === "a" ? "b" : "a");
 const PROGRAM = "/usr/lib/hotpair/hotpair-mariadb";
 const PORT = 3307;
-const CLIENT = { user: "app", password: "not-a-secret", database: "app" };
+export const CLIENT = { user: "app", password: "not-a-secret", database: "app" };
 
 /** `hotpair-mariadb status --json`, as far as these tests look. */
 export interface ServerStatus {
@@ -36,9 +36,15 @@ export class DatabasePair {
     this.lab = hosts.lab;
   }
 
-  static async up(name: string): Promise<DatabasePair> {
+  /** `settings` differ from the usual ones; `before` is done on hosts that know nothing of hotpair yet. */
+  static async up(
+    name: string,
+    settings: Partial<NonNullable<Pair["mariadb"]>> = {},
+    before: (hosts: LabAuthority) => Promise<void> = async () => undefined,
+  ): Promise<DatabasePair> {
     const hosts = new LabAuthority(await labUp({ name, image: "ready", witness: true }));
-    hosts.pair = inLab(hosts.pair);
+    hosts.pair = inLab(hosts.pair, settings);
+    await before(hosts);
     hosts.values.set("mariadb.replicationPassword", "sesame-one");
     await hosts.certify(await newAuthority(hosts.pair.name, Date.now()));
     const pair = new DatabasePair(hosts);
@@ -206,12 +212,16 @@ async function withTimeout<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
   }
 }
 
-function inLab(there: Pair): Pair {
+function inLab(there: Pair, settings: Partial<NonNullable<Pair["mariadb"]>>): Pair {
   const { mariadb, haproxy } = statefulPair;
   if (mariadb === undefined || haproxy === undefined) throw new Error("the stateful pair has no database");
   return {
     ...there,
-    mariadb: { ...mariadb, dataDirectory: "/var/lib/mysql", bufferPool: 64 * 1024 ** 2, redoLog: 32 * 1024 ** 2 },
+    mariadb: {
+      ...mariadb,
+      ...{ dataDirectory: "/var/lib/mysql", bufferPool: 64 * 1024 ** 2, redoLog: 32 * 1024 ** 2 },
+      ...settings,
+    },
     haproxy: {
       ...haproxy,
       backends: haproxy.backends.map((backend) => ({
