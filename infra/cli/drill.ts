@@ -21,6 +21,7 @@ import { UserError } from "../model/errors.ts";
 import { DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
 import { estimate } from "../services/estimate.ts";
+import { signerOf, signOption } from "./evidence.ts";
 import { keyPathsOf, openSecrets } from "./servers.ts";
 import { loadStack } from "./stack.ts";
 
@@ -35,6 +36,7 @@ interface Options {
   readonly runs: number;
   readonly rate: Duration;
   readonly evidence: string;
+  readonly sign?: string;
   readonly yes: boolean;
   readonly json: boolean;
   readonly campaign?: number;
@@ -57,6 +59,7 @@ export function register(program: Command): void {
       DEFAULT_CLIENT.interval,
     )
     .option("--evidence <directory>", "where the evidence is kept", evidenceDirectory())
+    .addOption(signOption())
     .option("--yes", "do not ask before real servers are broken", false)
     .option("--json", "print what was measured as JSON", false)
     .option(
@@ -74,6 +77,7 @@ async function run(options: Options): Promise<void> {
   const loaded = loadStack(options.stack);
   const { stack, pair } = loaded;
   if (options.list) return list(options, pair);
+  const sign = signerOf(options, pair);
   const place = await placeOf(pair, await openSecrets(loaded, keyPathsOf(pair)));
   const campaigning = options.campaign !== undefined || options.step !== undefined;
   if (campaigning && options.scenario !== undefined)
@@ -101,6 +105,7 @@ async function run(options: Options): Promise<void> {
     configDigest: configDigest(pair),
     versions: { hotpair: ownVersion(), ...(await versionsOf(place)) },
     directory: options.evidence,
+    sign,
     intervalMs: options.rate,
     deadlineMs: DEFAULT_CLIENT.deadline,
     onProgress: say,

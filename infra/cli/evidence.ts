@@ -2,19 +2,22 @@
 // what counts as proven is in infra/model/proof.ts, how evidence is kept in infra/evidence.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { DrillEntry } from "../evidence/history.ts";
 import {
-  evidenceDirectory,
   historyPath,
   pruneEvidence,
-  readHistory,
+  type Recorded,
   readRecords,
+  requireHistory,
+  type Trust,
   verifyEvidence,
-} from "../evidence/store.ts";
+} from "../evidence/records.ts";
+import { type Sign, signerWith } from "../evidence/signature.ts";
+import { evidenceDirectory } from "../evidence/store.ts";
 import { type Duration, parseDuration } from "../model/duration.ts";
 import { FailedError, UserError } from "../model/errors.ts";
+import type { Pair } from "../model/pair.ts";
 import { shortDigest } from "../model/proof.ts";
-import { chooseStack, shownPath } from "./stack.ts";
+import { loadStack, shownPath } from "./stack.ts";
 import { announce, columns, confirm } from "./terminal.ts";
 
 interface Named {
@@ -42,13 +45,30 @@ export function register(program: Command): void {
   ).action(verify);
   command("prune", "remove the files of old drills; the history keeps what came of them")
     .requiredOption("--older-than <age>", "e.g. 400d; the newest drill of each scenario is kept, whatever its age", age)
+    .addOption(signOption())
     .option("--yes", "do not ask", false)
     .action(prune);
 }
 
+const trustOf = ({ evidence }: Pair): Trust => ({ allowedSigners: evidence.allowedSigners });
+
+export const signOption = (): Option =>
+  new Option("--sign <key>", "sign what is recorded: a private key file, or the .pub of a key in the SSH agent").env(
+    "HOTPAIR_SIGNING_KEY",
+  );
+
+/** Throws UserError where the stack wants signed evidence and nobody signs: what is recorded then would count for nothing. */
+export function signerOf({ sign }: { readonly sign?: string }, { evidence }: Pair): Sign | undefined {
+  if (sign !== undefined) return signerWith(sign);
+  if (evidence.allowedSigners === undefined) return undefined;
+  throw new UserError("evidence of this stack counts only when it is signed (hotpair:pair.evidence.allowedSigners)", [
+    "name your key with --sign or in HOTPAIR_SIGNING_KEY, e.g. --sign ~/.ssh/id_ed25519.pub for one that the SSH agent holds",
+  ]);
+}
+
 function list(options: Named): void {
-  const stack = chooseStack(options.stack);
-  const { drills, broken } = readRecords(options.evidence, stack);
+  const { stack, pair } = loadStack(options.stack);
+  const { drills, broken } = readRecords(options.evidence, stack, trustOf(pair));
   if (options.json)
     console.log(
       JSON.stringify(
@@ -62,15 +82,13 @@ function list(options: Named): void {
       ),
     );
   else if (drills.length === 0) console.log(`nothing was drilled yet: hotpair drill -s ${stack}`);
-  else
-    for (const line of columns([HEAD, ...drills.map(({ entry, distrusted }) => rowOf(entry, distrusted))]))
-      console.log(line);
+  else for (const line of columns([HEAD, ...drills.map(rowOf)])) console.log(line);
   if (broken !== undefined) throw new FailedError("the history cannot be believed", [broken]);
 }
 
-const HEAD = ["started", "scenario", "failure class", "runs", "verdict", "slowest", "configuration", ""];
+const HEAD = ["started", "scenario", "failure class", "runs", "verdict", "slowest", "configuration", "signed by", ""];
 
-const rowOf = (entry: DrillEntry, distrusted: string | undefined): readonly string[] => [
+const rowOf = ({ entry, signer, distrusted }: Recorded): readonly string[] => [
   entry.startedAt.slice(0, 16).replace("T", " "),
   entry.scenario,
   entry.failure,
@@ -78,12 +96,13 @@ const rowOf = (entry: DrillEntry, distrusted: string | undefined): readonly stri
   entry.passedRuns === entry.runs ? "passed" : `FAILED ${entry.runs - entry.passedRuns}`,
   entry.rtoMaxMs === null ? "not back" : `${Math.round(entry.rtoMaxMs)}ms`,
   shortDigest(entry.configDigest),
+  signer ?? "-",
   distrusted === undefined ? "" : `does not count: ${distrusted}`,
 ];
 
 function verify(options: Named): void {
-  const stack = chooseStack(options.stack);
-  const { broken, files } = verifyEvidence(options.evidence, stack);
+  const { stack, pair } = loadStack(options.stack);
+  const { broken, files } = verifyEvidence(options.evidence, stack, trustOf(pair));
   const problems = [...(broken === undefined ? [] : [broken]), ...files.flatMap(({ problem }) => problem ?? [])];
   const recorded = files.filter(({ sequence }) => sequence !== undefined).length;
   if (options.json)
@@ -100,15 +119,13 @@ function verify(options: Named): void {
     ]);
 }
 
-async function prune(options: Named & { readonly olderThan: Duration; readonly yes: boolean }): Promise<void> {
-  const stack = chooseStack(options.stack);
-  const { drills } = readRecords(options.evidence, stack);
-  const { broken } = readHistory(options.evidence, stack);
-  if (broken !== undefined)
-    throw new UserError("nothing is removed, since the history cannot be believed", [
-      broken,
-      `see: hotpair evidence verify -s ${stack}`,
-    ]);
+async function prune(
+  options: Named & { readonly olderThan: Duration; readonly sign?: string; readonly yes: boolean },
+): Promise<void> {
+  const { stack, pair } = loadStack(options.stack);
+  const { drills } = readRecords(options.evidence, stack, trustOf(pair));
+  requireHistory(options.evidence, stack);
+  const sign = signerOf(options, pair);
   const newest = new Map(drills.map(({ entry }) => [entry.scenario, entry.file]));
   const before = new Date(Date.now() - options.olderThan).toISOString();
   const files = drills
@@ -116,7 +133,7 @@ async function prune(options: Named & { readonly olderThan: Duration; readonly y
     .map(({ entry }) => entry.file);
   const question = `Remove ${files.length} files of ${shownPath(historyPath(options.evidence, stack))}'s drills before ${before.slice(0, 10)}?`;
   const agreed = files.length > 0 && (await confirm(question, options.yes));
-  if (agreed) pruneEvidence(options.evidence, stack, files, new Date().toISOString());
+  if (agreed) pruneEvidence(options.evidence, stack, { files, at: new Date().toISOString(), sign });
   if (options.json) console.log(JSON.stringify({ stack, removed: agreed ? files : [] }, undefined, 2));
   else console.log(agreed ? `removed ${files.length} files; the history keeps what came of them` : "nothing to remove");
 }

@@ -140,6 +140,7 @@ export const EXAMPLE = {
   evidence: {
     enforcement: "advisory",
     maxAge: "90d",
+    allowedSigners: "stacks/allowed_signers",
     beforeDrill: { digest: "sha256:5f3c0d1e9a7b", until: "2026-12-24" },
   },
   beaconKey: CIPHERTEXT,

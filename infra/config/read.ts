@@ -147,6 +147,7 @@ function pairOf(settings: PairSettings, name: string): Pair {
     evidence: {
       enforcement: settings.evidence.enforcement,
       maxAge: time(settings.evidence.maxAge),
+      allowedSigners: settings.evidence.allowedSigners,
       beforeDrill: settings.evidence.beforeDrill,
     },
     secrets: {

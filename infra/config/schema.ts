@@ -609,6 +609,15 @@ const evidence = () =>
     maxAge: duration({ min: "1d", max: "3650d", step: "1d", because: "age is counted in days", example: "90d" })
       .default("90d")
       .describe("Evidence that is older says nothing any more."),
+    allowedSigners: text({
+      what: "a path to a file",
+      example: "stacks/allowed_signers",
+      pattern: /^[^\s][^\r\n]*$/,
+    })
+      .optional()
+      .describe(
+        "File of those who may sign evidence (`ssh-keygen`'s ALLOWED SIGNERS), from the project. With it, evidence counts only when one of them signed it. Default: no signature is needed.",
+      ),
     beforeDrill: keys({
       digest: text({
         what: "`sha256:` and the first 12 to 64 digits of the configuration's digest",

@@ -2,19 +2,26 @@
 // `infra/model/proof.ts`. The program, the policy pack and the commands come through here.
 
 import { configDigest } from "../evidence/digest.ts";
-import { evidenceDirectory, readRecords } from "../evidence/store.ts";
+import { readRecords } from "../evidence/records.ts";
+import { evidenceDirectory } from "../evidence/store.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Proof } from "../model/proof.ts";
 import { SCENARIOS } from "./scenarios.ts";
 
 export function proofOf(stack: string, pair: Pair, directory = evidenceDirectory()): Proof {
+  const digest = configDigest(pair);
+  const trust = {
+    allowedSigners: pair.evidence.allowedSigners,
+    // What was measured on another configuration is never the reason why this one is let through.
+    of: (entry: { readonly configDigest: string }) => entry.configDigest === digest,
+  };
   return {
     stack,
     asOf: new Date().toISOString(),
-    configDigest: configDigest(pair),
+    configDigest: digest,
     drillable: drillable(pair),
-    ...readRecords(directory, stack),
+    ...readRecords(directory, stack, trust),
   };
 }
 

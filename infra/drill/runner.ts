@@ -4,8 +4,10 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { recordDrill, requireHistory } from "../evidence/records.ts";
 import { EVIDENCE_VERSION, type Evidence, type LogLine, type Run } from "../evidence/schema.ts";
-import { recordDrill, requireHistory, writeEvidence } from "../evidence/store.ts";
+import type { Sign } from "../evidence/signature.ts";
+import { writeEvidence } from "../evidence/store.ts";
 import { UNBOUNDED } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import type { Estimate } from "../model/estimate.ts";
@@ -34,6 +36,8 @@ export interface DrillSettings {
   readonly versions: Readonly<Record<string, string>>;
   /** Where evidence goes; undefined: it is returned and not kept. */
   readonly directory: string | undefined;
+  /** Signs what is recorded; undefined: it is not signed. */
+  readonly sign?: Sign | undefined;
   /** The direct client: milliseconds between requests and until one has failed. The estimate must have been made for it. */
   readonly intervalMs: number;
   readonly deadlineMs: number;
@@ -174,7 +178,8 @@ export async function drill(scenario: Scenario, runs: number, settings: DrillSet
     }
   } finally {
     // Also what a drill measured before it was broken off: a failed run is not made unseen by ending the next one.
-    if (settings.directory !== undefined && evidence.runs.length > 0) recordDrill(settings.directory, evidence);
+    if (settings.directory !== undefined && evidence.runs.length > 0)
+      recordDrill(settings.directory, evidence, settings.sign);
   }
   return evidence;
 }

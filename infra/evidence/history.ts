@@ -1,6 +1,6 @@
 // A stack's history: what was drilled when, and what came of it, one line per drill in `<directory>/<stack>/history.jsonl`,
 // appended and never changed. Each line holds the digest of the drill's file and of the line before it, so that neither a
-// file nor a line can be changed or taken out unnoticed. Pure: texts in, entries out; store.ts reads and writes.
+// file nor a line can be changed or taken out unnoticed. Pure: texts in, entries out; records.ts reads and writes.
 
 import { createHash } from "node:crypto";
 import { z } from "zod";
@@ -43,15 +43,20 @@ const prunedEntry = z.strictObject({
   files: z.array(z.string()).min(1),
 });
 const entrySchema = z.discriminatedUnion("kind", [drillEntry, prunedEntry]);
-const lineSchema = z.strictObject({ entry: entrySchema });
+/** The signature is over the entry's canonical text, and is itself covered by the digest in the next line. */
+const lineSchema = z.strictObject({ entry: entrySchema, signature: z.base64().optional() });
 
 export type DrillEntry = z.output<typeof drillEntry>;
 export type PrunedEntry = z.output<typeof prunedEntry>;
 export type Entry = DrillEntry | PrunedEntry;
+/** What a line says, before it has its place. */
+export type Facts = Omit<DrillEntry, keyof typeof common> | Omit<PrunedEntry, keyof typeof common>;
 
 export interface History {
   /** Those before the first line that is wrong. */
   readonly entries: readonly Entry[];
+  /** By sequence; of the lines that have one. */
+  readonly signatures: ReadonlyMap<number, string>;
   /** Which line is wrong, and how; undefined: none. */
   readonly broken: string | undefined;
 }
@@ -62,20 +67,26 @@ export const sha256 = (text: string | Uint8Array): string =>
 /** Reads a history, ends before the first line that does not follow from the one before it. `file` is for the message. */
 export function parseHistory(text: string, file: string): History {
   const entries: Entry[] = [];
+  const signatures = new Map<number, string>();
+  const newest = new Map<string, string>();
   let previous: string | null = null;
   const lines = text.split("\n");
-  if (lines.pop() !== "") return { entries, broken: `${file}: its last line is not whole` };
+  if (lines.pop() !== "") return { entries, signatures, broken: `${file}: its last line is not whole` };
   for (const [index, line] of lines.entries()) {
-    const wrong = (what: string): History => ({ entries, broken: `${file}:${index + 1} ${what}` });
+    const wrong = (what: string): History => ({ entries, signatures, broken: `${file}:${index + 1} ${what}` });
     const read = lineSchema.safeParse(jsonOf(line));
     if (!read.success) return wrong("is no line of a history");
-    const { entry } = read.data;
+    const { entry, signature } = read.data;
     if (entry.sequence !== index + 1 || entry.previous !== previous)
       return wrong("does not follow from the line before it: a line was changed, taken out or put in");
+    if (entry.kind === "drill") newest.set(entry.scenario, entry.file);
+    else if (entry.files.some((each) => [...newest.values()].includes(each)))
+      return wrong("removes the newest drill of a scenario, which no command does");
     entries.push(entry);
+    if (signature !== undefined) signatures.set(entry.sequence, signature);
     previous = sha256(line);
   }
-  return { entries, broken: undefined };
+  return { entries, signatures, broken: undefined };
 }
 
 function jsonOf(line: string): unknown {
@@ -106,10 +117,7 @@ export function drillFacts(evidence: Evidence, file: string, bytes: Uint8Array):
 }
 
 /** The line that follows `text`, a whole history; without its line feed. */
-export function nextLine(
-  text: string,
-  facts: Omit<DrillEntry, keyof typeof common> | Omit<PrunedEntry, keyof typeof common>,
-): string {
+export function nextLine(text: string, facts: Facts, sign?: (text: string) => string): string {
   const lines = text.split("\n").slice(0, -1);
   const last = lines.at(-1);
   const entry = {
@@ -118,7 +126,7 @@ export function nextLine(
     previous: last === undefined ? null : sha256(last),
     ...facts,
   };
-  return canonical({ entry });
+  return canonical({ entry, signature: sign?.(canonical(entry)) });
 }
 
 /**

@@ -1,6 +1,6 @@
-// Evidence on disk: one JSON file per drill, `<directory>/<stack>/<time>-<scenario>.json`, and the history that records
-// them, in a place that can be committed. Written whole or not at all; read with every mistake named. What the fields mean
-// is schema.ts and history.ts.
+// Evidence on disk: one JSON file per drill, `<directory>/<stack>/<time>-<scenario>.json`, in a place that can be
+// committed. Written whole or not at all; read with every mistake named. What the fields mean is schema.ts; how drills are
+// recorded, records.ts.
 
 import { randomBytes } from "node:crypto";
 import {
@@ -13,14 +13,11 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../model/errors.ts";
 import { FAILURE_CLASS_IDS } from "../model/failure.ts";
-import type { DrillRecord } from "../model/proof.ts";
 import { CAMPAIGN_VERSION, type Campaign, type CampaignHeader, type CampaignStep } from "./campaign.ts";
-import { canonical } from "./digest.ts";
-import { type DrillEntry, drillFacts, type Entry, type History, nextLine, parseHistory, sha256 } from "./history.ts";
 import { EVIDENCE_VERSION, type Evidence } from "./schema.ts";
 
 /** Where the evidence of all stacks is kept: HOTPAIR_EVIDENCE, or `evidence` in the project. */
@@ -184,7 +181,7 @@ function readAll<T>(folder: string, ending: string, parse: (text: string, file: 
   return namesIn(folder, ending).map((name) => parse(readFileSync(join(folder, name), "utf8"), join(folder, name)));
 }
 
-function namesIn(folder: string, ending: string): readonly string[] {
+export function namesIn(folder: string, ending: string): readonly string[] {
   try {
     return readdirSync(folder)
       .filter((name) => name.endsWith(ending))
@@ -193,113 +190,6 @@ function namesIn(folder: string, ending: string): readonly string[] {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }
-}
-
-export const historyPath = (directory: string, stack: string): string => join(directory, stack, "history.jsonl");
-
-/** A stack's history; empty when it has none. A line that is wrong is named in the answer, not thrown. */
-export function readHistory(directory: string, stack: string): History {
-  const path = historyPath(directory, stack);
-  return parseHistory(textOf(path), path);
-}
-
-/** Records a drill whose evidence was written whole: from here on its file must stay as it is. */
-export function recordDrill(directory: string, evidence: Evidence): void {
-  const file = evidencePath(directory, evidence);
-  append(directory, evidence.stack, drillFacts(evidence, basename(file), readFileSync(file)));
-}
-
-function append(directory: string, stack: string, facts: Parameters<typeof nextLine>[1]): void {
-  requireHistory(directory, stack);
-  const path = historyPath(directory, stack);
-  mkdirSync(dirname(path), { recursive: true });
-  appendFileSync(path, `${nextLine(textOf(path), facts)}\n`, { flush: true });
-}
-
-/** Throws UserError when nothing can be recorded after what stands there. */
-export function requireHistory(directory: string, stack: string): void {
-  const { broken } = readHistory(directory, stack);
-  if (broken === undefined) return;
-  throw new UserError("no drill can be recorded, since the history before it cannot be believed", [
-    broken,
-    `restore it from where it was committed; where it cannot be restored, move ${join(directory, stack)} away and drill again`,
-  ]);
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
-}
-
-/** What the history says of each drill, and why not all of it counts. */
-export function readRecords(
-  directory: string,
-  stack: string,
-): { readonly drills: readonly (DrillRecord & { readonly entry: DrillEntry })[]; readonly broken: string | undefined } {
-  const { entries, broken } = readHistory(directory, stack);
-  const pruned = new Set(entries.flatMap((entry) => (entry.kind === "pruned" ? entry.files : [])));
-  const drills = entries
-    .filter((entry: Entry): entry is DrillEntry => entry.kind === "drill" && !pruned.has(entry.file))
-    .map((entry) => ({ ...entry, entry, distrusted: distrustOf(join(directory, stack, entry.file), entry.sha256) }));
-  return { drills, broken };
-}
-
-/** What was checked of one recorded drill, or of a file that no line of the history names. */
-export interface Verified {
-  readonly file: string;
-  /** Line of the history; undefined: it was never recorded, and counts for nothing. */
-  readonly sequence: number | undefined;
-  /** Why it does not count; undefined: it does. */
-  readonly problem: string | undefined;
-}
-
-/** Checks everything that can be checked: the chain, each file, and that each line says what its file says. */
-export function verifyEvidence(
-  directory: string,
-  stack: string,
-): { readonly broken: string | undefined; readonly files: readonly Verified[] } {
-  const { drills, broken } = readRecords(directory, stack);
-  const recorded = drills.map(
-    ({ entry, distrusted }): Verified => ({
-      file: entry.file,
-      sequence: entry.sequence,
-      problem: distrusted ?? contradiction(join(directory, stack, entry.file), entry),
-    }),
-  );
-  const known = new Set(recorded.map(({ file }) => file));
-  const others = namesIn(join(directory, stack), ".json").filter((file) => !known.has(file));
-  return {
-    broken,
-    files: [...recorded, ...others.map((file) => ({ file, sequence: undefined, problem: undefined }))],
-  };
-}
-
-function contradiction(path: string, entry: DrillEntry): string | undefined {
-  const bytes = readFileSync(path);
-  const facts = drillFacts(parseEvidence(bytes.toString("utf8"), path), entry.file, bytes);
-  return canonical({ ...entry, ...facts }) === canonical(entry) ? undefined : `the history says other than ${path}`;
-}
-
-/** Removes the files of drills that the history keeps the outcome of, and says in the history that this was on purpose. */
-export function pruneEvidence(directory: string, stack: string, files: readonly string[], at: string): void {
-  if (files.length === 0) return;
-  append(directory, stack, { kind: "pruned", at, files: [...files] });
-  for (const file of files) rmSync(join(directory, stack, file), { force: true });
-}
-
-function distrustOf(path: string, recorded: string): string | undefined {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return `${path} is gone`;
-    throw error;
-  }
-  return sha256(bytes) === recorded ? undefined : `${path} was changed after it was recorded`;
 }
 
 const campaignFolder = (directory: string, stack: string): string => join(directory, stack, "campaigns");

@@ -293,6 +293,8 @@ export interface EvidenceRules {
   readonly enforcement: "advisory" | "mandatory";
   /** Older evidence says nothing any more. Default 90 days. */
   readonly maxAge: Duration;
+  /** File of those whose signature makes evidence count (ssh-keygen(1), ALLOWED SIGNERS), from the project; undefined: none is needed. */
+  readonly allowedSigners: string | undefined;
   /**
    * The one way in which a configuration may be applied before it was drilled while `enforcement` is mandatory: its digest
    * (`sha256:` and at least 12 digits) and the last day, `YYYY-MM-DD` in UTC, on which this holds.

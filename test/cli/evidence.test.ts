@@ -1,9 +1,11 @@
 // `hotpair evidence` as users run it: what was drilled, that a changed file is refused, and that making room is no change.
 
-import { appendFileSync, existsSync, readdirSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { historyPath } from "../../infra/evidence/store.ts";
+import { historyPath } from "../../infra/evidence/records.ts";
+import { signerWith } from "../../infra/evidence/signature.ts";
 import { daysAgo, keep, STACK, writeTrial } from "../evidence/trial.ts";
 import { Project } from "./project.ts";
 
@@ -50,6 +52,30 @@ describe("verify", () => {
   test("refuses a changed history", async () => {
     appendFileSync(historyPath(directory, STACK), "{}\n");
     expect((await evidence("verify")).stderr).toContain("history.jsonl:6 is no line of a history");
+  });
+});
+
+describe("evidence that must be signed", () => {
+  const key = join(project.directory, "operator");
+  beforeAll(() => {
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", key]);
+    writeFileSync(join(project.directory, "signers"), `ops@example.net ${readFileSync(`${key}.pub`, "utf8")}`);
+    project.write(
+      STACK,
+      project.read("lab").replace(/^( +)vips:/m, "$1evidence: { allowedSigners: signers }\n$1vips:"),
+    );
+  });
+  afterAll(() => project.write(STACK, project.read("lab")));
+
+  test("does not count without a signature, and list shows who signed", async () => {
+    expect((await evidence("verify")).stderr).toContain("line 1 of the history is not signed");
+    keep(directory, "haproxy-hang", "haproxy-hang", {}, signerWith(key));
+    expect((await evidence("list")).stdout).toMatch(/haproxy-hang .*ops@example\.net$/m);
+  });
+
+  test("is not recorded without a key", async () => {
+    const pruned = await evidence("prune", "--older-than", "400d", "--yes");
+    expect(pruned).toMatchObject({ code: 2, stderr: expect.stringContaining("name your key with --sign") });
   });
 });
 

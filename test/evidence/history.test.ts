@@ -6,8 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { versionsThatMatter } from "../../infra/evidence/history.ts";
-import { historyPath, readHistory, readRecords, recordDrill, writeEvidence } from "../../infra/evidence/store.ts";
+import { parseHistory, versionsThatMatter } from "../../infra/evidence/history.ts";
+import { historyPath, readRecords, recordDrill } from "../../infra/evidence/records.ts";
+import { writeEvidence } from "../../infra/evidence/store.ts";
 import { SAMPLE } from "./sample.ts";
 import { keep, STACK } from "./trial.ts";
 
@@ -24,11 +25,13 @@ const threeDrills = (): readonly string[] => [
   keep(directory, "clean-reboot", "clean-reboot", {}),
   keep(directory, "keepalived-kill", "keepalived-kill", {}),
 ];
-const distrusted = () => readRecords(directory, STACK).drills.map((drill) => drill.distrusted);
+const readHistory = () => parseHistory(readFileSync(path, "utf8"), "history.jsonl");
+const anybody = { allowedSigners: undefined };
+const distrusted = () => readRecords(directory, STACK, anybody).drills.map((drill) => drill.distrusted);
 
 test("says of each drill what the gate needs to know", () => {
   threeDrills();
-  const { entries, broken } = readHistory(directory, STACK);
+  const { entries, broken } = readHistory();
   expect(broken).toBeUndefined();
   expect(entries.map(({ sequence }) => sequence)).toEqual([1, 2, 3]);
   expect(entries[0]).toMatchObject({
@@ -44,7 +47,7 @@ test("says of each drill what the gate needs to know", () => {
 });
 
 test("a stack without one has no drills, and no mistake", () => {
-  expect(readRecords(directory, "prod")).toEqual({ drills: [], broken: undefined });
+  expect(readRecords(directory, "prod", anybody)).toEqual({ drills: [], broken: undefined });
 });
 
 test("a file that was changed, or is gone, does not count", () => {
@@ -68,7 +71,7 @@ describe("lines", () => {
         .map((line) => `${line}\n`)
         .join(""),
     );
-    return readHistory(directory, STACK).broken;
+    return readHistory().broken;
   };
 
   test("one that is taken out, put in twice or moved is noticed", () => {
@@ -87,7 +90,7 @@ describe("lines", () => {
   test("half a line is noticed, and nothing is recorded after it", () => {
     threeDrills();
     appendFileSync(path, '{"entry"');
-    expect(readHistory(directory, STACK).broken).toMatch(/its last line is not whole/);
+    expect(readHistory().broken).toMatch(/its last line is not whole/);
     expect(() => keep(directory, "haproxy-kill", "haproxy-kill", {})).toThrow(/history before it cannot be believed/);
   });
 
@@ -99,7 +102,7 @@ describe("lines", () => {
       fc.property(fc.nat({ max: last - 1 }), fc.boolean(), (at, lost) => {
         const other = whole[at] === "x" ? "y" : "x";
         writeFileSync(path, `${whole.slice(0, at)}${lost ? "" : other}${whole.slice(at + 1)}`);
-        expect(readHistory(directory, STACK).broken).toBeDefined();
+        expect(readHistory().broken).toBeDefined();
       }),
       { numRuns: 200 },
     );
@@ -113,7 +116,7 @@ test("two recordings of one drill are two lines, and the second file counts", ()
     writeEvidence(directory, { ...sample, runs });
     recordDrill(directory, { ...sample, runs });
   }
-  const { drills } = readRecords(directory, sample.stack);
+  const { drills } = readRecords(directory, sample.stack, anybody);
   expect(drills.map(({ distrusted, runs }) => [distrusted === undefined, runs])).toEqual([
     [false, 1],
     [true, 2],

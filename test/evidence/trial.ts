@@ -4,8 +4,10 @@
 import { appendFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { configDigest } from "../../infra/evidence/digest.ts";
+import { recordDrill } from "../../infra/evidence/records.ts";
 import type { Evidence } from "../../infra/evidence/schema.ts";
-import { evidencePath, recordDrill, writeEvidence } from "../../infra/evidence/store.ts";
+import type { Sign } from "../../infra/evidence/signature.ts";
+import { evidencePath, writeEvidence } from "../../infra/evidence/store.ts";
 import { labPair } from "../model/pairs.ts";
 import { SAMPLE } from "./sample.ts";
 
@@ -36,10 +38,11 @@ export function keep(
   scenario: string,
   failure: Evidence["failure"],
   changes: Partial<Evidence>,
+  sign?: Sign,
 ): string {
   const base = { ...(sample as Evidence), stack: STACK, scenario, failure, startedAt: daysAgo(1) };
   const evidence: Evidence = { ...base, configDigest: configDigest(labPair), ...changes };
   writeEvidence(directory, evidence);
-  recordDrill(directory, evidence);
+  recordDrill(directory, evidence, sign);
   return evidencePath(directory, evidence);
 }

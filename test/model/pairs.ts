@@ -106,7 +106,7 @@ export const labPair: Pair = {
   fencing: undefined,
   base: { persistentJournal: true, installPackages: true, watchdog: undefined },
   objectives: { tier: "standard", rto: {}, rpo: {} },
-  evidence: { enforcement: "advisory", maxAge: days(90), beforeDrill: undefined },
+  evidence: { enforcement: "advisory", maxAge: days(90), allowedSigners: undefined, beforeDrill: undefined },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
 };
 
