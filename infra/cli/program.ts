@@ -12,9 +12,10 @@ import { register as lab } from "./lab.ts";
 import { register as operate } from "./operate.ts";
 import { register as promote } from "./promote.ts";
 import { register as report } from "./report.ts";
+import { register as tune } from "./tune.ts";
 import { register as upgrade } from "./upgrade.ts";
 
-const groups = [configure, authority, deploy, lab, operate, promote, fence, upgrade, drill, report, evidence];
+const groups = [configure, tune, authority, deploy, lab, operate, promote, fence, upgrade, drill, report, evidence];
 
 /** All commands, ready to parse; throws CommanderError instead of ending the process. */
 export function hotpairProgram(): Command {

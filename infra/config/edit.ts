@@ -4,8 +4,8 @@
 import { isMap, isScalar, isSeq, type Node, type Pair, parseDocument, type Scalar, type YAMLMap } from "yaml";
 import { configPath, type Path, placeOf } from "./problem.ts";
 
-/** A text, or ciphertext to stand as `{secure: …}`. */
-export type NewValue = string | { readonly secure: string };
+/** A text, a number, or ciphertext to stand as `{secure: …}`. */
+export type NewValue = string | number | { readonly secure: string };
 
 /**
  * The file with this value at a path of the input. Maps that are missing on the way are made; a list is never made longer.
@@ -14,13 +14,13 @@ export function setValue(text: string, path: Path, value: NewValue): string {
   const { parent, pair, keys } = find(text, path);
   const present = scalarOf(pair?.value, value);
   if (pair !== undefined && present !== undefined) {
-    const written = typeof value === "string" ? value : value.secure;
+    const written = isPlain(value) ? value : value.secure;
     const flow = parent.flow || (isMap(pair.value) && pair.value.flow);
     const holder = isMap(pair.value) ? (pair.value.items[0] ?? pair) : pair;
     const column = startOf(holder) - lineStart(text, startOf(holder));
     return checked(
       text.slice(0, rangeOf(present)[0]) +
-        (flow ? JSON.stringify(written) : scalar(written, column)) +
+        (flow ? flowScalar(written) : scalar(written, column)) +
         text.slice(endOfScalar(present, text)),
       path,
       value,
@@ -48,7 +48,7 @@ export function removeValue(text: string, path: Path): string {
 
 /** The scalar that only has to say something else: of the same kind, plain text or ciphertext, as the new value. */
 function scalarOf(present: unknown, value: NewValue): Scalar | undefined {
-  const node = typeof value === "string" ? present : isMap(present) ? present.get("secure", true) : undefined;
+  const node = isPlain(value) ? present : isMap(present) ? present.get("secure", true) : undefined;
   return isScalar(node) && node.source !== "" ? node : undefined;
 }
 
@@ -120,20 +120,29 @@ function insertIntoBlock(text: string, parent: YAMLMap, keys: readonly string[],
 function nested([key = "", ...inner]: readonly string[], value: NewValue, column: number): readonly string[] {
   const indent = " ".repeat(column);
   if (inner.length > 0) return [`${indent}${key}:`, ...nested(inner, value, column + 2)];
-  if (typeof value === "string") return [`${indent}${key}: ${scalar(value, column)}`];
+  if (isPlain(value)) return [`${indent}${key}: ${scalar(value, column)}`];
   return [`${indent}${key}:`, `${indent}  secure: ${scalar(value.secure, column + 2)}`];
 }
 
 function insertIntoFlow(text: string, parent: YAMLMap, keys: readonly string[], value: NewValue): string {
   const last = parent.items.at(-1);
   const at = last === undefined ? rangeOf(parent)[0] + 1 : endOf(last, text);
-  const written = typeof value === "string" ? JSON.stringify(value) : `{ secure: ${JSON.stringify(value.secure)} }`;
+  const written = isPlain(value) ? flowScalar(value) : `{ secure: ${JSON.stringify(value.secure)} }`;
   const inner = keys.slice(1).reduceRight((inside, key) => `{ ${key}: ${inside} }`, written);
   return `${text.slice(0, at)}${last === undefined ? " " : ", "}${keys[0]}: ${inner}${text.slice(at)}`;
 }
 
+const isPlain = (value: NewValue): value is string | number => typeof value !== "object";
+
+/** A number with a unit, as durations are written, is a text to every YAML reader. */
+const WITH_UNIT = /^\d+(\.\d+)?[a-z]+$/;
+
+const flowScalar = (value: string | number): string =>
+  typeof value === "string" && WITH_UNIT.test(value) ? value : JSON.stringify(value);
+
 /** Plain where every YAML reader takes it for the same text; lines as a block below a key at this column. */
-function scalar(value: string, column: number): string {
+function scalar(value: string | number, column: number): string {
+  if (typeof value === "number" || WITH_UNIT.test(value)) return String(value);
   if (/^[A-Za-z][A-Za-z0-9+/=:._-]*( [A-Za-z0-9+/=._-]+)*$/.test(value) && !/:( |$)/.test(value)) return value;
   const lines = value.replace(/\n$/, "").split("\n");
   if (lines.length < 2 || !lines.every((line) => /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(line)))

@@ -143,6 +143,7 @@ export const EXAMPLE = {
     allowedSigners: "stacks/allowed_signers",
     beforeDrill: { digest: "sha256:5f3c0d1e9a7b", until: "2026-12-24" },
   },
+  limits: { roundTrip: "1ms", jitter: "10ms", pause: "50ms", restore: "750ms" },
   beaconKey: CIPHERTEXT,
   previousBeaconKey: CIPHERTEXT,
   witness: {

@@ -150,6 +150,12 @@ function pairOf(settings: PairSettings, name: string): Pair {
       allowedSigners: settings.evidence.allowedSigners,
       beforeDrill: settings.evidence.beforeDrill,
     },
+    limits: {
+      roundTrip: time(settings.limits.roundTrip),
+      jitter: time(settings.limits.jitter),
+      pause: time(settings.limits.pause),
+      restore: time(settings.limits.restore),
+    },
     secrets: {
       beaconKey: { secret: "beaconKey" },
       previousBeaconKey: settings.previousBeaconKey === undefined ? undefined : { secret: "previousBeaconKey" },

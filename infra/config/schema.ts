@@ -570,6 +570,27 @@ const base = () =>
       ),
   });
 
+const limit = (example: string, max = "10s") =>
+  duration({ min: "0s", max, step: "1ms", because: "timers count milliseconds", example });
+
+const limits = () =>
+  keys({
+    roundTrip: limit("1ms")
+      .default("1ms")
+      .describe("Longest round trip between any two hosts of the pair. The default is one site's network."),
+    jitter: limit("10ms").default("10ms").describe("How much longer a packet takes now and then."),
+    pause: limit("50ms")
+      .default("50ms")
+      .describe(
+        "Longest time for which a server does not run: a busy processor, a snapshot, a virtual machine that is moved. The default holds for servers of their own.",
+      ),
+    restore: limit("750ms", "10m")
+      .default("750ms")
+      .describe(
+        "From systemd's start of a HAProxy that died until it serves. The default was measured in the lab, with room.",
+      ),
+  });
+
 const targets = (what: string) =>
   keys({
     default: target.optional().describe(`${what} for every failure class that is not named. Default: the tier's.`),
@@ -706,6 +727,11 @@ const pairKeys = (secret: Secret) =>
       .prefault({})
       .describe("What the pair promises; `hotpair check` compares it with the estimate."),
     evidence: evidence().prefault({}).describe("What drills must have shown before a configuration counts as proven."),
+    limits: limits()
+      .prefault({})
+      .describe(
+        "What is ordinary on these networks and servers: no timer may take it for a fault. `hotpair tune` proposes timers for it.",
+      ),
     beaconKey: secret("beaconKey").describe(
       "Encrypted key that authenticates the arbiters' beacons. `hotpair init` and `hotpair secrets rotate` make it.",
     ),

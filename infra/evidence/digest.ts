@@ -14,8 +14,22 @@ export function configDigest(pair: Pair): string {
 
 /** The parts that matter, in the words of the Pair. */
 function relevant(pair: Pair): unknown {
-  // Labels, promises, what must be proven, and where secrets stand: none of them changes what happens in a failure.
-  const { name: _name, objectives, evidence, secrets, nodes, vips, haproxy, nginx, external, base, ...rest } = pair;
+  // Labels, promises, what must be proven, what is taken for ordinary, and where secrets stand: none of them changes what
+  // happens in a failure.
+  const {
+    name: _name,
+    objectives,
+    evidence,
+    limits: _limits,
+    secrets,
+    nodes,
+    vips,
+    haproxy,
+    nginx,
+    external,
+    base,
+    ...rest
+  } = pair;
   const { vrrp, witness, authority, mariadb, fencing, ...parts } = rest;
   const { notify, email, ...timing } = vrrp;
   return {

@@ -3,9 +3,12 @@
 
 import { type Bound, type Duration, formatDuration, ms, UNBOUNDED } from "./duration.ts";
 import { type Estimate, showBound } from "./estimate.ts";
+import type { FailureClassId } from "./failure.ts";
 import type { Finding } from "./finding.ts";
 import { deadlineRule, type Inequality, shortestTakeover, stopChain, takeoverRule, watchdogRule } from "./lease.ts";
 import { type Authority, holdsState, type NetworkName, type Node, type Pair } from "./pair.ts";
+import { demandsOf, GATE_REACTION, meets, SKEW_SHARE, SMALLEST_SAFE_ADVERT, shownTimer } from "./timers.ts";
+import type { Tuning } from "./tuning.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "./vrrp.ts";
 
 type Level = Finding["level"];
@@ -26,14 +29,10 @@ export const pairFindings = (pair: Pair): readonly Finding[] => [
   ...witnessOwnSite(pair),
   ...threeMembers(pair),
   ...leaseTiming(pair),
+  ...timersAgree(pair),
   ...fencingAgentsDistinct(pair),
   ...mariadbCheck(pair),
 ];
-
-/** Smallest advert interval whose fast gate closed in time in every run (docs/arbitration.md#measured). */
-export const SMALLEST_SAFE_ADVERT: Duration = ms(100);
-/** From a beacon's arrival to keepalived having read the gate; measured at most (docs/arbitration.md#measured). */
-export const GATE_REACTION: Duration = ms(30);
 
 const found = (rule: string, level: Level, path: string, message: string, fix: string): Finding => ({
   rule,
@@ -57,9 +56,6 @@ function advertInterval(pair: Pair): readonly Finding[] {
     ),
   ];
 }
-
-/** A skew beyond this share of the advert interval only delays every failover: RFC 9568 needs it to break ties, no more. */
-const SKEW_SHARE = 0.25;
 
 function vrrpSkew(pair: Pair): readonly Finding[] {
   const { advertInterval: advert, priority } = pair.vrrp;
@@ -594,12 +590,35 @@ function mariadbCheck(pair: Pair): readonly Finding[] {
 /** Half of the shortest takeover of a lease that is sensible; beyond it the check, and not the lease, decides the RTO. */
 const SLOWEST_ROLE_CHECK: Duration = ms(500);
 
-/** Targets that the estimate misses, classes that it cannot bound, and a pair without any target. */
-export function estimateFindings(estimates: readonly Estimate[]): readonly Finding[] {
+/** Pairs of timers that contradict each other, or what the limits call ordinary, where no other rule says so. */
+function timersAgree(pair: Pair): readonly Finding[] {
+  return demandsOf(pair).flatMap((demand) => {
+    const { rule, level, path, contradiction, bound, set, value } = demand;
+    if (contradiction === undefined || meets(pair, demand)) return [];
+    return [
+      found(
+        rule,
+        level,
+        path,
+        contradiction,
+        `set hotpair:pair.${path} to ${shownTimer(path, set ?? value)} or ${bound === "at least" ? "more" : "less"}; ` +
+          "what is ordinary here is hotpair:pair.limits, and hotpair tune proposes a whole set",
+      ),
+    ];
+  });
+}
+
+/**
+ * Targets that the estimate misses, classes that it cannot bound, and a pair without any target. `tuned` says which timers
+ * would keep the target of a class.
+ */
+export function estimateFindings(
+  estimates: readonly Estimate[],
+  tuned: (failure: FailureClassId) => Tuning,
+): readonly Finding[] {
   const findings: Finding[] = [];
-  for (const { failure, description, rto, rpo, terms, beyond } of estimates) {
+  for (const { failure, description, rto, rpo, beyond } of estimates) {
     if (rto.verdict === "missed" && rto.target !== undefined) {
-      const largest = [...terms].sort((one, other) => weight(other.upper) - weight(one.upper))[0];
       findings.push({
         rule: "rto-within-target",
         level: "mandatory",
@@ -610,8 +629,7 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
         fix:
           beyond !== undefined
             ? `remove ${rto.target.path}: ${beyond}`
-            : `set hotpair:pair.objectives.rto.${failure} to ${upTo(rto.upper)}, or shorten its largest term, ` +
-              `${largest?.name} (${largest?.formula})`,
+            : keepTarget(failure, rto.upper, tuned(failure)),
       });
     }
     if (rpo.verdict === "missed" && rpo.target !== undefined)
@@ -636,7 +654,17 @@ export function estimateFindings(estimates: readonly Estimate[]): readonly Findi
   return findings;
 }
 
-const weight = (bound: Bound): number => (bound === UNBOUNDED ? Number.POSITIVE_INFINITY : bound);
+/** The timers that keep the target, each with its value; or the target that can be kept, and the term that stands in the way. */
+function keepTarget(failure: FailureClassId, present: Bound, { changes, unmet }: Tuning): string {
+  const [missed] = unmet;
+  const timers = changes.map(({ path, to }) => `hotpair:pair.${path} to ${shownTimer(path, to)}`);
+  if (missed === undefined) return `set ${timers.join(", ")} (hotpair tune --write does), which keeps it`;
+  const { name, formula, why } = missed.irreducible;
+  return (
+    `set hotpair:pair.objectives.rto.${failure} to ${upTo(present)}: no set of timers is faster than ` +
+    `${showBound(missed.shortest)}, for its largest term stays, ${name} (${formula}): ${why}`
+  );
+}
 
 /** A target that holds the bound with nothing to spare, rounded up to a tenth of a second. */
 const upTo = (bound: Bound): string => (bound === UNBOUNDED ? bound : showBound(ms(Math.ceil(bound / 100) * 100)));

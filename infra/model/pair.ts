@@ -42,6 +42,7 @@ export interface Pair {
   readonly base: Base;
   readonly objectives: Objectives;
   readonly evidence: EvidenceRules;
+  readonly limits: Limits;
   /**
    * A beacon key's value is 64 hexadecimal digits. The previous one is there while a rotation is under way; the arbiters
    * accept both and agree on the newest.
@@ -307,4 +308,16 @@ export interface Objectives {
   /** Target per failure class id; `default` holds for every class without its own. */
   readonly rto: Readonly<Record<string, Duration>>;
   readonly rpo: Readonly<Record<string, Duration>>;
+}
+
+/** What is ordinary on this pair's networks and servers: no timer may take it for a fault (docs/tuning.md#limits). */
+export interface Limits {
+  /** Longest round trip between any two hosts of the pair while all is well. */
+  readonly roundTrip: Duration;
+  /** How much longer a packet takes now and then. */
+  readonly jitter: Duration;
+  /** Longest time for which a host does not run: a busy processor, a snapshot, a virtual machine that is moved. */
+  readonly pause: Duration;
+  /** From systemd's start of a daemon that was killed until it serves. */
+  readonly restore: Duration;
 }

@@ -26,6 +26,7 @@ import { stateHasWitness } from "./state-has-witness.ts";
 import { stateOneVip } from "./state-one-vip.ts";
 import { statisticsNotPublic } from "./statistics-not-public.ts";
 import { threeMembers } from "./three-members.ts";
+import { timersAgree } from "./timers-agree.ts";
 import { vipOwnershipSafe } from "./vip-ownership-safe.ts";
 import { vrrpSkew } from "./vrrp-skew.ts";
 import { witnessOwnSite } from "./witness-own-site.ts";
@@ -43,6 +44,7 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...gratuitousArp,
   ...arbiterSilence,
   ...haproxyCheckTimers,
+  ...timersAgree,
   ...heartbeatOwnNetwork,
   ...heartbeatSecondPath,
   ...hostKeysPinned,

@@ -5,6 +5,7 @@ import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts
 import type { FailureClassId } from "../model/failure.ts";
 import { type Authority, type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import { HAPROXY_ASKED_EVERY } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
@@ -41,8 +42,7 @@ const MODULES = [
 export const FAILBACK_AFTER = seconds(10);
 /** From keepalived's hang to its death: judged after 0.5 s without a sign of life, looked at every 50 ms (rules.py, Progress). */
 const HANG_NOTICED = ms(700);
-/** HAProxy is asked every 200 ms and given 500 ms to answer (haproxy.py); its last answer may be that old when it hangs. */
-const HAPROXY_EVERY = ms(200);
+/** HAProxy is asked every 200 ms and given 500 ms to answer (haproxy.py). */
 const HAPROXY_ASKED = ms(700);
 
 function plan(pair: Pair, id: NodeId): Contribution {
@@ -254,7 +254,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
             "haproxy-hang",
             "detect",
             "HAProxy does not answer on its socket",
-            ms(Math.max(0, serviceDead - HAPROXY_EVERY)),
+            ms(Math.max(0, serviceDead - HAPROXY_ASKED_EVERY)),
             ms(serviceDead + HAPROXY_ASKED),
             `${formatDuration(serviceDead)} + ${formatDuration(HAPROXY_ASKED)}`,
           ),

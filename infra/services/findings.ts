@@ -7,6 +7,7 @@ import type { Pair } from "../model/pair.ts";
 import { evidenceFindings, type Proof } from "../model/proof.ts";
 import { estimate } from "./estimate.ts";
 import { services } from "./index.ts";
+import { tuningOf } from "./tuning.ts";
 
 /**
  * Mandatory findings first, then by rule and path: the same configuration always gives the same text. Without a proof,
@@ -17,7 +18,7 @@ export function collectFindings(pair: Pair, proof?: Proof): readonly Finding[] {
   const found = [
     ...pairFindings(pair),
     ...services.flatMap((service) => service.findings(pair)),
-    ...estimateFindings(estimates),
+    ...estimateFindings(estimates, (failure) => tuningOf(pair, failure)),
     ...evidenceFindings(pair, estimates, proof),
   ];
   const key = (finding: Finding): string => `${finding.level === "mandatory" ? 0 : 1} ${finding.rule} ${finding.path}`;

@@ -1,22 +1,19 @@
 // All that hotpair knows of HAProxy: its configuration on both nodes, how systemd keeps it alive, how long it takes to
 // leave out a dead server, and which settings are unsafe. When the VIP moves is decided by keepalived and the arbiter.
 
-import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
+import { checkDetection, DATABASE_CONNECT, silentDetection, silentDetectionFormula } from "../model/checks.ts";
+import { formatDuration, ms, seconds } from "../model/duration.ts";
 import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, Service } from "../model/plan.ts";
+import { HAPROXY_RESTART, takeoverOf } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
-import { masterDownInterval } from "../model/vrrp.ts";
 import { render } from "./template.ts";
 
 export const haproxy: Service = { name: "haproxy", plan, timing, findings };
 
-/** Wait of systemd before it starts a dead HAProxy again: its own default (systemd.service(5), RestartSec). */
-const RESTART_DELAY = ms(100);
-/** From systemd's start to the first accepted connection; measured 0.11 to 0.31 s (docs/estimate.md#measured). */
-const START_BOUND = ms(750);
 export const ADMIN_SOCKET = "/run/haproxy/admin.sock";
 
 function plan(pair: Pair, id: NodeId): Contribution | undefined {
@@ -36,7 +33,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       {
         ...root,
         path: "/etc/systemd/system/haproxy.service.d/60-hotpair.conf",
-        content: render("haproxy/service.conf.hbs", { node, restartMs: RESTART_DELAY }),
+        content: render("haproxy/service.conf.hbs", { node, restartMs: HAPROXY_RESTART }),
         // Read again with the units; a running HAProxy does not need to know.
         onChange: { action: "none" },
       },
@@ -65,12 +62,6 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
 
 /** Sessions of a database last; a dead one is ended by on-marked-down, not by its silence. MariaDB's own wait_timeout. */
 const DATABASE_IDLE = seconds(28_800);
-/**
- * To a primary on the same network; a longer wait, or more retries, made a failover up to 2 s longer than the check
- * (docs/mariadb.md#haproxy).
- */
-const DATABASE_CONNECT = ms(100);
-
 function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Record<string, unknown>> {
   const { connect, client, server } = settings.timeouts;
   const roleOf = (backend: string) => settings.backends.find(({ name }) => name === backend)?.role;
@@ -155,34 +146,6 @@ function addressOf(pair: Pair, vipName: string): string {
   return address;
 }
 
-/**
- * Upper bound from the death of a server to its state DOWN: it dies just after a good check; the next one and `fall − 1`
- * fast ones fail as slowly as they can (HAProxy manual, `inter`, `fastinter`, `fall`).
- */
-const detection = ({ check }: Backend, failedCheck: number): Duration =>
-  ms(check.interval + check.fall * failedCheck + (check.fall - 1) * check.fastInterval);
-
-function detectionFormula({ check }: Backend, failedCheck: number): string {
-  const { interval, fastInterval, fall } = check;
-  return `${formatDuration(interval)} + ${fall} × ${formatDuration(ms(failedCheck))} + ${fall - 1} × ${formatDuration(fastInterval)}`;
-}
-
-/** How long the check of a server takes that does not even refuse: its connection (HAProxy manual, `timeout check`). */
-const unconnectedCheck = ({ check, role }: Backend, connect: Duration): number =>
-  Math.min(role === undefined ? connect : DATABASE_CONNECT, check.interval);
-
-/** The same for one that accepts and does not answer. */
-const unansweredCheck = (backend: Backend, connect: Duration): number =>
-  Math.max(backend.check.timeout, unconnectedCheck(backend, connect));
-
-/** A server whose machine is gone is DOWN after this long at most. */
-export const silentDetection = (backend: Backend, connect: Duration): Duration =>
-  detection(backend, unconnectedCheck(backend, connect));
-
-/** A server that is dead in whichever way is DOWN after this long at most. */
-export const checkDetection = (backend: Backend, connect: Duration): Duration =>
-  detection(backend, unansweredCheck(backend, connect));
-
 /** Faults after which the HAProxy that holds the VIP has a server that no longer answers at all, not even with a reset. */
 const SILENT_SERVER: readonly FailureClassId[] = [
   "node-power-cut",
@@ -198,24 +161,26 @@ function timing(pair: Pair): readonly TimingTerm[] {
   const { connect } = pair.haproxy.timeouts;
   const own = { service: "haproxy", lower: ms(0) } as const;
   const slowest = slowestBackend(pair.haproxy);
-  const retried = connect < CLIENT_DEADLINE;
-  const silent: Omit<TimingTerm, "failure"> = retried
-    ? {
-        ...own,
-        step: "recover",
-        name: "a connection to the silent server is given to the other",
-        upper: connect,
-        formula: `timeout connect ${formatDuration(connect)}, redispatch`,
-        source: "HAProxy manual, option redispatch",
-      }
-    : {
-        ...own,
-        step: "recover",
-        name: "the silent server is taken out (a retry would come after the client's deadline)",
-        upper: slowest === undefined ? ms(0) : silentDetection(slowest, connect),
-        formula: slowest === undefined ? "0" : detectionFormula(slowest, unconnectedCheck(slowest, connect)),
-        source: "HAProxy manual, inter, fastinter, fall",
-      };
+  const out = slowest === undefined ? ms(0) : silentDetection(slowest, connect);
+  // A retry that comes before the client has given up ends its wait, unless the checks have ended it before.
+  const silent: Omit<TimingTerm, "failure"> =
+    connect < CLIENT_DEADLINE && (slowest === undefined || connect <= out)
+      ? {
+          ...own,
+          step: "recover",
+          name: "a connection to the silent server is given to the other",
+          upper: connect,
+          formula: `timeout connect ${formatDuration(connect)}, redispatch`,
+          source: "HAProxy manual, option redispatch",
+        }
+      : {
+          ...own,
+          step: "recover",
+          name: "the silent server is taken out, before a connection to it would be given to the other",
+          upper: out,
+          formula: slowest === undefined ? "0" : silentDetectionFormula(slowest, connect),
+          source: "HAProxy manual, inter, fastinter, fall",
+        };
   return [
     ...SILENT_SERVER.map((failure) => ({ ...silent, failure })),
     {
@@ -223,10 +188,10 @@ function timing(pair: Pair): readonly TimingTerm[] {
       failure: "haproxy-kill",
       step: "recover",
       name: "systemd starts HAProxy again",
-      lower: RESTART_DELAY,
-      upper: ms(RESTART_DELAY + START_BOUND),
-      formula: `RestartSec ${formatDuration(RESTART_DELAY)} + start ≤ ${formatDuration(START_BOUND)}`,
-      source: "systemd.service(5); docs/estimate.md#measured",
+      lower: HAPROXY_RESTART,
+      upper: ms(HAPROXY_RESTART + pair.limits.restore),
+      formula: `RestartSec ${formatDuration(HAPROXY_RESTART)} + start ≤ ${formatDuration(pair.limits.restore)}`,
+      source: "systemd.service(5); limits.restore, docs/estimate.md#measured",
     },
     {
       ...own,
@@ -262,10 +227,7 @@ function findings(pair: Pair): readonly Finding[] {
 /** Checks that are slower than the takeover, or than what a client waits, make a takeover look like an outage. */
 function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
   const { connect } = settings.timeouts;
-  // Where a lease decides, the VIP waits for it (the strict gate).
-  const takeover = ms(
-    Math.max(masterDownInterval(pair.vrrp.advertInterval, pair.vrrp.priority), pair.authority?.lease.takeover ?? 0),
-  );
+  const takeover = takeoverOf(pair);
   const at = "hotpair:pair.haproxy";
   const found: Finding[] = [];
   const state = (level: Finding["level"], path: string, message: string, fix: string) =>
@@ -300,8 +262,8 @@ function checkTimers(pair: Pair, settings: Haproxy): readonly Finding[] {
       state(
         "advisory",
         `${path}.interval`,
-        `when a node dies, its peer's HAProxy may notice only after ` +
-          `${detectionFormula(backend, unconnectedCheck(backend, connect))} = ${formatDuration(silent)}, but the VIP is there after ` +
+        `when a node dies, its peer's HAProxy may declare the server dead only after ` +
+          `${silentDetectionFormula(backend, connect)} = ${formatDuration(silent)}, but the VIP moves after ` +
           `${formatDuration(takeover)}: the first requests wait ${formatDuration(connect)} each for the dead server`,
         `set ${at}.${path}.interval to ${BRISK.interval}, ${at}.${path}.fastInterval to ${BRISK.fastInterval}, ` +
           `${at}.${path}.fall to 2 and ${at}.timeouts.connect to ${BRISK.connect}`,

@@ -161,6 +161,17 @@ const arbitraryPair = (): fc.Arbitrary<Input> =>
       ),
       base: optional(fc.record({ persistentJournal: fc.boolean(), installPackages: fc.boolean() })),
       objectives: optional(arbitraryObjectives()),
+      limits: optional(
+        fc.record(
+          {
+            roundTrip: duration(0, 200, 1),
+            jitter: duration(0, 100, 1),
+            pause: duration(0, 2_000, 1),
+            restore: duration(0, 60_000, 1),
+          },
+          { requiredKeys: [] },
+        ),
+      ),
       previous: fc.boolean(),
     })
     .map((drawn) => assemble(drawn));
@@ -448,6 +459,7 @@ function assemble(drawn: Input): Input {
     },
     base: drawn.base,
     objectives,
+    limits: drawn.limits,
     beaconKey: secret(),
     previousBeaconKey: drawn.previous ? secret() : undefined,
   });

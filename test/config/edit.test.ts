@@ -137,3 +137,16 @@ test("a place without a map around it is an error, not a guess", () => {
     "hotpair:pair.nodes[7].ssh.hostKey has no map around it",
   );
 });
+
+test("times and numbers stand as a person writes them, without quotes", () => {
+  const edited = setValue(
+    setValue(LAB_TEXT, ["vrrp", "advertInterval"], "160ms"),
+    ["haproxy", "backends", 0, "check", "fall"],
+    5,
+  );
+  expect(difference(LAB_TEXT, edited)).toEqual(expect.arrayContaining(["+ advertInterval: 160ms", "+ fall: 5"]));
+  const flow = "config:\n  hotpair:pair:\n    vrrp: { priority: 100, advertInterval: 1s } # slow\n";
+  expect(setValue(setValue(flow, ["vrrp", "priority"], 253), ["vrrp", "advertInterval"], "100ms")).toBe(
+    "config:\n  hotpair:pair:\n    vrrp: { priority: 253, advertInterval: 100ms } # slow\n",
+  );
+});

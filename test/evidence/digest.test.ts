@@ -18,7 +18,7 @@ test("has the form that evidence and policies compare", () => {
 /** Paths that matter to nobody who is timed; docs/evidence.md lists them in words. */
 const HARMLESS: readonly RegExp[] = [
   /^name$/,
-  /^(objectives|evidence|secrets)\./,
+  /^(objectives|evidence|limits|secrets)\./,
   /^nodes\.\d\.(name|site|ssh\..*)$/,
   /^vips\.\d\.name$/,
   /^vrrp\.(notify|email\..*)$/,

@@ -69,7 +69,7 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     level: "mandatory",
     path: "hotpair:pair.objectives.rto.haproxy-kill",
     message: /haproxy-kill.* within 910ms at worst, the target is 500ms: .*RestartSec 100ms/,
-    fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1s, or shorten/,
+    fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1s: no set of timers is faster than 910ms/,
     broken: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(500) }, rpo: {} } },
     fixed: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(1_000) }, rpo: {} } },
   },
@@ -116,6 +116,15 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /set hotpair:pair\.haproxy\.backends\[0\]\.check\.fall to 2/,
     broken: withBackend((backend) => ({ ...backend, check: { ...backend.check, fall: 1 } })),
     fixed: labPair,
+  },
+  "timers-agree": {
+    level: "advisory",
+    path: "hotpair:pair.arbiter.serviceDead",
+    message:
+      /the VIP moves when HAProxy has not answered for 500ms, but systemd has a HAProxy that died back after 100ms \+ 750ms/,
+    fix: /set hotpair:pair\.arbiter\.serviceDead to 1050ms or more/,
+    broken: { ...labPair, arbiter: { ...labPair.arbiter, serviceDead: ms(500) } },
+    fixed: { ...labPair, arbiter: { ...labPair.arbiter, serviceDead: ms(1_050) } },
   },
   "heartbeat-own-network": {
     level: "mandatory",
@@ -271,6 +280,79 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
 /** More ways to break a rule, by a name that says which. */
 export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; readonly name: string })[] = [
   {
+    rule: "timers-agree",
+    name: "VRRP takes an ordinary pause for a crash",
+    level: "mandatory",
+    path: "hotpair:pair.vrrp.advertInterval",
+    message:
+      /2 × 100ms = 200ms after the next was due, but an active node that is well may be silent for .*pause 300ms = 311ms/,
+    fix: /set hotpair:pair\.vrrp\.advertInterval to 160ms or more/,
+    broken: pausing(labPair),
+    fixed: pausing({ ...labPair, vrrp: { ...labPair.vrrp, advertInterval: ms(160) } }),
+  },
+  {
+    rule: "timers-agree",
+    name: "a veto ends in an ordinary pause",
+    level: "mandatory",
+    path: "hotpair:pair.arbiter.evidence",
+    message: /a veto ends 200ms after the last beacon, but .* 351ms in all/,
+    fix: /set hotpair:pair\.arbiter\.evidence to 351ms or more/,
+    broken: pausing(labPair),
+    fixed: pausing({ ...labPair, arbiter: { ...labPair.arbiter, evidence: ms(351) } }),
+  },
+  {
+    rule: "timers-agree",
+    name: "checks take an ordinary pause for a dead server",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.backends[0].check.fall",
+    message:
+      /out that does not answer for 1 × \(50ms \+ 50ms\) = 100ms, but one that is well may be silent for .*311ms/,
+    fix: /set hotpair:pair\.haproxy\.backends\[0\]\.check\.fall to 5 or more/,
+    broken: pausing(labPair),
+    fixed: pausing(withBackend((backend) => ({ ...backend, check: { ...backend.check, fall: 5 } }))),
+  },
+  {
+    rule: "timers-agree",
+    name: "a check that is more patient than a request",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.timeouts.server",
+    message: /a request is given up after 100ms without an answer, but a check waits 250ms/,
+    fix: /set hotpair:pair\.haproxy\.timeouts\.server to 250ms or more/,
+    broken: { ...labPair, haproxy: { ...web, timeouts: { ...web.timeouts, server: ms(100) } } },
+    fixed: { ...labPair, haproxy: { ...web, timeouts: { ...web.timeouts, server: ms(250) } } },
+  },
+  {
+    rule: "timers-agree",
+    name: "a connection is given up before a server on this network can accept it",
+    level: "advisory",
+    path: "hotpair:pair.haproxy.timeouts.connect",
+    message: /gives a connection up after 5ms, but a server that is well may take round trip 1ms \+ jitter 10ms = 11ms/,
+    fix: /set hotpair:pair\.haproxy\.timeouts\.connect to 11ms or more/,
+    broken: { ...labPair, haproxy: { ...web, timeouts: { ...web.timeouts, connect: ms(5) } } },
+    fixed: { ...labPair, haproxy: { ...web, timeouts: { ...web.timeouts, connect: ms(11) } } },
+  },
+  {
+    rule: "timers-agree",
+    name: "one lost answer of etcd ends the holder",
+    level: "advisory",
+    path: "hotpair:pair.authority.lease.deadline",
+    message: /stops writing 800ms after its last acknowledged renewal, but waits rpcTimeout 750ms \+ renewal 100ms/,
+    fix: /set hotpair:pair\.authority\.lease\.deadline to 851ms or more/,
+    broken: leased({ rpcTimeout: ms(750), takeover: ms(2_100) }),
+    fixed: leased({ rpcTimeout: ms(750), takeover: ms(2_100), deadline: ms(851) }),
+  },
+  {
+    rule: "timers-agree",
+    name: "etcd elects another leader in an ordinary pause",
+    level: "advisory",
+    path: "hotpair:pair.authority.etcd.election",
+    message:
+      /elects another leader after 300ms of silence, but one that is well may be silent for heartbeat 50ms \+ .*311ms/,
+    fix: /set hotpair:pair\.authority\.etcd\.election to 361ms or more/,
+    broken: pausing(statefulPair),
+    fixed: pausing({ ...statefulPair, authority: { ...authority, etcd: { ...authority.etcd, election: ms(361) } } }),
+  },
+  {
     rule: "fencing-agents-distinct",
     name: "a server in the place of its power controller",
     level: "mandatory",
@@ -345,7 +427,7 @@ export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; rea
     name: "checks slower than a takeover",
     level: "advisory",
     path: "hotpair:pair.haproxy.backends[0].check.interval",
-    message: /after 250ms \+ 2 × 50ms \+ 1 × 50ms = 400ms, but the VIP is there after 301\.172ms/,
+    message: /after 250ms \+ 2 × 50ms \+ 1 × 50ms = 400ms, but the VIP moves after 301\.172ms/,
     fix: /check\.interval to 100ms, .*check\.fastInterval to 50ms, .*check\.fall to 2 and .*timeouts\.connect to 50ms/,
     broken: withBackend((backend) => ({ ...backend, check: { ...backend.check, interval: ms(250) } })),
     fixed: labPair,
@@ -595,4 +677,13 @@ function withInterface(network: "heartbeat" | "storage", name: string): Pair {
     ...labPair,
     nodes: [{ ...a, networks: { ...a.networks, [network]: { ...before, interface: name } } }, b],
   };
+}
+
+/** Servers that ordinarily stand still for 300 ms, as crowded virtual machines do. */
+function pausing(pair: Pair): Pair {
+  return { ...pair, limits: { ...pair.limits, pause: ms(300) } };
+}
+
+function leased(changes: Partial<Authority["lease"]>): Pair {
+  return { ...statefulPair, authority: { ...authority, lease: { ...authority.lease, ...changes } } };
 }

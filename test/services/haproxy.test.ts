@@ -1,9 +1,10 @@
 // What the pair relies on in HAProxy's configuration, beyond what the goldens show.
 
 import { expect, test } from "vitest";
+import { checkDetection, silentDetection } from "../../infra/model/checks.ts";
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { Backend, NodeId, Pair } from "../../infra/model/pair.ts";
-import { checkDetection, haproxy, silentDetection } from "../../infra/services/haproxy.ts";
+import { haproxy } from "../../infra/services/haproxy.ts";
 import { labPair, tls, twoVips } from "../model/pairs.ts";
 
 const configuration = (pair: Pair, node: NodeId = "a"): string => {

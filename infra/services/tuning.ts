@@ -1,0 +1,25 @@
+// The timer solver with the estimates of all services of a pair: what `hotpair tune` proposes, and the values that the
+// findings about missed targets name.
+
+import { DEFAULT_CLIENT, type Estimate, estimateClass } from "../model/estimate.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import type { Pair } from "../model/pair.ts";
+import { type Tuning, tune } from "../model/tuning.ts";
+import { estimate } from "./estimate.ts";
+import { services } from "./index.ts";
+
+/** Throws nothing; a target that no set of timers keeps is in `unmet`. */
+export const tuningOf = (pair: Pair, only?: FailureClassId): Tuning => tune(pair, estimates, only);
+
+/** One class is asked for some hundred times in a search. */
+const estimates = (pair: Pair, failure?: FailureClassId): readonly Estimate[] =>
+  failure === undefined
+    ? estimate(pair)
+    : [
+        estimateClass(
+          failure,
+          services.flatMap((service) => service.timing(pair)).filter((term) => term.failure === failure),
+          pair,
+          DEFAULT_CLIENT,
+        ),
+      ];
