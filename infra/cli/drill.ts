@@ -13,6 +13,7 @@ import type { Scenario } from "../drill/scenario.ts";
 import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
 import { type CampaignSummary, type Distribution, summarizeCampaign } from "../evidence/campaign.ts";
 import { configDigest } from "../evidence/digest.ts";
+import { showRate } from "../evidence/rate.ts";
 import type { Evidence } from "../evidence/schema.ts";
 import { campaignPath, evidenceDirectory, evidencePath } from "../evidence/store.ts";
 import { summarize } from "../evidence/summary.ts";
@@ -278,6 +279,7 @@ export function campaignTable(seed: string, sum: CampaignSummary): string {
   );
   const figures = [
     `campaign ${seed}: ${sum.faults} faults in ${sum.steps} steps${sum.brokenOff > 0 ? `, ${sum.brokenOff} steps measured nothing` : ""}`,
+    `promises kept in steps: ${showRate(sum.kept)}`,
     `acknowledged writes ${sum.acknowledged}, lost ${sum.lost}, twice ${sum.duplicated}, out of order ${sum.disordered}, invented ${sum.phantom}; unknown ${sum.unknown}, of these survived ${sum.survived}`,
     `two writers at most ${time(sum.twoWritersMs)}, two owners of a VIP at most ${time(sum.twoOwnersMs)}`,
     `out for: ${spread(sum.rto)}${sum.notBack > 0 ? `; ${sum.notBack} steps in which service did not come back` : ""}`,

@@ -2,6 +2,8 @@
 // what counts as proven is in infra/model/proof.ts, how evidence is kept in infra/evidence.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { configDigest } from "../evidence/digest.ts";
+import { ratesOf, showRate } from "../evidence/rate.ts";
 import {
   historyPath,
   pruneEvidence,
@@ -69,20 +71,24 @@ export function signerOf({ sign }: { readonly sign?: string }, { evidence }: Pai
 function list(options: Named): void {
   const { stack, pair } = loadStack(options.stack);
   const { drills, broken } = readRecords(options.evidence, stack, trustOf(pair));
-  if (options.json)
-    console.log(
-      JSON.stringify(
-        {
-          stack,
-          broken: broken ?? null,
-          drills: drills.map(({ entry, distrusted }) => ({ ...entry, distrusted: distrusted ?? null })),
-        },
-        undefined,
-        2,
-      ),
-    );
-  else if (drills.length === 0) console.log(`nothing was drilled yet: hotpair drill -s ${stack}`);
-  else for (const line of columns([HEAD, ...drills.map(rowOf)])) console.log(line);
+  const newest = drills.at(-1)?.versions ?? {};
+  const rates = [...ratesOf(drills, { configDigest: configDigest(pair), versions: newest })];
+  if (options.json) {
+    const entries = drills.map(({ entry, signer, distrusted }) => ({
+      ...entry,
+      signer: signer ?? null,
+      distrusted: distrusted ?? null,
+    }));
+    const shown = Object.fromEntries(rates);
+    console.log(JSON.stringify({ stack, broken: broken ?? null, drills: entries, rates: shown }, undefined, 2));
+  } else if (drills.length === 0) {
+    console.log(`nothing was drilled yet: hotpair drill -s ${stack}`);
+  } else {
+    for (const line of columns([HEAD, ...drills.map(rowOf)])) console.log(line);
+    console.log(`\nkept on the configuration of the stack file, ${shortDigest(configDigest(pair))}:`);
+    const rows = rates.map(([failure, rate]) => [failure, showRate(rate)]);
+    for (const line of columns(rows.length === 0 ? [["nothing was drilled on it"]] : rows)) console.log(`  ${line}`);
+  }
   if (broken !== undefined) throw new FailedError("the history cannot be believed", [broken]);
 }
 

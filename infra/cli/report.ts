@@ -7,6 +7,9 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Command, Option } from "commander";
 import { summarizeCampaign } from "../evidence/campaign.ts";
+import { versionsThatMatter } from "../evidence/history.ts";
+import { type Rate, ratesOf } from "../evidence/rate.ts";
+import { readRecords } from "../evidence/records.ts";
 import { report } from "../evidence/report.ts";
 import { STYLE } from "../evidence/report-style.ts";
 import type { Evidence } from "../evidence/schema.ts";
@@ -14,7 +17,8 @@ import { evidenceDirectory, readCampaigns, readStackEvidence } from "../evidence
 import { summarize } from "../evidence/summary.ts";
 import { timeline } from "../evidence/timeline.ts";
 import { UserError } from "../model/errors.ts";
-import type { NodeId } from "../model/pair.ts";
+import type { FailureClassId } from "../model/failure.ts";
+import type { NodeId, Pair } from "../model/pair.ts";
 import { chooseStack, loadStack, shownPath } from "./stack.ts";
 
 export function register(program: Command): void {
@@ -47,27 +51,42 @@ function write(options: Options): void {
     throw new UserError(`there is no evidence of stack ${stack} in ${shownPath(options.evidence)}`, [
       `measure first: hotpair drill -s ${stack}`,
     ]);
+  const { pair } = loadStack(stack);
+  const rates = ratesOfNewest(drills, options.evidence, stack, pair);
   if (options.json) {
     const figures = drills.map((drill) => ({
       scenario: drill.scenario,
       startedAt: drill.startedAt,
       ...summarize(drill),
+      rate: rates.get(drill.failure),
     }));
     const summaries = campaigns.map((one) => ({ seed: one.header.seed, ...summarizeCampaign(one) }));
     console.log(JSON.stringify({ stack, drills: figures, campaigns: summaries }, null, 2));
     return;
   }
-  const { pair } = loadStack(stack);
   const nodeNames = { a: pair.nodes[0].name, b: pair.nodes[1].name };
   const file = resolve(options.out);
   writeFileSync(
     file,
     options.picture === undefined
-      ? report(drills, { stack, nodeNames, writtenAt: new Date().toISOString(), campaigns })
+      ? report(drills, { stack, nodeNames, writtenAt: new Date().toISOString(), campaigns, rates })
       : pictureOf(drills, options.picture, nodeNames),
   );
   console.log(`${shownPath(file)}: ${drills.length} drills`);
   if (options.open) openInBrowser(file);
+}
+
+/** Of the configuration and the daemons that were drilled last. */
+function ratesOfNewest(
+  drills: readonly Evidence[],
+  directory: string,
+  stack: string,
+  pair: Pair,
+): ReadonlyMap<FailureClassId, Rate> {
+  const newest = drills.toSorted((one, other) => (one.startedAt < other.startedAt ? -1 : 1)).at(-1);
+  if (newest === undefined) return new Map();
+  const { drills: records } = readRecords(directory, stack, { allowedSigners: pair.evidence.allowedSigners });
+  return ratesOf(records, { configDigest: newest.configDigest, versions: versionsThatMatter(newest.versions) });
 }
 
 /** Oldest first in, one per scenario out, in the order in which the scenarios were first drilled. */

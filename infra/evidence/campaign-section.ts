@@ -10,6 +10,7 @@ import {
 } from "./campaign.ts";
 import { formatMs } from "./format.ts";
 import { type Markup, markup } from "./markup.ts";
+import { showRate } from "./rate.ts";
 
 export function campaignSection(campaign: Campaign, index: number): Markup {
   const { header } = campaign;
@@ -22,6 +23,7 @@ export function campaignSection(campaign: Campaign, index: number): Markup {
 <h2 id="${id}-title">Campaign, seed ${header.seed} <span class="verdict ${kept ? "passed" : "missed"}">${kept ? "✓ nothing violated" : `✗ ${sum.violations.length} steps violated a promise`}</span></h2>
 <p class="class">${sum.faults} random faults in ${sum.steps} steps on a loaded pair, begun ${header.startedAt.replace("T", " ").slice(0, 16)} UTC</p>
 <dl>
+${figure("Promises kept in", `${showRate(sum.kept)} of such steps`)}
 ${figure("Acknowledged writes", sum.acknowledged.toLocaleString("en"))}
 ${figure("Lost", sum.lost, sum.lost > 0)}
 ${figure("Twice, out of order, invented", `${sum.duplicated}, ${sum.disordered}, ${sum.phantom}`, sum.duplicated + sum.disordered + sum.phantom > 0)}

@@ -2,6 +2,7 @@
 // that hours of work survive whatever ends them. What the lines come to is computed here and nowhere kept. Pure.
 
 import type { NodeId } from "../model/pair.ts";
+import { type Rate, rateOf } from "./rate.ts";
 import type { LedgerVerdict } from "./schema.ts";
 import { percentile } from "./summary.ts";
 
@@ -72,6 +73,8 @@ export interface CampaignSummary {
   readonly faults: number;
   readonly brokenOff: number;
   readonly violations: readonly CampaignStep[];
+  /** Of the steps that were measured. */
+  readonly kept: Rate;
   readonly acknowledged: number;
   readonly unknown: number;
   readonly survived: number;
@@ -125,6 +128,7 @@ export function summarizeCampaign({ steps }: Campaign): CampaignSummary {
     faults: sum(steps.filter(({ outcome }) => outcome.kind === "measured").map(({ faults }) => faults.length)),
     brokenOff: steps.length - all.length,
     violations: steps.filter(violated),
+    kept: rateOf(all.length, all.length - steps.filter(violated).length),
     acknowledged: sum(ledgers.map((one) => one.acknowledged)),
     unknown: sum(ledgers.map((one) => one.unknown)),
     survived: sum(ledgers.map((one) => one.survived)),

@@ -2,12 +2,13 @@
 // readable on a phone, in the dark and on paper. Pure: evidence in, page out. How each picture is drawn: timeline.ts and
 // strip.ts; how it looks: report-style.ts.
 
-import { FAILURE_CLASSES } from "../model/failure.ts";
+import { FAILURE_CLASSES, type FailureClassId } from "../model/failure.ts";
 import type { NodeId } from "../model/pair.ts";
 import type { Campaign } from "./campaign.ts";
 import { campaignSection } from "./campaign-section.ts";
 import { formatMs, formatRecovery } from "./format.ts";
 import { type Markup, markup } from "./markup.ts";
+import { type Rate, showRate } from "./rate.ts";
 import { COPY_SCRIPT, STYLE } from "./report-style.ts";
 import type { Evidence, Ledger, LedgerVerdict, Run } from "./schema.ts";
 import { ceilingOf, strip } from "./strip.ts";
@@ -20,6 +21,8 @@ export interface ReportOptions {
   /** ISO 8601; stated by the caller, since this room has no clock. */
   readonly writtenAt: string;
   readonly campaigns?: readonly Campaign[];
+  /** Per failure class all runs that were made on the configuration of these drills. */
+  readonly rates?: ReadonlyMap<FailureClassId, Rate>;
 }
 
 export function report(all: readonly Evidence[], options: ReportOptions): string {
@@ -133,6 +136,7 @@ function scenario(evidence: Evidence, summary: Summary, id: string, options: Rep
 <dt>Promised</dt><dd>${promised(evidence)}<span class="formula"> = ${evidence.estimate.formula}</span></dd>
 <dt>Measured</dt><dd>${summary.rtoMaxMs === null ? "service did not come back" : summary.rtoMaxMs === 0 ? `no request failed in ${countRuns(summary.runs)}` : `p50 ${formatRecovery(summary.rtoP50Ms)}, max ${formatRecovery(summary.rtoMaxMs)} over ${countRuns(summary.runs)}`}; two owners ${formatMs(summary.twoOwnersMs)}, no owner ${formatMs(summary.noOwnerMs)}</dd>
 ${summary.state === undefined ? undefined : stateRow(summary.state)}
+${rateRow(options.rates?.get(evidence.failure))}
 </dl>
 ${evidence.runs.map((run) => runSection(run, evidence, options))}
 <p class="reproduce"><code>${evidence.reproduce}</code> <button type="button" data-copy="${evidence.reproduce}">Copy</button></p>
@@ -143,6 +147,9 @@ function stateRow(state: StateSummary): Markup {
   const again = state.redundantAfterMs;
   return markup`<dt>Proved</dt><dd>${state.lost} of ${state.acknowledged.toLocaleString("en")} acknowledged writes lost${state.otherViolations > 0 ? `, ${state.otherViolations} other violations` : ""}${state.unproved > 0 ? `, ${state.unproved} runs prove nothing` : ""}; ${state.survived} unacknowledged ones survived; two writers ${formatMs(state.twoWritersMs)}; ${again === null ? "not redundant again while it was watched" : again === 0 ? "redundant throughout" : `redundant again ${formatMs(again)} after the fault`}</dd>`;
 }
+
+const rateRow = (rate: Rate | undefined): Markup | undefined =>
+  rate && markup`<dt>Kept so far</dt><dd>${showRate(rate)}: all recorded runs of this class on this configuration</dd>`;
 
 /** The first run and every failed one stand open; the others fold away. */
 function runSection(run: Run, evidence: Evidence, { nodeNames }: ReportOptions): Markup {

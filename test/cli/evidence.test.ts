@@ -22,6 +22,7 @@ test("list shows every drill with its verdict", async () => {
   const { code, stdout } = await evidence("list");
   expect(code).toBe(0);
   expect(stdout).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d +keepalived-kill +keepalived-kill +2 +passed +300ms +sha256:/m);
+  expect(stdout).toMatch(/^ {2}haproxy-kill +2 of 2, so at least 22 % \(95 % confidence\)$/m);
   const { drills } = JSON.parse((await evidence("list", "--json")).stdout);
   expect(drills.map((drill: { scenario: string }) => drill.scenario)).toEqual([
     "keepalived-kill",

@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatMs, formatRecovery } from "../../infra/evidence/format.ts";
+import { rateOf } from "../../infra/evidence/rate.ts";
 import { report } from "../../infra/evidence/report.ts";
 import { percentile, summarize } from "../../infra/evidence/summary.ts";
 import { ticks, windowOf } from "../../infra/evidence/timeline.ts";
@@ -94,7 +95,8 @@ describe("page", () => {
     if (partition === undefined) throw new Error("the sample has no partition");
     expect(page).toContain("<b>420 ms</b><span>longest time with two owners</span>");
     const passed = { ...partition, runs: partition.runs.map((run) => ({ ...run, verdict: "passed" as const })) };
-    const declared = report([passed], options);
+    const declared = report([passed], { ...options, rates: new Map([["full-partition", rateOf(100, 100)]]) });
+    expect(declared).toContain("<dd>100 of 100, so at least 97.0 % (95 % confidence): all recorded runs of this class");
     expect(declared).toContain("<b>0 ms</b>");
     expect(declared).toContain("beside 420 ms that is declared undecidable");
   });
