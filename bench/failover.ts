@@ -14,7 +14,7 @@ import { dataPairUp, pairUp } from "../infra/cli/lab-pair.ts";
 import { type DrillSettings, drill } from "../infra/drill/runner.ts";
 import type { Scenario } from "../infra/drill/scenario.ts";
 import { scenarioNamed } from "../infra/drill/scenarios.ts";
-import type { Run } from "../infra/evidence/schema.ts";
+import type { Evidence, Run } from "../infra/evidence/schema.ts";
 import { percentile } from "../infra/evidence/summary.ts";
 import { labDown } from "../infra/lab/lab.ts";
 import { type Duration, parseDuration } from "../infra/model/duration.ts";
@@ -29,6 +29,7 @@ const BACK_MS = 1_000;
 const DATA_BACK_MS = 2_500;
 /** A client that was this late measured itself as well. */
 const DISTURBED_MS = 20;
+const ATTEMPTS = 5;
 const KINDS = { "power-cut": "node-power-cut", switch: "planned-switch" } as const;
 type Kind = keyof typeof KINDS;
 
@@ -126,7 +127,7 @@ async function measure(
   mkdirSync(RESULTS, { recursive: true });
   const started = Date.now();
   for (let number = 1; number <= runs; number++) {
-    const [one] = (await drill(scenario, 1, settings)).runs;
+    const [one] = (await measuredOnce(scenario, settings)).runs;
     const direct = one?.clients.direct;
     if (one === undefined || direct === undefined) throw new Error("nothing was measured");
     const measured: Measured = {
@@ -147,6 +148,17 @@ async function measure(
       `${kind} ${before + number}: out for ${measured.rtoMs} ms, no owner ${measured.noOwnerMs} ms, ${one.verdict}; ${Math.ceil(left / 60_000)} min left`,
     );
   }
+}
+
+/** On a busy machine a drill may measure nothing: then it is made again. */
+async function measuredOnce(scenario: Scenario, settings: DrillSettings): Promise<Evidence> {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await drill(scenario, 1, settings);
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(error instanceof Error)) throw error;
+      console.log(error.message);
+    }
 }
 
 function dataOf(

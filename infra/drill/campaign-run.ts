@@ -10,7 +10,8 @@ import {
   type CampaignOutcome,
   type CampaignStep,
 } from "../evidence/campaign.ts";
-import { appendStep, campaignPath, openCampaign } from "../evidence/store.ts";
+import type { Run } from "../evidence/schema.ts";
+import { appendStep, campaignPath, keepViolation, openCampaign } from "../evidence/store.ts";
 import { UserError } from "../model/errors.ts";
 import type { NodeId } from "../model/pair.ts";
 import { recordOf, type Step, scenarioOf, simpler, stepOf } from "./campaign.ts";
@@ -55,6 +56,8 @@ export async function campaign(drill: DrillSettings, settings: CampaignSettings)
     return { header: headerOf(drill, settings, quietMs), steps: [await one(step, own)] };
   }
   const path = campaignPath(settings.directory, drill.stack, seed);
+  const keep = (step: Step, run: Run) =>
+    drill.onProgress(`all that was seen: ${keepViolation(path, step.number, run)}`);
   const { header, steps: before } = openCampaign(path, headerOf(drill, settings, quietMs));
   const steps = [...before];
   const known = new Set(steps.map(({ step }) => step));
@@ -64,7 +67,7 @@ export async function campaign(drill: DrillSettings, settings: CampaignSettings)
     drill.signal?.throwIfAborted();
     await wholeAgain(own);
     const step = stepOf(seed, number, place.pair);
-    const done = await withShrinking(step, await one(step, own), own);
+    const done = await withShrinking(step, await one(step, own, (run) => keep(step, run)), own);
     appendStep(path, done);
     steps.push(done);
     drill.onProgress(`step ${number} of ${settings.steps}: ${inWords(done)}`);
@@ -83,7 +86,11 @@ const headerOf = (drill: DrillSettings, { seed, steps }: CampaignSettings, quiet
   reproduce: `hotpair drill -s ${drill.stack} --campaign ${steps} --seed ${seed}`,
 });
 
-async function one(step: Step, drill: DrillSettings): Promise<CampaignStep> {
+async function one(
+  step: Step,
+  drill: DrillSettings,
+  onViolation: (run: Run) => void = () => undefined,
+): Promise<CampaignStep> {
   const started = Date.now();
   let outcome: CampaignOutcome;
   let active: NodeId = "a";
@@ -91,6 +98,7 @@ async function one(step: Step, drill: DrillSettings): Promise<CampaignStep> {
     const measured = await measure(scenarioOf(step), drill);
     const { run } = measured;
     active = measured.active;
+    if (run.reasons.length > 0) onViolation(run);
     outcome = {
       kind: "measured",
       reasons: run.reasons,

@@ -43,6 +43,9 @@ function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
     const { authority, database } = answer ?? {};
     if (answer === undefined) continue;
     const name = names[index];
+    const held = answer.vips.filter((vip) => vip.held).map((vip) => vip.name);
+    if (pair.mariadb !== undefined && authority?.holding === false && held.length > 0)
+      problems.push(`${name}: it has VIP ${held.join(" and ")} and not the lease`);
     if (authority === null || authority === undefined) problems.push(`${name}: its observer of the lease is silent`);
     else {
       if (ago(authority.quorumMsAgo)) problems.push(`${name}: it has no quorum`);

@@ -282,6 +282,11 @@ async function drillOnce(
     const proof = await ledger?.prove(notHealed.length === 0);
     const wrote = writers?.sightings() ?? [];
     const written = writers && summariseWriters(wrote, writers.insync(), cuts, window, done.at, writers.lateMs());
+    // A watch that saw nothing proves nothing; and on a busy machine the role may have moved since the drill was aimed.
+    if (written && !written.spans.some(({ node, fromMs }) => node === stage.active.id && fromMs < 0))
+      throw new Error(
+        `nothing was measured: ${stage.active.name} was not seen to take writes before the fault, at which the drill was aimed`,
+      );
     // What is on its way at the fault still counts as the old primary's; from the undo on everything may happen again.
     const blocked = { from: done.at + scenario.holdMs * 0.2, until: done.at + scenario.holdMs };
     const verdict = judge(expectation, {
@@ -302,7 +307,6 @@ async function drillOnce(
       notHealed,
       state: written && {
         ledger: proof?.reasons ?? [],
-        watched: written.spans.some(({ node, fromMs }) => node === stage.active.id && fromMs < 0),
         twoWritersMs: written.twoWritersMs,
         twoLeasesMs: written.twoLeasesMs,
         promoted: scenario.noPromotion ? writersDuring(wrote, cuts, blocked) : [],

@@ -51,8 +51,6 @@ export interface Observation {
 export interface StateObservation {
   /** What the ledger could not prove, one line each. */
   readonly ledger: readonly string[];
-  /** Whether the active node was seen able to write just before the fault: a watch that sees nothing proves nothing. */
-  readonly watched: boolean;
   readonly twoWritersMs: number;
   readonly twoLeasesMs: number;
   /** Nodes other than the one that the fault was aimed at that took writes while nobody might. */
@@ -115,8 +113,6 @@ function recoveryReasons(promise: Expectation, seen: Observation): string[] {
 function stateReasons({ state, clockErrorMs }: Observation): string[] {
   if (state === undefined) return [];
   const reasons = [...state.ledger];
-  if (!state.watched)
-    reasons.push("the watch over the databases did not see the active node take writes before the fault");
   if (state.twoWritersMs > clockErrorMs)
     reasons.push(`both nodes could acknowledge a write for ${text(state.twoWritersMs)}`);
   if (state.twoLeasesMs > clockErrorMs) reasons.push(`both nodes held the lease for ${text(state.twoLeasesMs)}`);

@@ -18,7 +18,7 @@ import { z } from "zod";
 import { UserError } from "../model/errors.ts";
 import { FAILURE_CLASS_IDS } from "../model/failure.ts";
 import { CAMPAIGN_VERSION, type Campaign, type CampaignHeader, type CampaignStep } from "./campaign.ts";
-import { EVIDENCE_VERSION, type Evidence } from "./schema.ts";
+import { EVIDENCE_VERSION, type Evidence, type Run } from "./schema.ts";
 
 /** Where the evidence of all stacks is kept: HOTPAIR_EVIDENCE, or `evidence` in the project. */
 export const evidenceDirectory = (): string =>
@@ -258,6 +258,13 @@ export function openCampaign(path: string, header: CampaignHeader): Campaign {
       "choose another --seed, or move the journal away",
     ]);
   return campaign;
+}
+
+/** Keeps all that was seen in a step that broke a promise, beside its campaign's journal; returns where. */
+export function keepViolation(journal: string, step: number, run: Run): string {
+  const path = journal.replace(/\.jsonl$/, `-step-${step}.json`);
+  writeFileSync(path, `${JSON.stringify(run, undefined, 2)}\n`);
+  return path;
 }
 
 /** Adds a step; it is on disk when this returns. */

@@ -108,6 +108,12 @@ test("a pair with data is whole with one lease, one primary, a replica in sync a
   expect(unwell(statefulPair, [withData(true), withData(false)])).toEqual([]);
 });
 
+test("a VIP on one node and the lease on the other is told", () => {
+  const primary = withData(false, { authority: { ...authority, holding: true } });
+  const owner = withData(true, { authority: { ...authority, holding: false } });
+  expect(unwell(statefulPair, [owner, primary])).toContain("node-a: it has VIP web and not the lease");
+});
+
 test.each<[string, Partial<NodeStatus>, readonly string[]]>([
   ["a silent observer", { authority: null }, ["node-b: its observer of the lease is silent"]],
   ["a lost quorum", { authority: { ...authority, quorumMsAgo: 4_000 } }, ["node-b: it has no quorum"]],

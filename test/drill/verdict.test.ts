@@ -53,7 +53,7 @@ const cut: Expectation = {
 const nothing: Expectation = { ...cut, movement: "stays", lowerMs: 0, upper: ms(0) };
 
 describe("a pair that keeps data", () => {
-  const state = { ledger: [], watched: true, twoWritersMs: 0, twoLeasesMs: 0, promoted: [] } as const;
+  const state = { ledger: [], twoWritersMs: 0, twoLeasesMs: 0, promoted: [] } as const;
   const reasons = (change: Partial<NonNullable<Observation["state"]>>) =>
     judge(cut, seen(MOVED, { state: { ...state, ...change } })).reasons;
 
@@ -65,7 +65,6 @@ describe("a pair that keeps data", () => {
     [{ twoLeasesMs: 12 }, "both nodes held the lease for 12ms"],
     [{ ledger: ["write 7 of client 1 is missing"] }, "write 7 of client 1 is missing"],
     [{ promoted: ["b"] as const }, "node b took writes although nothing proved that it has every acknowledged one"],
-    [{ watched: false }, "the watch over the databases did not see the active node take writes before the fault"],
   ])("fails by %j", (change, reason) => {
     expect(reasons(change)).toEqual([reason]);
   });
