@@ -529,10 +529,11 @@ function checkText(
     evidenceWords(classes[index]),
   ]);
   const table = columns([["failure", "RTO", "target", "", "RPO", "target", "", "evidence"], ...rows]);
-  const sums = estimates.flatMap(({ failure, rto, beyond }) => [
+  const sums = estimates.flatMap(({ failure, rto, beyond, needed }) => [
     `  ${failure}`,
     `    ${rto.formula}`,
     ...(beyond === undefined ? [] : [`    ${beyond}`]),
+    ...(needed === undefined ? [] : [`    needed: ${needed}`]),
   ]);
   const nodes = pair.nodes.map(({ name }) => name).join(" and ");
   const vips = pair.vips.map(({ name, address }) => `${name} ${address}`).join(", ");

@@ -6,6 +6,7 @@ import { register as authority } from "./authority.ts";
 import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
+import { register as estimate } from "./estimate.ts";
 import { register as evidence } from "./evidence.ts";
 import { register as fence } from "./fence.ts";
 import { register as lab } from "./lab.ts";
@@ -15,7 +16,21 @@ import { register as report } from "./report.ts";
 import { register as tune } from "./tune.ts";
 import { register as upgrade } from "./upgrade.ts";
 
-const groups = [configure, tune, authority, deploy, lab, operate, promote, fence, upgrade, drill, report, evidence];
+const groups = [
+  configure,
+  estimate,
+  tune,
+  authority,
+  deploy,
+  lab,
+  operate,
+  promote,
+  fence,
+  upgrade,
+  drill,
+  report,
+  evidence,
+];
 
 /** All commands, ready to parse; throws CommanderError instead of ending the process. */
 export function hotpairProgram(): Command {

@@ -2,6 +2,7 @@
 // acknowledged data that can be lost, beside the target. Pure arithmetic over terms; where they come from is the
 // services' business (`infra/services/estimate.ts` gathers them).
 
+import { neededFor, standApart } from "./catalogue.ts";
 import { addBounds, type Bound, type Duration, formatDuration, ms, seconds, UNBOUNDED, within } from "./duration.ts";
 import { FAILURE_CLASSES, type FailureClassId, failureClassesOf } from "./failure.ts";
 import { holdsState, type Objectives, type Pair } from "./pair.ts";
@@ -58,10 +59,13 @@ export interface Estimate {
   readonly terms: readonly TimingTerm[];
   /** Why the class has no upper bound; undefined when it has one. */
   readonly beyond: string | undefined;
+  /** What would be needed to bound it, where anything is known; undefined for a class that has an upper bound. */
+  readonly needed: string | undefined;
 }
 
 /** What of a pair an estimate depends on, besides the terms of its services. */
-export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb"> & Partial<Pick<Pair, "fencing">>;
+export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb"> &
+  Partial<Pick<Pair, "fencing" | "nodes" | "witness">>;
 
 /** Classes whose length no setting of any pair bounds, and why. */
 const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {
@@ -69,6 +73,17 @@ const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {
     "lasts as long as the power is gone and the machines boot; counted from the start of keepalived, the terms below hold",
   "vip-conflict":
     "a third host answers for the VIP as long as it likes; gratuitous ARP wins neighbours back, but cannot keep them",
+  "memory-exhaustion":
+    "nothing bounds how long a machine without memory is busy with itself before its kernel kills something, and which service that is",
+  "switch-loss": "cannot be survived: neither node reaches a client, for as long as the switch is gone",
+  "storage-device-failure":
+    "nothing watches a root disk: what runs goes on from memory, and a process that waits for a dead disk cannot even be killed",
+};
+
+/** Where both nodes may stand in the same place. */
+const BEYOND_ONE_SITE: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "site-loss":
+    "cannot be survived: it is not stated that the nodes stand at two sites, and with data the witness at a third",
 };
 
 const BEYOND_TWO_NODES: Readonly<Partial<Record<FailureClassId, string>>> = {
@@ -83,6 +98,7 @@ const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> 
     "nobody can renew or take the lease: lasts until a second member is back, or the operator forces it (a primary that is alone in insync goes on)",
   "binlog-disk-full": "commits wait as long as the disk has no room; reads go on",
   "forced-promotion": "lasts as long as the operator takes; counted from the command, the terms below hold",
+  "data-deletion": "cannot be survived: the replica deletes what the primary deletes; lasts as long as a restore takes",
 };
 
 const NOT_CONFIRMED =
@@ -95,6 +111,8 @@ const BEYOND_REQUIRED_FENCING: Readonly<Partial<Record<FailureClassId, string>>>
   "arbiter-loss-then-power-cut": NOT_CONFIRMED,
   "full-partition": NOT_CONFIRMED,
   "whole-node-freeze": NOT_CONFIRMED,
+  "kernel-panic": NOT_CONFIRMED,
+  "site-loss": NOT_CONFIRMED,
 };
 
 /**
@@ -103,9 +121,13 @@ const BEYOND_REQUIRED_FENCING: Readonly<Partial<Record<FailureClassId, string>>>
  */
 export const beyondOf = (failure: FailureClassId, pair: Omit<Estimated, "objectives">): string | undefined =>
   BEYOND_EVERY_PAIR[failure] ??
+  (isApart(pair) ? undefined : BEYOND_ONE_SITE[failure]) ??
   (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
   (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined) ??
   (holdsState(pair) && pair.fencing?.required === true ? BEYOND_REQUIRED_FENCING[failure] : undefined);
+
+const isApart = ({ nodes, witness, mariadb }: Omit<Estimated, "objectives">): boolean =>
+  nodes !== undefined && standApart({ nodes, witness, mariadb });
 
 /** A sum of nothing is no promise. */
 const NOBODY_SAYS = "no service of this pair says how long it lasts, so nothing is promised";
@@ -163,11 +185,12 @@ export function estimateClass(
     },
     terms: all,
     beyond,
+    needed: beyond === undefined ? undefined : neededFor(failure),
   };
 }
 
 /** What was acknowledged and can be gone: nothing, by construction, or as much as somebody decides to give up. */
-function lossOf(failure: FailureClassId, pair: Pick<Pair, "mariadb">): { upper: Bound; formula: string } {
+function lossOf(failure: FailureClassId, pair: Omit<Estimated, "objectives">): { upper: Bound; formula: string } {
   const none = (why: string) => ({ upper: ms(0), formula: `0: ${why}` });
   if (!holdsState(pair)) return none("the pair keeps no state, so nothing acknowledged is stored that could be lost");
   switch (failure) {
@@ -177,6 +200,15 @@ function lossOf(failure: FailureClassId, pair: Pick<Pair, "mariadb">): { upper: 
         formula:
           "unbounded: whatever the old primary acknowledged alone is gone with it; `hotpair promote` shows what is known before it asks",
       };
+    case "site-loss":
+      if (isApart(pair)) break;
+      return { upper: UNBOUNDED, formula: "unbounded: both copies may stand there; what is kept elsewhere is left" };
+    case "data-deletion":
+      return {
+        upper: UNBOUNDED,
+        formula:
+          "unbounded: what was deleted is deleted on both servers; it is as old as the last backup that can be restored",
+      };
     case "witness-loss-then-power-cut":
     case "quorum-loss":
       return none("nobody is promoted without a quorum, so nothing is given up while the pair waits");
@@ -184,11 +216,10 @@ function lossOf(failure: FailureClassId, pair: Pick<Pair, "mariadb">): { upper: 
       return none(
         "the pair acknowledged none of what only the replica has; it is saved before the replica is made anew",
       );
-    default:
-      return none(
-        "a commit is acknowledged once both servers have it on disk (AFTER_SYNC, sync_binlog 1) or insync lists its server alone, and only a server in insync is promoted",
-      );
   }
+  return none(
+    "a commit is acknowledged once both servers have it on disk (AFTER_SYNC, sync_binlog 1) or insync lists its server alone, and only a server in insync is promoted",
+  );
 }
 
 /** The target that holds for a class: its own, else the one for all, else the tier's. */

@@ -29,6 +29,12 @@ const OF_EVERY_PAIR = {
   "disk-full": "the root disk of the active node is full",
   "planned-switch": "the operator moves the active role",
   failback: "the preferred node is back and takes its VIP home",
+  "kernel-panic": "the active node's kernel panics and stands still",
+  "memory-exhaustion": "the active node's memory is used up",
+  "clock-jump": "the clock of a node jumps",
+  "switch-loss": "the switch that both nodes' public links end on is lost",
+  "storage-device-failure": "the disk of the active node fails",
+  "site-loss": "the site where the active node stands is lost",
 } as const satisfies Record<string, string>;
 
 /** What can happen to a pair that keeps data, and to no other: it has a witness, a lease and a database. */
@@ -50,6 +56,7 @@ const OF_PAIRS_WITH_DATA = {
   "binlog-disk-full": "the disk of the primary's binary log is full",
   "forced-promotion": "the operator promotes a node by force, and the old primary comes back",
   "rolling-upgrade": "operating system and daemons are upgraded, one host after the other",
+  "data-deletion": "data is deleted by mistake",
 } as const satisfies Record<string, string>;
 
 export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as const;

@@ -190,6 +190,9 @@ function lastWord(pair: Pair): readonly { lower: Duration; upper: Duration; form
 /** Faults that VRRP alone would take for the peer's death, and the arbiter does not. */
 const VETOED: readonly FailureClassId[] = ["heartbeat-link-loss", "heartbeat-storage-loss", "heartbeat-one-way"];
 
+/** Faults in which a node ends in the middle of a beacon. */
+const GONE_AT_ONCE: readonly FailureClassId[] = ["node-power-cut", "kernel-panic", "site-loss"];
+
 function timing(pair: Pair): readonly TimingTerm[] {
   const { hold, evidence, serviceDead, silence, beaconInterval } = pair.arbiter;
   const term = (
@@ -210,14 +213,16 @@ function timing(pair: Pair): readonly TimingTerm[] {
         `the gate closes ${formatDuration(silence)} + ${formatDuration(beaconInterval)} after the last advert, before VRRP's timer ends`,
       ),
     ),
-    ...lastWord(pair).map(({ lower, upper, formula }) =>
-      term(
-        "node-power-cut",
-        "decide",
-        "the dead node's last word counts until the lease could be taken",
-        lower,
-        upper,
-        formula,
+    ...lastWord(pair).flatMap(({ lower, upper, formula }) =>
+      GONE_AT_ONCE.map((failure) =>
+        term(
+          failure,
+          "decide",
+          "the dead node's last word counts until the lease could be taken",
+          lower,
+          upper,
+          formula,
+        ),
       ),
     ),
     nothing("arbiter-loss", "an arbiter only vetoes: without it the pair is plain VRRP"),

@@ -121,7 +121,13 @@ const optionLines = ({ options }: FencingAgent): readonly (string | SecretRef)[]
   Object.entries(options).flatMap(([name, value]) => [`${name}=`, value, "\n"]);
 
 /** Classes after which the holder can neither give the lease back nor say that it stopped: it is shot. */
-export const SHOT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut", "whole-node-freeze"];
+export const SHOT: readonly FailureClassId[] = [
+  "node-power-cut",
+  "arbiter-loss-then-power-cut",
+  "whole-node-freeze",
+  "kernel-panic",
+  "site-loss",
+];
 
 function timing(pair: Pair): readonly TimingTerm[] {
   const { fencing: settings, mariadb } = pair;

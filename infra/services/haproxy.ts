@@ -153,6 +153,8 @@ const SILENT_SERVER: readonly FailureClassId[] = [
   "clean-reboot",
   "arbiter-loss-then-power-cut",
   "public-link-loss",
+  "kernel-panic",
+  "site-loss",
   "whole-node-freeze",
 ];
 

@@ -148,7 +148,13 @@ const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 export const hostOf = (address: string): string => address.split("/")[0] ?? address;
 
 /** Faults that end the owner's adverts without a word, so that VRRP's timer must run down. */
-const SILENT: readonly FailureClassId[] = ["node-power-cut", "arbiter-loss-then-power-cut", "whole-node-freeze"];
+const SILENT: readonly FailureClassId[] = [
+  "node-power-cut",
+  "arbiter-loss-then-power-cut",
+  "kernel-panic",
+  "site-loss",
+  "whole-node-freeze",
+];
 /** Faults and acts in which the owner says goodbye (an advert with priority 0), so that only the skew is waited for. */
 const ANNOUNCED: readonly FailureClassId[] = [
   "clean-reboot",
@@ -247,6 +253,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
     still("backend-kill", "the VIP does not depend on one backend"),
     still("cpu-overload", "real-time priority: adverts go out before ordinary load"),
     still("bad-configuration", "a reload of a file with mistakes is refused (reload_check_config)"),
+    still("clock-jump", "keepalived times by a clock that does not jump (CLOCK_MONOTONIC)"),
     still("disk-full", "nothing that holds the VIP writes to the disk"),
     still("storage-link-loss", "VRRP does not use the storage network"),
   ];

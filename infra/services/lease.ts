@@ -122,6 +122,8 @@ const SILENT: readonly FailureClassId[] = [
   "arbiter-loss-then-power-cut",
   "whole-node-freeze",
   "public-link-loss",
+  "kernel-panic",
+  "site-loss",
 ];
 /** Faults that end the holder, whose node may take the lease again at once; at worst the other one waits it out. */
 const ENDED: readonly FailureClassId[] = ["lease-loss", "member-isolation"];
@@ -129,6 +131,7 @@ const ENDED: readonly FailureClassId[] = ["lease-loss", "member-isolation"];
 const OUTLASTED: Readonly<Partial<Record<FailureClassId, string>>> = {
   "witness-loss": "two of three members renew the lease",
   "witness-link-loss": "two of three members renew the lease",
+  "clock-jump": "the lease is timed by clocks that do not jump (CLOCK_BOOTTIME)",
   "etcd-leader-loss": "an election ends before the holder's deadline does: D > 2 × election + renewal",
 };
 /** Faults and acts in which its holder stops in order and gives it back. */

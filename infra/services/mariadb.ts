@@ -251,6 +251,8 @@ const PROMOTED: readonly FailureClassId[] = [
   "whole-node-freeze",
   "member-isolation",
   "failback",
+  "kernel-panic",
+  "site-loss",
 ];
 /** After these, the killed server starts again and recovers, and is promoted where it is or there. */
 const RESTARTED: readonly FailureClassId[] = ["lease-loss"];

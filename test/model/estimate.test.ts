@@ -67,14 +67,17 @@ test("a class in which nothing interrupts costs the client nothing", () => {
 const beyond = (pair: Estimated) => FAILURE_CLASS_IDS.filter((failure) => beyondOf(failure, pair) !== undefined);
 
 test("what two nodes cannot bound, and what a witness and data change about it", () => {
-  expect(beyond(standard)).toEqual(["both-power-cut", "full-partition", "vip-conflict"]);
+  const everyPair = ["memory-exhaustion", "switch-loss", "storage-device-failure"];
+  expect(beyond(standard)).toEqual(["both-power-cut", "full-partition", "vip-conflict", ...everyPair, "site-loss"]);
   expect(beyond(statefulPair)).toEqual([
     "both-power-cut",
     "vip-conflict",
+    ...everyPair,
     "witness-loss-then-power-cut",
     "quorum-loss",
     "binlog-disk-full",
     "forced-promotion",
+    "data-deletion",
   ]);
 });
 
@@ -93,16 +96,15 @@ test.each([
 describe("a pair that keeps data", () => {
   const losses = estimateAll([], statefulPair, client).map(({ failure, rpo }) => ({ failure, ...rpo }));
 
-  test("loses nothing that it acknowledged, unless somebody gives it up", () => {
-    for (const { failure, upper, formula, verdict } of losses.filter((each) => each.failure !== "forced-promotion")) {
+  test("loses nothing that it acknowledged, unless somebody gives it up or deletes it", () => {
+    const givenUp: readonly string[] = ["forced-promotion", "data-deletion"];
+    for (const { failure, upper, formula, verdict } of losses.filter((each) => !givenUp.includes(each.failure))) {
       expect(upper, failure).toBe(0);
       expect(verdict, failure).toBe("within");
       expect(formula, failure).not.toContain("keeps no state");
     }
-    expect(losses.find(({ failure }) => failure === "forced-promotion")).toMatchObject({
-      upper: UNBOUNDED,
-      verdict: "beyond",
-    });
+    for (const failure of givenUp)
+      expect(losses.find((each) => each.failure === failure)).toMatchObject({ upper: UNBOUNDED, verdict: "beyond" });
   });
 
   test("has classes that a pair without data has not", () => {

@@ -1,0 +1,47 @@
+// estimate as users run it: one line per failure class, and everything that is known of one.
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Project } from "./project.ts";
+
+let project: Project;
+beforeAll(() => {
+  project = new Project();
+});
+afterAll(() => project.remove());
+
+test("every failure class has its cost, what it leaves and its drills", async () => {
+  const { code, stdout } = await project.hotpair(["estimate", "-s", "lab"]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^node-power-cut +191\.1ms\.\.461\.2ms +0ms +P2 +node-power-cut$/m);
+  expect(stdout).toMatch(/^switch-loss +0ms\.\.unbounded +0ms +P0 +-$/m);
+});
+
+test("of one class it says what is known: who notices, the sum, what would be needed, and where the checklist is", async () => {
+  const { code, stdout } = await project.hotpair(["estimate", "switch-loss", "-s", "lab"]);
+  expect(code).toBe(0);
+  for (const said of [
+    /noticed by +keepalived on both nodes/,
+    /no bound +cannot be survived/,
+    /needed +each node's public link as a bond over two switches/,
+    /left +P0: no service/,
+    /drill +none: /,
+    /what to do +docs\/failures\/switch-loss\.md#what-to-do/,
+  ])
+    expect(stdout).toMatch(said);
+  const { classes } = JSON.parse((await project.hotpair(["estimate", "haproxy-kill", "-s", "lab", "--json"])).stdout);
+  expect(classes).toEqual([
+    expect.objectContaining({
+      failure: "haproxy-kill",
+      severity: "none",
+      detectedBy: "systemd",
+      drills: ["haproxy-kill"],
+    }),
+  ]);
+});
+
+test("a class that the pair does not have is named with those that it has", async () => {
+  expect(await project.hotpair(["estimate", "lease-loss", "-s", "lab"])).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/"lease-loss" is no failure class of stack lab\n.*node-power-cut/),
+  });
+});
