@@ -1,4 +1,4 @@
-// `hotpair init | scan | secrets | check | render`: the commands that work on a stack file and touch no server (scan
+// `hotpair init | scan | secrets | render`: the commands that work on a stack file and touch no server (scan
 // only asks for host keys). Thin: what a configuration means is in infra/config, what follows from it in services and plan.
 
 import { randomBytes } from "node:crypto";
@@ -17,23 +17,16 @@ import {
   secretStates,
   withPlaceholders,
 } from "../config/index.ts";
-import { proofOf } from "../drill/proof.ts";
-import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import { type Estimate, showBound, showRange } from "../model/estimate.ts";
-import type { Finding } from "../model/finding.ts";
 import { NODE_IDS, type Node, type Witness } from "../model/pair.ts";
 import type { Content, HostPlan } from "../model/plan.ts";
-import { type ClassProof, type Proof, proofOfClasses, shortDigest } from "../model/proof.ts";
 import { planHosts } from "../plan/plan.ts";
-import { estimate } from "../services/estimate.ts";
-import { collectFindings } from "../services/findings.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
 import { scanHostKeys } from "../ssh/run.ts";
 import { newSalt } from "./passphrase.ts";
 import { ask, isTerminal } from "./questions.ts";
 import { passphrase, secretStore } from "./secrets.ts";
-import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes, stackPath } from "./stack.ts";
+import { loadStack, readStackText, shownPath, stackPath } from "./stack.ts";
 import { columns, confirm } from "./terminal.ts";
 
 interface Named {
@@ -79,14 +72,6 @@ export function register(program: Command): void {
     .addOption(stackOption())
     .option("--finish", "second phase: drop what was before", false)
     .action(rotate);
-
-  program
-    .command("check")
-    .description("is the configuration right, and will the pair keep its targets? exit 2: wrong, 3: a target is missed")
-    .addOption(stackOption())
-    .option("--explain", "write out the sum behind every estimate", false)
-    .option("--json", "print as JSON", false)
-    .action(check);
 
   program
     .command("render")
@@ -451,122 +436,6 @@ async function secretValues(
     if (ciphertext !== undefined) values.set(path, await store.decrypt(path, ciphertext));
   }
   return values;
-}
-
-// check
-
-const TARGET_RULES = ["rto-within-target", "rpo-within-target"];
-const EVIDENCE_RULES = [
-  "evidence-present",
-  "evidence-passed",
-  "evidence-matches",
-  "evidence-fresh",
-  "evidence-trusted",
-];
-
-function check(options: Named & { readonly explain: boolean; readonly json: boolean }): void {
-  const loaded = readable(options);
-  if (loaded === undefined) return;
-  const { stack, pair } = loaded;
-  const proof = proofOf(stack, pair);
-  const findings = [...collectFindings(pair, proof), ...stackClashes(stack, pair)];
-  const estimates = estimate(pair);
-  const stopping = findings.flatMap(({ level, rule }) => (level === "mandatory" ? [rule] : []));
-  const wrong = stopping.some((rule) => !TARGET_RULES.includes(rule) && !EVIDENCE_RULES.includes(rule));
-  const missed = estimates.some(({ rto, rpo }) => rto.verdict === "missed" || rpo.verdict === "missed");
-  const unproven = stopping.some((rule) => EVIDENCE_RULES.includes(rule));
-  const verdict = wrong ? "wrong" : missed ? "target missed" : unproven ? "target not proven" : "good";
-  const classes = proofOfClasses(pair, estimates, proof);
-  if (options.json) {
-    const facts = { stack, verdict, configDigest: proof.configDigest, mistakes: [], findings, estimates };
-    console.log(JSON.stringify({ ...facts, evidence: classes }, null, 2));
-  } else console.log(checkText(loaded, { findings, estimates, proof, classes, verdict }, options.explain));
-  process.exitCode = wrong ? 2 : missed || unproven ? 3 : 0;
-}
-
-interface Checked {
-  readonly findings: readonly Finding[];
-  readonly estimates: readonly Estimate[];
-  readonly proof: Proof;
-  readonly classes: readonly ClassProof[];
-  readonly verdict: string;
-}
-
-/** With --json a configuration that cannot be read is a fact like any other, and not only a message. */
-function readable(options: Named & { readonly json: boolean }): LoadedStack | undefined {
-  if (!options.json) return loadStack(options.stack);
-  const { stack } = readStackText(options.stack);
-  try {
-    return loadStack(stack);
-  } catch (error) {
-    if (!(error instanceof UserError)) throw error;
-    console.log(
-      JSON.stringify({ stack, verdict: "wrong", mistakes: error.details, findings: [], estimates: [] }, null, 2),
-    );
-    process.exitCode = 2;
-    return undefined;
-  }
-}
-
-function checkText(
-  { stack, file, pair, stackFile }: LoadedStack,
-  { findings, estimates, proof, classes, verdict }: Checked,
-  explain: boolean,
-): string {
-  const found = findings.flatMap(({ level, rule, path, message, fix }) => {
-    const place = stackFile.locate(parsePath(path.replace(/^hotpair:pair\.?/, "")));
-    const where = place === undefined ? "" : ` (${place.file}:${place.line}:${place.column})`;
-    return [`  ${level}  ${rule}${where}`, `    ${path}: ${message}`, `    ${fix}`];
-  });
-  const rows = estimates.map(({ failure, rto, rpo }, index) => [
-    failure,
-    showRange(rto.lower, rto.upper),
-    rto.target === undefined ? "-" : formatDuration(rto.target.value),
-    rto.verdict,
-    showBound(rpo.upper),
-    rpo.target === undefined ? "-" : formatDuration(rpo.target.value),
-    rpo.verdict,
-    evidenceWords(classes[index]),
-  ]);
-  const table = columns([["failure", "RTO", "target", "", "RPO", "target", "", "evidence"], ...rows]);
-  const sums = estimates.flatMap(({ failure, rto, beyond, needed }) => [
-    `  ${failure}`,
-    `    ${rto.formula}`,
-    ...(beyond === undefined ? [] : [`    ${beyond}`]),
-    ...(needed === undefined ? [] : [`    needed: ${needed}`]),
-  ]);
-  const nodes = pair.nodes.map(({ name }) => name).join(" and ");
-  const vips = pair.vips.map(({ name, address }) => `${name} ${address}`).join(", ");
-  return [
-    `${pair.name}: ${nodes}, ${vips} (${shownPath(file)})`,
-    "",
-    ...(found.length === 0 ? ["No findings."] : ["Findings:", ...found]),
-    "",
-    "What a client will see, from the terms of every service (hotpair check --explain writes out the sums):",
-    ...table.map((line) => `  ${line}`),
-    ...(explain ? ["", "Sums:", ...sums] : []),
-    "",
-    `configuration ${shortDigest(proof.configDigest)} (docs/evidence.md)`,
-    `${stack}: ${verdict}`,
-  ].join("\n");
-}
-
-function evidenceWords(proof: ClassProof | undefined): string {
-  if (proof === undefined) return "-";
-  switch (proof.state) {
-    case "proven": {
-      const last = proof.by.toSorted((one, other) => (one.startedAt < other.startedAt ? -1 : 1)).at(-1);
-      return `proven ${last?.startedAt.slice(0, 10) ?? ""}`;
-    }
-    case "failed":
-      return `FAILED ${proof.by.startedAt.slice(0, 10)}`;
-    case "old":
-      return `${proof.ageDays} days old`;
-    case "not demanded":
-      return "-";
-    default:
-      return proof.state;
-  }
 }
 
 // render

@@ -3,6 +3,7 @@
 
 import { Command } from "commander";
 import { register as authority } from "./authority.ts";
+import { register as check } from "./check.ts";
 import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
@@ -18,6 +19,7 @@ import { register as upgrade } from "./upgrade.ts";
 
 const groups = [
   configure,
+  check,
   estimate,
   tune,
   authority,
