@@ -27,7 +27,7 @@ describeWithLab("the life of a MariaDB pair", () => {
         await hosts.ok(
           "b",
           "mariadb -e 'CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY, amount INT); " +
-            "INSERT INTO shop.orders SELECT seq, seq * 7 FROM seq_1_to_5000'",
+            "USE shop; INSERT INTO shop.orders SELECT seq, seq * 7 FROM seq_1_to_5000'",
         );
       },
     );

@@ -26,6 +26,7 @@ SYSTEM_SCHEMAS = ("mysql", "performance_schema", "sys", "test", "lost+found", se
 RECEIVING = ".hotpair-receiving"
 # An installation that has begun: to be finished before the server may start.
 INSTALLING_PATH = f"{state.STATE_DIRECTORY}/installing.json"
+PACKAGE_UNIT = "mariadb.service"
 CHUNK = 1 << 20
 SILENCE = 30.0
 
@@ -74,6 +75,7 @@ def begin(config: Config) -> Optional[str]:
         )
     if not existing and (config.adopt or config.node != "a"):
         return "the pair's data begins on the other node" + (", which has it already" if config.adopt else "")
+    end_package_server()
     if not initialized(config.data_directory):
         install(config)
     # From its own beginning on, everything that it acknowledges is in its own log.
@@ -84,6 +86,13 @@ def begin(config: Config) -> Optional[str]:
         config.name, "new", "first", "adopted the data found here" if existing else "the pair's data begins here"
     )
     return None
+
+
+def end_package_server() -> None:
+    """A server that the package's own unit runs lets go of the data, in order. It is not started again by itself."""
+    active = ["systemctl", "is-active", "--quiet", PACKAGE_UNIT]
+    if subprocess.run(active, stdin=subprocess.DEVNULL, check=False).returncode == 0:
+        subprocess.run(["systemctl", "stop", PACKAGE_UNIT], stdin=subprocess.DEVNULL, check=True)
 
 
 def enrollable(found: Mapping[str, Any]) -> bool:
@@ -318,6 +327,7 @@ class unit_stopped:
 
     def __enter__(self) -> None:
         subprocess.run(["systemctl", "stop", server.UNIT], stdin=subprocess.DEVNULL, timeout=60, check=True)
+        end_package_server()
 
     def __exit__(self, *_: object) -> None:
         subprocess.run(
