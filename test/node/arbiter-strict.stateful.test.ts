@@ -153,10 +153,10 @@ sleep 0.05
 done
 done`;
     expect(await pair.sh(standby, seen)).toBe("activating");
-    // Told again within its interval what this node is to be.
+    // Told again within its interval what this node is to be. On a busy machine it is killed, at the end of its stop time.
     await expect
       .poll(() => pair.sh(standby, "systemctl is-active hotpair-lease || :"), { timeout: 15_000, interval: 300 })
-      .toBe("inactive");
+      .toMatch(/^(inactive|failed)$/);
     expect(await pair.sh(standby, "systemctl is-active hotpair-active.target || :")).toBe("inactive");
   });
 });
