@@ -16,7 +16,7 @@ import { UserError } from "../model/errors.ts";
 import type { NodeId } from "../model/pair.ts";
 import { recordOf, type Step, scenarioOf, simpler, stepOf } from "./campaign.ts";
 import { undoOutside } from "./executor.ts";
-import { type DrillSettings, measure, waitUntilWhole } from "./runner.ts";
+import { type DrillSettings, measure, undoArmed, waitUntilWhole } from "./runner.ts";
 
 export interface CampaignSettings {
   /** [A-Za-z0-9._-]{1,40}: also names the journal. */
@@ -33,6 +33,8 @@ export const CAMPAIGN_QUIET_MS = 2_000;
 /** A violation that depends on the moment does not come every time. */
 const RERUNS = 2;
 const HEAL_MS = 180_000;
+/** Whatever keeps steps from being measured is not to use up the rest of them. */
+const BROKEN_OFF_IN_A_ROW = 5;
 
 /** Rejects with UserError when the pair does not become whole again by itself: the campaign goes on once somebody mended it. */
 export async function campaign(drill: DrillSettings, settings: CampaignSettings): Promise<Campaign> {
@@ -63,6 +65,7 @@ export async function campaign(drill: DrillSettings, settings: CampaignSettings)
   const known = new Set(steps.map(({ step }) => step));
   const todo = Array.from({ length: settings.steps }, (_, index) => index + 1).filter((number) => !known.has(number));
   if (known.size > 0) drill.onProgress(`the journal has ${known.size} steps already: ${path}`);
+  let brokenOff = 0;
   for (const number of todo) {
     drill.signal?.throwIfAborted();
     await wholeAgain(own);
@@ -71,6 +74,12 @@ export async function campaign(drill: DrillSettings, settings: CampaignSettings)
     appendStep(path, done);
     steps.push(done);
     drill.onProgress(`step ${number} of ${settings.steps}: ${inWords(done)}`);
+    brokenOff = done.outcome.kind === "broken-off" ? brokenOff + 1 : 0;
+    if (brokenOff === BROKEN_OFF_IN_A_ROW)
+      throw new UserError(`${brokenOff} steps after each other could not be measured: the campaign stops here`, [
+        done.outcome.kind === "broken-off" ? done.outcome.error : "",
+        "the same command goes on with the next step",
+      ]);
   }
   return { header, steps };
 }
@@ -145,9 +154,10 @@ async function withShrinking(step: Step, done: CampaignStep, drill: DrillSetting
 /** Between steps the pair must be whole; what a broken-off step left is put right from outside. */
 async function wholeAgain(drill: DrillSettings): Promise<void> {
   const { place, signal } = drill;
-  if ((await waitUntilWhole(place, HEAL_MS, signal)).problems.length === 0) return;
+  if ((await waitUntilWhole(place, HEAL_MS, signal)).problems.length === 0) return await undoArmed(place);
   signal?.throwIfAborted();
   await undoOutside(place);
+  await undoArmed(place);
   await sleep(1_000);
   const { problems } = await waitUntilWhole(place, HEAL_MS, signal);
   signal?.throwIfAborted();

@@ -132,7 +132,13 @@ const SWITCH = (stage: Stage) =>
   stage.vips.map((vip) => `/usr/lib/hotpair/hotpair-arbiter switch --vip ${vip.name} --wait 10`).join("\n");
 
 /** A command on a node that another fault may have taken down meanwhile: then there is nothing to do. */
-const run = (node: Role, command: (stage: Stage) => string): Action => ({ kind: "run", node, command, mayFail: true });
+const run = (node: Role, command: (stage: Stage) => string): Action => ({
+  kind: "run",
+  node,
+  command,
+  mayFail: true,
+  mayBeDown: true,
+});
 
 function actionOf(fault: CampaignFault): Action {
   switch (fault.kind) {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { armUndo, clearDrops, dropTraffic, freeze, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
 import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
-import { disconnect } from "../ssh/run.ts";
+import { disconnect, SshError } from "../ssh/run.ts";
 import { type Place, shell, tryShell } from "./host.ts";
 import { dropFromInside, type InsideFault, linkDownInside, powerCutInside } from "./inside.ts";
 import { hotpair, restoreScript } from "./operator.ts";
@@ -139,8 +139,17 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
     if (action.kind === "power-cut") disconnect(place.hosts[idOf(stage, action.node)].target);
     return { at, cuts: action.kind === "power-cut" ? [{ node: idOf(stage, action.node), at }] : [] };
   }
-  if (action.kind === "run")
-    return { at: await onServer(execution, action.node, action.command(stage), action.mayFail ?? false), cuts: [] };
+  if (action.kind === "run") {
+    const began = Date.now();
+    const done = onServer(execution, action.node, action.command(stage), action.mayFail ?? false);
+    const at = action.mayBeDown
+      ? await done.catch((error: unknown) => {
+          if (!(error instanceof SshError)) throw error;
+          return began;
+        })
+      : await done;
+    return { at, cuts: [] };
+  }
   if (action.kind === "operator") {
     const at = Date.now();
     await hotpair([...action.words(stage), "-s", execution.stack]);

@@ -17,7 +17,7 @@ import { destinationOf, type RunningClient, startClient } from "./clients.ts";
 import { arm, type Execution, neededPrograms, nodesToArm, perform, undoOutside } from "./executor.ts";
 import { type Answer, unwell } from "./health.ts";
 import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
-import { onBoth, type Place, tryShell } from "./host.ts";
+import { type Host, onBoth, type Place, tryShell } from "./host.ts";
 import { type OpenLedger, openLedger } from "./ledger-run.ts";
 import { collectLog } from "./log.ts";
 import { type OwnersWatch, watchOwners } from "./owners.ts";
@@ -108,6 +108,22 @@ function stageOf(place: Place, answers: readonly Answer[]): Stage {
   };
 }
 
+const armedOn = async (host: Host): Promise<{ readonly name: string; readonly ids: readonly string[] }> => ({
+  name: host.node.name,
+  ids: (await tryShell(host, armedCommand)).stdout.split("\n").filter(Boolean),
+});
+
+/**
+ * Does now whatever undo is armed on the servers, also of a drill that broke off while one of them was down. Passes over a
+ * server that does not answer: there the armed deadline counts.
+ */
+export async function undoArmed(place: Place): Promise<void> {
+  await onBoth(place, async (host) => {
+    const { ids } = await armedOn(host).catch(() => ({ ids: [] }));
+    for (const id of ids) await tryShell(host, undoNowCommand(id)).catch(() => undefined);
+  });
+}
+
 /** Refuses with UserError unless the pair is whole and nobody else's drill is under way. */
 export async function preflight(place: Place, withinMs = HEALTHY_BEFORE_MS, signal?: AbortSignal): Promise<Stage> {
   const { answers, problems } = await waitUntilWhole(place, withinMs, signal);
@@ -116,11 +132,7 @@ export async function preflight(place: Place, withinMs = HEALTHY_BEFORE_MS, sign
       ...problems,
       "see it with: hotpair status",
     ]);
-  const armed = await onBoth(place, async (host) => ({
-    name: host.node.name,
-    ids: (await tryShell(host, armedCommand)).stdout.split("\n").filter(Boolean),
-  }));
-  const others = armed.filter((one) => one.ids.length > 0);
+  const others = (await onBoth(place, armedOn)).filter((one) => one.ids.length > 0);
   if (others.length > 0)
     throw new UserError("the undo of another drill is still armed", [
       ...others.flatMap(({ name, ids }) =>

@@ -24,6 +24,8 @@ export type Action =
       readonly node: Role;
       readonly command: (stage: Stage) => string;
       readonly mayFail?: boolean;
+      /** Another fault may have taken the node down: then there is nothing to do. */
+      readonly mayBeDown?: boolean;
     }
   /** Power off without warning. On a server that hotpair has no plug of: an immediate reset by the kernel (sysrq b). */
   | {
