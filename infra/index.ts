@@ -1,18 +1,20 @@
-// The Pulumi program: what the stack file says becomes two servers and their witness. It reads from top to bottom; what each line does is
+// The Pulumi program: what the stack file says becomes two servers and their witness, made first where they are to be made. It reads from top to bottom; what each line does is
 // in the room that it calls. What must not be applied is refused before the first resource is registered.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { type AskOwner, refuseMovedServer } from "./components/moved.ts";
-import { HotPair } from "./components/pair.ts";
+import { HotPair, type HotPairArgs } from "./components/pair.ts";
 import { readInput, readPair, readStack, secretsOf } from "./config/index.ts";
 import { proofOf } from "./drill/proof.ts";
+import { resourceFindings } from "./model/aws-rules.ts";
 import { UserError } from "./model/errors.ts";
 import { type HostId, NODE_IDS, type NodeId, type Pair, type SecretRef } from "./model/pair.ts";
 import { hostIdsOf, planPair, planWitness } from "./plan/plan.ts";
 import { refuseMandatory } from "./plan/refuse.ts";
 import { collectFindings } from "./services/findings.ts";
+import { clientPorts, collectListeners } from "./services/listeners.ts";
 import { privateKeyOf, sshTargetAt, sshTargetOf } from "./ssh/reach.ts";
 import { connectionOf } from "./targets/onprem.ts";
 
@@ -44,9 +46,10 @@ async function deploy(): Promise<Record<string, unknown>> {
         ? { plan: witness, connection: connectionOf(pair.witness, privateKeyOf(pair.witness, secrets)) }
         : undefined,
     connections: {
-      a: connectionOf(a, privateKeyOf(a, secrets)),
-      b: connectionOf(b, privateKeyOf(b, secrets)),
+      a: connectionOf(a, privateKeyOf(a, secrets), pair.target),
+      b: connectionOf(b, privateKeyOf(b, secrets), pair.target),
     },
+    servers: await serversOf(stack, pair, secrets),
     secrets,
     first: await firstToChange(pair, secrets),
     leftOut: leftOut(pair),
@@ -54,6 +57,25 @@ async function deploy(): Promise<Record<string, unknown>> {
     rotateKey: process.env.HOTPAIR_ROTATE_KEY === "yes",
   });
   return { pair: pair.name, vips: deployed.vips };
+}
+
+/** What is made before the nodes can be reached. Only a stack in AWS loads what it takes. */
+async function serversOf(
+  stack: string,
+  pair: Pair,
+  secrets: (ref: SecretRef) => string,
+): Promise<HotPairArgs["servers"]> {
+  const { aws } = pair;
+  if (aws === undefined) return { a: [], b: [] };
+  const [{ AwsServers }, { declareAws, serverOf }] = await Promise.all([
+    import("./components/aws.ts"),
+    import("./targets/aws.ts"),
+  ]);
+  const cloud = { ...pair, aws };
+  const declared = declareAws(cloud, collectListeners(pair));
+  refuseMandatory(stack, resourceFindings(declared, clientPorts(pair)));
+  const servers = { a: serverOf(cloud, "a"), b: serverOf(cloud, "b") };
+  return new AwsServers("aws", { region: aws.region, declared, servers, secrets }).servers;
 }
 
 /** The engine hands over decrypted values: that a secret stands in plain text, and where, only the file itself tells. */

@@ -23,6 +23,7 @@ import {
   deadLocks,
   type Engine,
   hostOf,
+  makesServer,
   type Outcome,
   openEngine,
   openedState,
@@ -185,7 +186,7 @@ async function compare(options: Applying, env: Record<string, string> = {}): Pro
   const { pair } = stack;
   const findings = collectFindings(pair, proofOf(stack.stack, pair));
   refuseMandatory(stack.stack, findings);
-  const engine = await openEngine(stack.stack, stack.stackFile);
+  const engine = await openEngine(stack.stack, stack.stackFile, stack.pair.target);
   const only = options.only.map((name) => hostNamed(pair, name));
   const hosts = hostIdsOf(pair).filter((id) => only.length === 0 || only.includes(id));
   const targets = await targetsOfStack(stack);
@@ -270,7 +271,9 @@ function showPreview(work: Work, full: boolean): void {
     const answer = answers.get(id);
     const found = changes.get(id);
     if (answer === undefined) continue;
-    if (!("state" in answer)) {
+    if (id !== "witness" && makesServer(outcome, id))
+      console.log(`${paint("bold", nameOf(stack.pair, id))}: is made first, and set up when it answers`);
+    else if (!("state" in answer)) {
       console.log(`${paint("bold", nameOf(stack.pair, id))}: ${paint("red", "could not be asked")}`);
       console.log(indented([answer.silent.message, ...answer.silent.details].join("\n")));
     } else if (found !== undefined) {
@@ -281,10 +284,16 @@ function showPreview(work: Work, full: boolean): void {
       console.log(showChanges(shown, full).join("\n"));
     }
   }
-  if (hosts.some((id) => !changes.has(id))) process.exitCode = 1;
+  const inAws = engineSteps(outcome).filter(({ type }) => type.startsWith("aws:"));
+  if (inAws.length > 0) console.log(["", paint("bold", "AWS"), ...inAws.map(resourceLine)].join("\n"));
+  if (hosts.some((id) => !changes.has(id) && !(id !== "witness" && makesServer(outcome, id)))) process.exitCode = 1;
   else if (!isUndone(work))
     console.log(`no change: ${stack.pair.witness === undefined ? "both" : "all"} servers are as described`);
 }
+
+/** e.g. `  create  ec2/instance  instance-a`. */
+const resourceLine = ({ op, type, urn }: Step): string =>
+  `  ${op}  ${type.replace(/^aws:([^:]+):.*$/, "$1")}  ${urn.split("::").at(-1)}`;
 
 function printPreview({ stack, hosts, answers, changes, before, outcome }: Work): void {
   const described = hosts.map((id) => {
@@ -308,7 +317,8 @@ function printPreview({ stack, hosts, answers, changes, before, outcome }: Work)
       2,
     ),
   );
-  if (!succeeded || described.some((node) => "silent" in node)) process.exitCode = 1;
+  const missing = described.filter(({ node }) => node === "witness" || !makesServer(outcome, node));
+  if (!succeeded || missing.some((node) => "silent" in node)) process.exitCode = 1;
 }
 
 const engineTouches = ({ steps }: Outcome, id: HostId): boolean =>
@@ -345,7 +355,8 @@ async function apply(
   if (!work.outcome.succeeded) return;
   const { stack, engine, hosts, answers, targets } = work;
   if (!isUndone(work)) return;
-  const silent = hosts.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id));
+  const made = (id: HostId) => id !== "witness" && makesServer(work.outcome, id);
+  const silent = hosts.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id) && !made(id));
   if (silent.length > 0) {
     const living = hosts.filter((id) => work.changes.has(id)).map((id) => nameOf(stack.pair, id));
     throw new UserError(`${silent.map((id) => nameOf(stack.pair, id)).join(" and ")} cannot be changed; nothing was`, [
@@ -567,13 +578,18 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   const stack = loadStack(options.stack);
   const { pair } = stack;
   const abandoned = options.abandon === undefined ? undefined : hostNamed(pair, options.abandon);
-  const engine = await openEngine(stack.stack, stack.stackFile);
+  const engine = await openEngine(stack.stack, stack.stackFile, stack.pair.target);
   const state = await stateOf(engine);
   const commands = commandsIn(state);
-  if (state === undefined || commands.size === 0) {
+  const made = (state?.deployment.resources ?? []).filter(({ type }) => type.startsWith("aws:")).length;
+  if (state === undefined || (commands.size === 0 && made === 0)) {
     announce(`stack ${stack.stack} has nothing deployed`);
     return;
   }
+  if (made > 0 && pair.aws?.instance.terminationProtection === true)
+    throw new UserError(`the servers of stack ${stack.stack} are protected, so nothing was changed`, [
+      `set hotpair:aws.instance.terminationProtection to false, then run: hotpair up -s ${stack.stack}`,
+    ]);
   const hosts = hostIdsOf(pair).filter((id) => commands.has(id) && id !== abandoned);
   const targets = await targetsOfStack(stack);
   const plans = planHosts(pair).filter(({ node }) => hosts.includes(node));
@@ -590,7 +606,8 @@ async function destroy(options: Named & { abandon?: string; purgePackages: boole
   const role = (id: HostId) => (id === "witness" ? id : roleIn(answers.get(id)));
   const what = hosts.map((id) => `${nameOf(pair, id)} (${role(id)})`).join(" and ");
   const forgotten = abandoned === undefined ? "" : ` ${nameOf(pair, abandoned)} is forgotten as it is.`;
-  const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${forgotten}`;
+  const gone = made === 0 ? "" : ` ${made} resources in AWS are deleted, the servers and their volumes among them.`;
+  const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${gone}${forgotten}`;
   for (const id of own) {
     const packages = manifestIn(answers.get(id))?.installedPackages ?? [];
     if (packages.length > 0)
@@ -636,7 +653,7 @@ async function replace(word: string, options: Named & { oldIsOff: boolean; yes: 
   const id = hostNamed(stack.pair, word);
   const { name, ssh } = hostOfPair(stack.pair, id);
   const witnessOf = id === "witness" ? stack.pair.name : undefined;
-  const engine = await openEngine(stack.stack, stack.stackFile);
+  const engine = await openEngine(stack.stack, stack.stackFile, stack.pair.target);
   const inputs = commandsIn(await stateOf(engine, true)).get(id)?.inputs;
   if (inputs === undefined)
     throw new UserError(`${name} was never set up`, [`set it up with: hotpair up -s ${stack.stack}`]);

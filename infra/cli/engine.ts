@@ -8,9 +8,10 @@ import { createInterface } from "node:readline";
 import type { StackFile } from "../config/index.ts";
 import { cacheDirectory } from "../machine/cache.ts";
 import { UserError } from "../model/errors.ts";
-import { type HostId, NODE_IDS } from "../model/pair.ts";
+import { type HostId, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
+import { AWS_PLUGIN_VERSION } from "../model/resource.ts";
 import { findToolchain } from "../toolchain/find.ts";
-import { projectRoot } from "../toolchain/places.ts";
+import { awsPlugin, projectRoot, pulumiHome } from "../toolchain/places.ts";
 import { passphrase, usePublishedPassphrase } from "./secrets.ts";
 import { announce } from "./terminal.ts";
 
@@ -71,9 +72,15 @@ export interface Engine {
  * Fetches or builds the toolchain when it is not there, saying so. A stack that is encrypted with a passphrase needs it
  * from the environment or the terminal: the CLI, whose output is read here, could not ask. Throws UserError.
  */
-export async function openEngine(stack: string, stackFile?: Pick<StackFile, "encryptionSalt">): Promise<Engine> {
+export async function openEngine(
+  stack: string,
+  stackFile?: Pick<StackFile, "encryptionSalt">,
+  target: Pair["target"] = "onprem",
+): Promise<Engine> {
   const toolchain = await findToolchain({ onStep: announce });
   if (toolchain.notice) announce(toolchain.notice);
+  // Where the vendor can be reached the engine fetches it by itself.
+  if (target === "aws" && toolchain.kind === "built") requireAwsPlugin();
   usePublishedPassphrase(stack);
   if (stackFile?.encryptionSalt !== undefined && !process.env.PULUMI_CONFIG_PASSPHRASE_FILE)
     process.env.PULUMI_CONFIG_PASSPHRASE = await passphrase(stack);
@@ -136,6 +143,20 @@ export async function openEngine(stack: string, stackFile?: Pick<StackFile, "enc
   };
 }
 
+/** Throws UserError: unlike the command plugin, it can be had from its vendor alone. */
+export function requireAwsPlugin(): void {
+  if (awsPlugin(AWS_PLUGIN_VERSION) !== undefined) return;
+  const directory = join(pulumiHome(), "plugins", `resource-aws-v${AWS_PLUGIN_VERSION}`);
+  throw new UserError(
+    `Pulumi's AWS plugin ${AWS_PLUGIN_VERSION} is not here, and its vendor (get.pulumi.com) cannot be reached from this machine`,
+    [
+      `where it can be reached, run: pulumi plugin install resource aws ${AWS_PLUGIN_VERSION}`,
+      `then bring ~/.pulumi/plugins/resource-aws-v${AWS_PLUGIN_VERSION} from there to ${directory}`,
+      "check and render need no plugin; AWS itself must be reachable from here as well",
+    ],
+  );
+}
+
 /** Locks that a killed process of this machine left: nobody will take them away. */
 export function deadLocks(said: string): readonly { readonly pid: number; readonly since: string }[] {
   const locks = [...said.matchAll(/created by \S+@(\S+) \(pid (\d+)\) at (\S+)/g)];
@@ -161,6 +182,13 @@ const HOST_IDS: readonly HostId[] = ["witness", ...NODE_IDS];
 export const hostOf = (urn: string): HostId | undefined => HOST_IDS.find((id) => urn.endsWith(`::${resourceOf(id)}`));
 
 export const COMMAND_TYPE = "command:remote:Command";
+
+/** Whether the engine would make this node's server, so that nobody can answer there yet. */
+export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: NodeId): boolean =>
+  steps.some(
+    ({ type, op, urn }) =>
+      type === "aws:ec2/instance:Instance" && /^(create|replace)/.test(op) && urn.endsWith(`::instance-${id}`),
+  );
 
 const urnOf = (stack: string, type: string, id: HostId): string =>
   `urn:pulumi:${stack}::hotpair::hotpair:index:Pair$${type}::${resourceOf(id)}`;

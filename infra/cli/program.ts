@@ -4,6 +4,7 @@
 import { Command } from "commander";
 import { register as authority } from "./authority.ts";
 import { register as check } from "./check.ts";
+import { register as cloud } from "./cloud.ts";
 import { register as configure } from "./configure.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
@@ -19,6 +20,7 @@ import { register as upgrade } from "./upgrade.ts";
 
 const groups = [
   configure,
+  cloud,
   check,
   estimate,
   tune,

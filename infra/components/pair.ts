@@ -15,6 +15,8 @@ export interface HotPairArgs {
   /** Defined exactly when the pair has a witness. */
   readonly witness: { readonly plan: HostPlan; readonly connection: Connection } | undefined;
   readonly connections: Readonly<Record<NodeId, Connection>>;
+  /** What must be made before a node can be reached; nothing for servers that exist. */
+  readonly servers: Readonly<Record<NodeId, readonly pulumi.Resource[]>>;
   readonly secrets: (ref: SecretRef) => string;
   /** The node that is changed first; the other is touched only after it succeeded. undefined: no order (a preview). */
   readonly first: NodeId | undefined;
@@ -35,14 +37,19 @@ export class HotPair extends pulumi.ComponentResource {
   constructor(name: string, args: HotPairArgs, opts?: pulumi.ComponentResourceOptions) {
     super("hotpair:index:Pair", name, { pair: args.pair }, opts);
     const [planA, planB] = args.plans;
-    const host = (plan: HostPlan, connection: Connection, after: readonly (PairHost | undefined)[]): PairHost =>
+    const host = (
+      plan: HostPlan,
+      connection: Connection,
+      after: readonly (PairHost | undefined)[],
+      servers: readonly pulumi.Resource[] = [],
+    ): PairHost =>
       new PairHost(
         {
           plan,
           connection,
           secrets: args.secrets,
           digestKey: args.secrets(args.pair.secrets.beaconKey),
-          after: after.flatMap((one) => (one === undefined ? [] : [one.command])),
+          after: [...servers, ...after.flatMap((one) => (one === undefined ? [] : [one.command]))],
           beforeUpdate: args.beforeUpdate,
           rotateKey: args.rotateKey,
         },
@@ -52,7 +59,7 @@ export class HotPair extends pulumi.ComponentResource {
     // The first member of an authority has nobody to be healthy with; and no two members are interrupted at the same time.
     const before = args.leftOut.includes("witness") ? undefined : this.witness;
     const node = (plan: NodePlan, other?: PairHost): PairHost =>
-      host(plan, args.connections[plan.node], [before, other]);
+      host(plan, args.connections[plan.node], [before, other], args.servers[plan.node]);
     if (args.first === "b") {
       const b = node(planB);
       this.nodes = { a: node(planA, b), b };

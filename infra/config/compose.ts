@@ -1,8 +1,8 @@
 // The text of a new stack file from a few answers: the shortest one that is complete, with every default left to the
 // schema. It is checked like any other file before it is written; asking the questions is the command's business.
 
+import { broadcastOf, contains, formatIpv4, networkOf, parseCidr } from "../model/ipv4.ts";
 import { NETWORK_NAMES } from "./draft.ts";
-import { broadcastOf, contains, formatIpv4, networkOf, parseCidr } from "./ipv4.ts";
 import { CONFIG_KEY } from "./problem.ts";
 
 export interface NewNode {

@@ -2,7 +2,7 @@
 // unreadable value is left out, everything around it is still compared. Only rules.ts reads it.
 
 import { type Duration, parseDuration } from "../model/duration.ts";
-import { type Cidr, parseCidr, parseIpv4 } from "./ipv4.ts";
+import { type Cidr, parseCidr, parseIpv4 } from "../model/ipv4.ts";
 import type { Path } from "./problem.ts";
 
 export interface DraftNetwork {
@@ -38,6 +38,7 @@ export interface DraftVip {
   readonly address: Cidr | undefined;
   readonly preferred: string | undefined;
   readonly routerId: number | undefined;
+  readonly mode: string;
 }
 
 export interface DraftFrontend {
@@ -98,7 +99,30 @@ export interface DraftFencing {
   }[];
 }
 
+export interface DraftAws {
+  readonly region: string | undefined;
+  readonly zones: readonly (string | undefined)[];
+  readonly prefix: Cidr | undefined;
+  readonly hasVpcId: boolean;
+  readonly hasRouteTable: boolean;
+  readonly method: string | undefined;
+  /** Of the first node and of the second. */
+  readonly addresses: readonly (number | undefined)[];
+  readonly hasAddresses: boolean;
+  readonly hasHostedZone: boolean;
+  readonly hasRecord: boolean;
+  readonly volumeType: string;
+  readonly hasIops: boolean;
+  readonly sshFrom: readonly (Cidr | undefined)[];
+  readonly clients: readonly (Cidr | undefined)[];
+  readonly hasElasticIps: boolean;
+  /** Ages in milliseconds, in the order in which objects grow old. */
+  readonly ages: readonly { readonly name: string; readonly age: Duration | undefined }[];
+}
+
 export interface Draft {
+  readonly target: string;
+  readonly aws: DraftAws | undefined;
   readonly networks: readonly DraftNetwork[];
   readonly nodes: readonly DraftNode[];
   readonly vips: readonly DraftVip[];
@@ -127,6 +151,8 @@ export function draftOf(input: unknown): Draft {
   const haproxy = map(pair.haproxy);
   const objectives = map(pair.objectives);
   return {
+    target: word(pair.target) ?? "onprem",
+    aws: pair.aws === undefined ? undefined : draftAws(map(pair.aws)),
     networks: NETWORK_NAMES.filter((name) => networks[name] !== undefined).map((name) => ({
       name,
       path: ["networks", name],
@@ -140,6 +166,7 @@ export function draftOf(input: unknown): Draft {
       address: cidr(map(value).address),
       preferred: word(map(value).preferred),
       routerId: whole(map(value).routerId),
+      mode: word(map(value).mode) ?? "ip",
     })),
     frontends: items(haproxy.frontends).map((value, index) =>
       draftFrontend(map(value), ["haproxy", "frontends", index]),
@@ -219,6 +246,31 @@ const draftFencing = (fencing: Record<string, unknown>): DraftFencing => ({
     secrets: Object.keys(map(map(value).secrets)),
   })),
 });
+
+/** The names of the bucket's ages in the order in which objects grow old. */
+const AGES = ["infrequentAccess", "glacier", "deepArchive"] as const;
+
+function draftAws(aws: Record<string, unknown>): DraftAws {
+  const [vpc, vip, ssh, bucket] = [map(aws.vpc), map(aws.vip), map(aws.ssh), map(aws.bucket)];
+  return {
+    region: word(aws.region),
+    zones: items(aws.zones).map(word),
+    prefix: cidr(vpc.prefix),
+    hasVpcId: vpc.id !== undefined,
+    hasRouteTable: vpc.routeTable !== undefined,
+    method: word(vip.method),
+    addresses: ["a", "b"].map((id) => ipv4(map(vip.addresses)[id])),
+    hasAddresses: vip.addresses !== undefined,
+    hasHostedZone: vip.hostedZone !== undefined,
+    hasRecord: vip.record !== undefined,
+    volumeType: word(map(aws.volume).type) ?? "gp3",
+    hasIops: map(aws.volume).iops !== undefined,
+    sshFrom: items(ssh.from).map(cidr),
+    clients: items(aws.clients).map(cidr),
+    hasElasticIps: ssh.elasticIps !== undefined,
+    ages: AGES.filter((name) => bucket[name] !== undefined).map((name) => ({ name, age: time(bucket[name]) })),
+  };
+}
 
 function draftFrontend(frontend: Record<string, unknown>, path: Path): DraftFrontend {
   const bind = word(frontend.bind) ?? "";

@@ -12,6 +12,43 @@ const CERTIFICATE =
   "-----BEGIN CERTIFICATE-----\nMCJub3QgYSBjZXJ0aWZpY2F0ZSwgb25seSBhbiBleGFtcGxl\n-----END CERTIFICATE-----\n";
 const CIPHERTEXT = { secure: "v1:bm90IGEgc2VjcmV0:bm90IGEgc2VjcmV0LCBvbmx5IGFuIGV4YW1wbGU=" };
 
+/** Everything that can be said of a pair in AWS; its servers and networks stand where every pair's do. */
+export const AWS_EXAMPLE = {
+  region: "eu-central-1",
+  zones: ["eu-central-1a", "eu-central-1b"],
+  vpc: { prefix: "10.20.0.0/16", id: "vpc-0a1b2c3d4e5f60718", routeTable: "rtb-0a1b2c3d4e5f60718" },
+  vip: {
+    method: "dns",
+    within: "10s",
+    hostedZone: "Z0123456789ABCDEFGHIJ",
+    record: "shop.example.net",
+    ttl: "5s",
+  },
+  instance: { type: "m7i.large", image: "ami-0a1b2c3d4e5f60718", spot: false, terminationProtection: true },
+  volume: { type: "io2", size: "50GiB", iops: 6000 },
+  ssh: {
+    from: ["203.0.113.0/24"],
+    publicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8a9JG8fH5HKGmSTKtrwAIUmhcXj5v4ewZWoCfH2wJN",
+    elasticIps: { a: "eipalloc-0a1b2c3d4e5f60711", b: "eipalloc-0a1b2c3d4e5f60712" },
+  },
+  clients: ["0.0.0.0/0"],
+  bucket: {
+    name: "shop-backups-eu",
+    objectLock: "30d",
+    infrequentAccess: "30d",
+    glacier: "90d",
+    deepArchive: "365d",
+  },
+  tags: { owner: "shop-team" },
+  accepted: {
+    oneZone: "the second zone of this region has no capacity of our type",
+    burstable: "a demonstration that nobody depends on",
+    spot: "a demonstration that nobody depends on",
+    addressStays: "the network is tried out, nobody is a client yet",
+  },
+  hostKeys: { a: CIPHERTEXT, b: CIPHERTEXT },
+};
+
 export const EXAMPLE = {
   name: "shop",
   target: "onprem",

@@ -3,8 +3,8 @@
 
 import { z } from "zod";
 import { parseDuration } from "../model/duration.ts";
+import { parseCidr, parseIpv4 } from "../model/ipv4.ts";
 import { formatSize, parseSize } from "../model/size.ts";
-import { parseCidr, parseIpv4 } from "./ipv4.ts";
 import { show, suggest } from "./problem.ts";
 
 interface Format {

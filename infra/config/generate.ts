@@ -3,13 +3,14 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { annotatedExample, jsonSchema, referencePage } from "./reference.ts";
+import { annotatedAwsExample, annotatedExample, jsonSchema, referencePage } from "./reference.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 
 const GENERATED: Readonly<Record<string, () => string>> = {
   "stacks/schema.json": jsonSchema,
   "docs/example.yaml": annotatedExample,
+  "docs/example-aws.yaml": annotatedAwsExample,
   "docs/configuration.md": referencePage,
 };
 

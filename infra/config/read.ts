@@ -6,6 +6,7 @@ import { UserError } from "../model/errors.ts";
 import type {
   Attachment,
   Authority,
+  Aws,
   Backend,
   Fencing,
   FencingAgent,
@@ -139,6 +140,7 @@ function pairOf(settings: PairSettings, name: string): Pair {
     authority: authorityOf(settings.authority),
     mariadb: mariadbOf(settings),
     fencing: fencingOf(settings.fencing, nodes),
+    ...(settings.aws === undefined ? {} : { aws: awsOf(settings.aws) }),
     base: {
       ...settings.base,
       watchdog: settings.base.watchdog === undefined ? undefined : time(settings.base.watchdog),
@@ -288,6 +290,46 @@ function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Nod
   };
 }
 
+function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
+  const { region, zones, vpc, vip, instance, volume, ssh, bucket } = settings;
+  const [zone = ""] = zones;
+  const inDays = (text: string | undefined) => (text === undefined ? undefined : time(text) / DAY);
+  return {
+    region,
+    zones: { a: zone, b: zones[1] ?? zone },
+    vpc: {
+      prefix: vpc.prefix,
+      existing:
+        vpc.id === undefined || vpc.routeTable === undefined ? undefined : { id: vpc.id, routeTable: vpc.routeTable },
+    },
+    vip: {
+      method: vip.method,
+      addresses: vip.addresses,
+      within: time(vip.within),
+      record:
+        vip.hostedZone === undefined || vip.record === undefined
+          ? undefined
+          : { hostedZone: vip.hostedZone, name: vip.record, ttl: time(vip.ttl) },
+    },
+    instance: { ...instance, image: instance.image },
+    volume: { type: volume.type, size: bytes(volume.size), iops: volume.iops },
+    ssh: { from: ssh.from, publicKey: ssh.publicKey, elasticIps: ssh.elasticIps },
+    clients: settings.clients,
+    bucket: bucket && {
+      name: bucket.name,
+      objectLockDays: inDays(bucket.objectLock),
+      infrequentAccessDays: inDays(bucket.infrequentAccess),
+      glacierDays: inDays(bucket.glacier),
+      deepArchiveDays: inDays(bucket.deepArchive),
+    },
+    tags: settings.tags,
+    accepted: Object.fromEntries(Object.entries(settings.accepted).filter(([, reason]) => reason !== undefined)),
+    hostKeys: { a: { secret: "aws.hostKeys.a" }, b: { secret: "aws.hostKeys.b" } },
+  };
+}
+
+const DAY = 24 * 3_600_000;
+
 type HaproxySettings = NonNullable<PairSettings["haproxy"]>;
 
 function frontendOf({ name, bind, mode, certificate, backend }: HaproxySettings["frontends"][number]): Frontend {
@@ -338,7 +380,7 @@ function objectivesOf({ tier, rto, rpo }: PairSettings["objectives"]): Pair["obj
 
 /** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`, `witness.ssh.key`. */
 export function secretPaths(pair: Pair): readonly string[] {
-  const { nodes, witness, authority, mariadb, fencing } = pair;
+  const { nodes, witness, authority, mariadb, fencing, aws } = pair;
   const refs: readonly (SecretRef | undefined)[] = [
     pair.secrets.beaconKey,
     pair.secrets.previousBeaconKey,
@@ -354,6 +396,7 @@ export function secretPaths(pair: Pair): readonly string[] {
       : NODE_IDS.flatMap((id) =>
           Object.values(fencing.agents[id].options).map((value) => (typeof value === "string" ? undefined : value)),
         )),
+    ...(aws === undefined ? [] : NODE_IDS.map((id) => aws.hostKeys[id])),
   ];
   return refs.flatMap((ref) => (ref === undefined ? [] : [ref.secret]));
 }
@@ -385,6 +428,7 @@ function secretFields(
         field(`fencing.agents[${index}].secrets.${name}`, value),
       ),
     ),
+    ...NODE_IDS.map((id) => field(`aws.hostKeys.${id}`, map(map(pair.aws).hostKeys)[id], pair.aws !== undefined)),
   ];
 }
 
@@ -411,8 +455,8 @@ export function secretStates(
 }
 
 /**
- * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority init` and `hotpair
- * secrets rotate` have made what is theirs: missing places get something that opens nothing, so that everything else can be
+ * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority init`, `hotpair
+ * cloud keys` and `hotpair secrets rotate` have made what is theirs: missing places get something that opens nothing, so that everything else can be
  * checked before.
  */
 export function withPlaceholders(input: unknown): unknown {
@@ -429,7 +473,7 @@ export function withPlaceholders(input: unknown): unknown {
   const withPinned = (host: unknown): unknown =>
     typeof host === "object" && host !== null && "ssh" in host ? { ...host, ssh: pinned(host.ssh) } : host;
   if (typeof input !== "object" || input === null || Array.isArray(input)) return input;
-  const { nodes, witness, authority, mariadb } = input as Record<string, unknown>;
+  const { nodes, witness, authority, mariadb, aws } = input as Record<string, unknown>;
   const member = { certificate: PLACEHOLDER_CERTIFICATE, key: PLACEHOLDER_SECRET };
   return {
     ...input,
@@ -448,6 +492,9 @@ export function withPlaceholders(input: unknown): unknown {
     ...(typeof mariadb !== "object" || mariadb === null
       ? {}
       : { mariadb: { replicationPassword: PLACEHOLDER_SECRET, ...mariadb } }),
+    ...(typeof aws !== "object" || aws === null
+      ? {}
+      : { aws: { ...aws, hostKeys: { a: PLACEHOLDER_SECRET, b: PLACEHOLDER_SECRET, ...map(map(aws).hostKeys) } } }),
   };
 }
 

@@ -2,7 +2,7 @@
 // the reference page. Texts only; generate.ts writes them. Explanations of a single field belong into schema.ts.
 
 import { z } from "zod";
-import { EXAMPLE } from "./example.ts";
+import { AWS_EXAMPLE, EXAMPLE } from "./example.ts";
 import { APART, CONFIG_KEY } from "./problem.ts";
 import { fileSchema } from "./schema.ts";
 
@@ -78,6 +78,17 @@ export function annotatedExample(): string {
     "# It is a catalogue and not a start: `hotpair init` writes a file with what is needed, and defaults do the rest.",
     "config:",
     ...annotated(exampleByKey(), { properties: shapesByKey(shapeOfInput()) }, 2, new Set()),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** docs/example-aws.yaml: every field of `hotpair:aws` but `vip.addresses`, which is for another method than this one's. */
+export function annotatedAwsExample(): string {
+  const lines = [
+    "# Everything that hotpair:aws can say, each field under its description, beside a pair with target: aws. Generated from",
+    "# infra/config/schema.ts. A whole stack file: stacks/Pulumi.cloud.yaml. The other fields: docs/example.yaml.",
+    "config:",
+    ...annotated({ "hotpair:aws": AWS_EXAMPLE }, { properties: shapesByKey(shapeOfInput()) }, 2, new Set()),
   ];
   return `${lines.join("\n")}\n`;
 }

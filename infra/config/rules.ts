@@ -3,7 +3,6 @@
 
 import { formatDuration, ms } from "../model/duration.ts";
 import { needsData } from "../model/failure.ts";
-import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import {
   broadcastOf,
   type Cidr,
@@ -14,16 +13,16 @@ import {
   networkOf,
   overlap,
   parseCidr,
-} from "./ipv4.ts";
+} from "../model/ipv4.ts";
+import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
+import { AWS_RULES, type Rule, vipIsInNetwork } from "./rules-aws.ts";
 
 /** Every rule's problems, as far as the input can be understood. */
 export const problemsOf = (input: unknown): readonly Problem[] => {
   const draft = draftOf(input);
   return RULES.flatMap((rule) => [...rule(draft)]);
 };
-
-type Rule = (draft: Draft) => Iterable<Problem>;
 
 const problem = (path: Path, message: string): Problem => ({ path, message });
 
@@ -173,11 +172,11 @@ function* mtusAgree({ nodes: [one, other] }: Draft): Generator<Problem> {
   }
 }
 
-function* vipsFit({ networks, nodes, vips }: Draft): Generator<Problem> {
+function* vipsFit({ aws, networks, nodes, vips }: Draft): Generator<Problem> {
   const network = networks.find(({ name }) => name === "public");
   const attachments = nodes.flatMap((node) => node.attachments);
   for (const { path, address } of vips) {
-    if (address === undefined) continue;
+    if (address === undefined || !vipIsInNetwork(aws)) continue;
     const at = [...path, "address"];
     const text = formatCidr(address);
     const holder = attachments.find((attachment) => attachment.address?.address === address.address);
@@ -524,4 +523,5 @@ const RULES: readonly Rule[] = [
   agentsShootNodes,
   customTargetsAreStated,
   targetsApply,
+  ...AWS_RULES,
 ];

@@ -73,6 +73,7 @@ function vrrpSkew(pair: Pair): readonly Finding[] {
 }
 
 function gratuitousArp(pair: Pair): readonly Finding[] {
+  if (pair.target === "aws") return [];
   const { repeat, refresh } = pair.vrrp.garp;
   const moves = pair.vips.some((vip) => vip.mode === "ip");
   const findings: Finding[] = [];
@@ -245,7 +246,7 @@ const LOOKS_SECRET = /-----BEGIN [A-Z ]*PRIVATE KEY-----|^[0-9a-f]{64}$|^AGE-SEC
 
 function noPlainSecrets(pair: Pair): readonly Finding[] {
   const plain = (path: string): Finding => {
-    const written = /^(witness|fencing)\b/.test(path) ? `hotpair:${path}` : `hotpair:pair.${path}`;
+    const written = /^(witness|fencing|aws)\b/.test(path) ? `hotpair:${path}` : `hotpair:pair.${path}`;
     return found(
       "no-plain-secrets",
       "mandatory",
@@ -254,7 +255,7 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
       `move it below the stack's secrets: pulumi config set --secret --path '${written}', and replace the secret itself, it has been seen`,
     );
   };
-  const { witness, authority, mariadb } = pair;
+  const { witness, authority, mariadb, aws } = pair;
   const references: readonly (readonly [string, unknown])[] = [
     ["beaconKey", pair.secrets.beaconKey] as const,
     ["previousBeaconKey", pair.secrets.previousBeaconKey] as const,
@@ -266,6 +267,8 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
     ),
     ["mariadb.replicationPassword", mariadb?.replicationPassword],
     ["mariadb.previousReplicationPassword", mariadb?.previousReplicationPassword],
+    ["aws.hostKeys.a", aws?.hostKeys.a],
+    ["aws.hostKeys.b", aws?.hostKeys.b],
   ];
   const notReferences = references.filter(([, value]) => value !== undefined && !isReference(value));
   const paths = new Set([

@@ -21,7 +21,10 @@ export interface SecretRef {
 export interface Pair {
   /** Name of the pair, used for labels and file names on the servers; default: the stack's name. [a-z0-9-]{1,32} */
   readonly name: string;
-  readonly target: "onprem";
+  /** How servers come to be: `onprem` are existing ones. */
+  readonly target: "onprem" | "aws";
+  /** Defined exactly when `target` is `aws`. */
+  readonly aws?: Aws;
   /** `storage` is absent when the pair has no third network. */
   readonly networks: Readonly<Partial<Record<NetworkName, Network>> & { public: Network; heartbeat: Network }>;
   readonly nodes: readonly [Node, Node];
@@ -277,6 +280,70 @@ export interface FencingAgent {
   readonly agent: string;
   /** The agent's own options, on its standard input as `name=value`. */
   readonly options: Readonly<Record<string, string | SecretRef>>;
+}
+
+/** How the address moves in a VPC, where no neighbour listens to gratuitous ARP (docs/aws.md#the-address-that-moves). */
+export type VipMethod = "secondary-ip" | "elastic-ip" | "route" | "dns";
+
+/** What is unusual on purpose, each with its owner's reason: a mandatory finding becomes an advisory one that quotes it. */
+export type Accepted = "oneZone" | "burstable" | "spot" | "addressStays";
+
+/** Where in AWS the two servers are made, and what is made for them. */
+export interface Aws {
+  readonly region: string;
+  /** Availability zone of each node; the same one twice where the pair has only one. */
+  readonly zones: Readonly<Record<NodeId, string>>;
+  readonly vpc: {
+    /** Every network of the pair lies in it. */
+    readonly prefix: string;
+    /** undefined: the VPC is made, with an internet gateway. Otherwise `routeTable` serves the public subnets. */
+    readonly existing: { readonly id: string; readonly routeTable: string } | undefined;
+  };
+  readonly vip: {
+    readonly method: VipMethod;
+    /**
+     * Defined exactly for `elastic-ip`: a second address of each node's public interface, with which the Elastic IP is
+     * associated (the first has the operators' own; a private address has one Elastic IP).
+     */
+    readonly addresses: Readonly<Record<NodeId, string>> | undefined;
+    /** Longest time from the call that moves the address to traffic at the new node. AWS promises none. */
+    readonly within: Duration;
+    /** Defined exactly for `dns`. */
+    readonly record: { readonly hostedZone: string; readonly name: string; readonly ttl: Duration } | undefined;
+  };
+  readonly instance: {
+    readonly type: string;
+    /** undefined: the newest Debian 13 at the time when the servers are made; a later one replaces nothing. */
+    readonly image: string | undefined;
+    readonly spot: boolean;
+    readonly terminationProtection: boolean;
+  };
+  /** The encrypted root volume; `iops` undefined: the type's own. Size in bytes. */
+  readonly volume: { readonly type: "gp3" | "io2"; readonly size: number; readonly iops: number | undefined };
+  readonly ssh: {
+    /** Prefixes from which SSH is let in. */
+    readonly from: readonly string[];
+    /** The operator's public key, `type base64`. */
+    readonly publicKey: string;
+    /** Allocations of Elastic IPs at which the nodes are reached for SSH; undefined: by their addresses in the VPC. */
+    readonly elasticIps: Readonly<Record<NodeId, string>> | undefined;
+  };
+  /** Prefixes from which clients reach what the services declare for them. */
+  readonly clients: readonly string[];
+  /** Ages in days, each counted from an object's creation; object lock keeps versions that long. */
+  readonly bucket:
+    | {
+        readonly name: string;
+        readonly objectLockDays: number | undefined;
+        readonly infrequentAccessDays: number | undefined;
+        readonly glacierDays: number | undefined;
+        readonly deepArchiveDays: number | undefined;
+      }
+    | undefined;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly accepted: Readonly<Partial<Record<Accepted, string>>>;
+  /** SSH host keys, made beforehand so that the first connection is pinned; the public halves are the nodes' `ssh.hostKey`. */
+  readonly hostKeys: Readonly<Record<NodeId, SecretRef>>;
 }
 
 export interface Base {

@@ -1,7 +1,7 @@
 // What each node must look like: pure data, made by the services, read by components, render, drift and policy.
 
 import type { Finding } from "./finding.ts";
-import type { HostId, NodeId, Pair, SecretRef } from "./pair.ts";
+import type { HostId, NetworkName, NodeId, Pair, SecretRef } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
 
 /** Text with secrets as references; the values join in `infra/components` and nowhere else. */
@@ -62,6 +62,18 @@ export interface Contribution {
   readonly state?: readonly string[];
 }
 
+/** A port that a service opens on the nodes, and for whom: what a firewall around them must let in, and nothing else. */
+export interface Listener {
+  /** What listens, e.g. `HAProxy's frontend web`. */
+  readonly what: string;
+  readonly network: NetworkName;
+  /** `clients`: whoever may use the service. `peer`: the other node. `members`: the other node and the witness. */
+  readonly from: "clients" | "peer" | "members";
+  readonly protocol: "tcp" | "udp" | "vrrp" | "icmp";
+  /** undefined for protocols without ports. */
+  readonly port: number | undefined;
+}
+
 export interface Service {
   readonly name: string;
   /** undefined when the pair does not use the service. */
@@ -71,6 +83,8 @@ export interface Service {
   /** What it adds to detection, decision and recovery, per failure class. */
   timing(pair: Pair): readonly TimingTerm[];
   findings(pair: Pair): readonly Finding[];
+  /** Absent for services that nobody reaches over a network. */
+  listeners?(pair: Pair): readonly Listener[];
 }
 
 /** Everything about one host, in the order in which it is applied. Paths are unique and sorted. */

@@ -3,6 +3,11 @@
 import type { ResourceValidationPolicy } from "@pulumi/policy";
 import { advertInterval } from "./advert-interval.ts";
 import { arbiterSilence } from "./arbiter-silence.ts";
+import { awsAddressMoves } from "./aws-address-moves.ts";
+import { awsBackupsPresent } from "./aws-backups-present.ts";
+import { awsNoDefaultVpc } from "./aws-no-default-vpc.ts";
+import { awsSteadyInstances } from "./aws-steady-instances.ts";
+import { awsTwoZones } from "./aws-two-zones.ts";
 import { evidenceFresh } from "./evidence-fresh.ts";
 import { evidenceMatches } from "./evidence-matches.ts";
 import { evidencePassed } from "./evidence-passed.ts";
@@ -61,4 +66,9 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...listenersDistinct,
   ...externalReached,
   ...journalKept,
+  ...awsAddressMoves,
+  ...awsBackupsPresent,
+  ...awsNoDefaultVpc,
+  ...awsSteadyInstances,
+  ...awsTwoZones,
 ];

@@ -4,7 +4,7 @@
 import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import { type Authority, type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
-import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import { HAPROXY_ASKED_EVERY } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
@@ -12,7 +12,7 @@ import { ADMIN_SOCKET } from "./haproxy.ts";
 import { hostOf, priorityOf, VIP_REMOVED, WITHOUT_ARBITER } from "./keepalived.ts";
 import { nodeFile, render } from "./template.ts";
 
-export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [] };
+export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [], listeners };
 
 const PROGRAM = "/usr/lib/hotpair/hotpair-arbiter";
 /** The program's package, beside it. */
@@ -109,6 +109,14 @@ function plan(pair: Pair, id: NodeId): Contribution {
     ],
     health: [{ name: "the arbiter answers", command: `${PROGRAM} ping`, deadlineSeconds: 10 }],
   };
+}
+
+function listeners(pair: Pair): readonly Listener[] {
+  return (["heartbeat", "public", "storage"] as const).flatMap((network) =>
+    pair.networks[network] === undefined
+      ? []
+      : [{ what: "the arbiter's beacons", network, from: "peer", protocol: "udp", port: pair.arbiter.port } as const],
+  );
 }
 
 /** /etc/hotpair/arbiter.json; field names say their unit, since Python reads plain numbers. */

@@ -5,11 +5,11 @@ import type { Duration } from "../model/duration.ts";
 import { ms } from "../model/duration.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Attachment, NetworkName, Node, NodeId, Pair } from "../model/pair.ts";
-import type { Contribution, HealthCheck, PlannedFile, Service } from "../model/plan.ts";
+import type { Contribution, HealthCheck, Listener, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { nodeFile, render } from "./template.ts";
 
-export const base: Service = { name: "base", plan, timing, findings };
+export const base: Service = { name: "base", plan, timing, findings, listeners };
 
 /** IPv4 header (20) and ICMP header (8): what a ping adds to its payload (RFC 791, RFC 792). */
 const PING_OVERHEAD = 28;
@@ -150,6 +150,15 @@ function jumboChecks(pair: Pair, id: NodeId): readonly HealthCheck[] {
       },
     ];
   });
+}
+
+/** Pings of full size (jumboChecks), and what routers say of packets that are too large (RFC 1191). */
+function listeners(pair: Pair): readonly Listener[] {
+  return (["public", "heartbeat", "storage"] as const).flatMap((network) =>
+    pair.networks[network] === undefined
+      ? []
+      : [{ what: "ping", network, from: "peer", protocol: "icmp", port: undefined } as const],
+  );
 }
 
 const NOTHING: Duration = ms(0);

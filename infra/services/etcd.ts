@@ -12,6 +12,25 @@ export const etcd: Service = {
   // Elections are inside what the lease waits for (deadline > 2 × election + renewal): etcd adds nothing of its own.
   timing: () => [],
   findings: () => [],
+  listeners: ({ authority }) =>
+    authority === undefined
+      ? []
+      : [
+          {
+            what: "etcd's clients",
+            network: "public",
+            from: "members",
+            protocol: "tcp",
+            port: authority.etcd.clientPort,
+          },
+          {
+            what: "etcd's members",
+            network: "public",
+            from: "members",
+            protocol: "tcp",
+            port: authority.etcd.peerPort,
+          },
+        ],
 };
 
 export const MEMBER_IDS: readonly [HostId, HostId, HostId] = [...NODE_IDS, "witness"];

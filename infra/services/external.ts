@@ -4,10 +4,10 @@
 import { ms } from "../model/duration.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Pair } from "../model/pair.ts";
-import type { Contribution, Service } from "../model/plan.ts";
+import type { Contribution, Listener, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 
-export const external: Service = { name: "external", plan, timing, findings };
+export const external: Service = { name: "external", plan, timing, findings, listeners };
 
 /** Nothing on purpose, also no health check: a change of ours is not rolled back because somebody else's service is down. */
 function plan(): Contribution | undefined {
@@ -28,6 +28,21 @@ function timing(pair: Pair): readonly TimingTerm[] {
       source: "docs/failures/backend-kill.md",
     },
   ];
+}
+
+/** Behind HAProxy only HAProxy asks; without one, clients do. */
+function listeners({ external: service, haproxy }: Pair): readonly Listener[] {
+  return service === undefined
+    ? []
+    : [
+        {
+          what: service.name,
+          network: "public",
+          from: haproxy === undefined ? "clients" : "peer",
+          protocol: "tcp",
+          port: service.port,
+        },
+      ];
 }
 
 function findings(pair: Pair): readonly Finding[] {

@@ -7,12 +7,12 @@ import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
-import type { Contribution, Service } from "../model/plan.ts";
+import type { Contribution, Listener, Service } from "../model/plan.ts";
 import { HAPROXY_RESTART, takeoverOf } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { render } from "./template.ts";
 
-export const haproxy: Service = { name: "haproxy", plan, timing, findings };
+export const haproxy: Service = { name: "haproxy", plan, timing, findings, listeners };
 
 export const ADMIN_SOCKET = "/run/haproxy/admin.sock";
 
@@ -111,6 +111,23 @@ function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Re
     reads: reads(pair, settings),
     statsPort: settings.stats.port,
   };
+}
+
+function listeners(pair: Pair): readonly Listener[] {
+  const { haproxy: settings } = pair;
+  if (settings === undefined) return [];
+  const forClients = (what: string, port: number): Listener => ({
+    what,
+    network: "public",
+    from: "clients",
+    protocol: "tcp",
+    port,
+  });
+  const readsPort = reads(pair, settings) === undefined ? undefined : pair.mariadb?.replicaReads?.port;
+  return [
+    ...settings.frontends.map(({ name, bind }) => forClients(`HAProxy's frontend ${name}`, bind.port)),
+    ...(readsPort === undefined ? [] : [forClients("reads from the replica", readsPort)]),
+  ];
 }
 
 /** Where clients read from the replica: a port on the VIP of every frontend that leads to the primary; undefined: nowhere. */

@@ -3,6 +3,7 @@
 
 import type { Service } from "../model/plan.ts";
 import { arbiter } from "./arbiter.ts";
+import { aws } from "./aws.ts";
 import { base } from "./base.ts";
 import { etcd } from "./etcd.ts";
 import { external } from "./external.ts";
@@ -26,4 +27,5 @@ export const services: readonly Service[] = [
   haproxy,
   nginx,
   external,
+  aws,
 ];

@@ -4,12 +4,12 @@
 import { formatDuration, ms } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import { type Node, type NodeId, type Pair, peerOf, type Vip } from "../model/pair.ts";
-import type { Contribution, Service } from "../model/plan.ts";
+import type { Contribution, Listener, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "../model/vrrp.ts";
 import { nodeFile, render } from "./template.ts";
 
-export const keepalived: Service = { name: "keepalived", plan, timing, findings: () => [] };
+export const keepalived: Service = { name: "keepalived", plan, timing, findings: () => [], listeners };
 
 /** Wait of systemd before it starts a dead keepalived again; its VIP is gone by then, so nothing is won by haste. */
 const RESTART_DELAY = ms(200);
@@ -114,7 +114,11 @@ function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>
     advertSeconds: advertInterval / 1_000,
     masterDownFormula: masterDownFormula(advertInterval, priority),
     masterDown: formatDuration(ms(Math.round(masterDownInterval(advertInterval, priority)))),
-    garp: { repeat: garp.repeat, delay: garp.delay / 1_000, refresh: garp.refresh / 1_000 },
+    // In a VPC nobody hears it: the network knows where an address is by AWS's own word.
+    garp:
+      pair.target === "aws"
+        ? undefined
+        : { repeat: garp.repeat, delay: garp.delay / 1_000, refresh: garp.refresh / 1_000 },
     withoutArbiter: WITHOUT_ARBITER,
     notify,
     email,
@@ -133,6 +137,10 @@ function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>
       preference: preference(pair, vip),
     })),
   };
+}
+
+function listeners(): readonly Listener[] {
+  return [{ what: "VRRP", network: "heartbeat", from: "peer", protocol: "vrrp", port: undefined }];
 }
 
 /** Of a node without the lease. */
@@ -168,6 +176,15 @@ const ANNOUNCED: readonly FailureClassId[] = [
   "member-isolation",
   "lease-loss",
   "rolling-upgrade",
+];
+
+/** Every class in which the address goes to the other node, or comes back. */
+export const ADDRESS_MOVES: readonly FailureClassId[] = [
+  ...SILENT,
+  ...ANNOUNCED,
+  "keepalived-kill",
+  "keepalived-hang",
+  "both-power-cut",
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {

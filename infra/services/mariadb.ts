@@ -13,12 +13,12 @@ import {
   type Pair,
   peerOf,
 } from "../model/pair.ts";
-import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { unitOf } from "./etcd.ts";
 import { nodeFile, nodeModules, render } from "./template.ts";
 
-export const mariadb: Service = { name: "mariadb", plan, timing, findings: () => [] };
+export const mariadb: Service = { name: "mariadb", plan, timing, findings: () => [], listeners };
 
 const LIBRARY = "/usr/lib/hotpair";
 const PROGRAM = `${LIBRARY}/hotpair-mariadb`;
@@ -210,6 +210,23 @@ function programSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Re
     replicaLossMs: REPLICA_LOSS,
     replicaDisconnectedMs: REPLICA_DISCONNECTED,
   };
+}
+
+/** HAProxy on the other node asks for the role and leads its clients here; replication has a network of its own. */
+function listeners({ mariadb: settings }: Pair): readonly Listener[] {
+  if (settings === undefined) return [];
+  const { port, rolePort, replicationNetwork } = settings;
+  const tcp = { from: "peer", protocol: "tcp" } as const;
+  return [
+    { ...tcp, what: "MariaDB", network: "public", port },
+    { ...tcp, what: "MariaDB's role", network: "public", port: rolePort },
+    ...(replicationNetwork === "public"
+      ? []
+      : [
+          { ...tcp, what: "MariaDB's replication", network: replicationNetwork, port },
+          { ...tcp, what: "MariaDB's channel between the nodes", network: replicationNetwork, port: rolePort },
+        ]),
+  ];
 }
 
 /** Promotion of a replica that runs: 4.2 ms idle to 48 ms under eight writers (docs/mariadb.md#measured). */

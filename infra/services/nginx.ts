@@ -4,11 +4,11 @@
 import { formatDuration, ms } from "../model/duration.ts";
 import type { Finding } from "../model/finding.ts";
 import type { NodeId, Pair } from "../model/pair.ts";
-import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
+import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { render } from "./template.ts";
 
-export const nginx: Service = { name: "nginx", plan, timing, findings };
+export const nginx: Service = { name: "nginx", plan, timing, findings, listeners };
 
 /** Wait of systemd before it starts a dead nginx again: its own default (systemd.service(5), RestartSec). */
 const RESTART_DELAY = ms(100);
@@ -82,6 +82,21 @@ function timing(pair: Pair): readonly TimingTerm[] {
       source: "systemd.service(5)",
     },
   ];
+}
+
+/** Behind HAProxy only HAProxy asks; without one, clients do. */
+function listeners({ nginx: settings, haproxy }: Pair): readonly Listener[] {
+  return settings === undefined
+    ? []
+    : [
+        {
+          what: "nginx",
+          network: "public",
+          from: haproxy === undefined ? "clients" : "peer",
+          protocol: "tcp",
+          port: settings.port,
+        },
+      ];
 }
 
 /** Two daemons cannot listen on one port of one address; HAProxy on every address takes the port from nginx as well. */

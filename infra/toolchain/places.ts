@@ -65,6 +65,12 @@ export function commandPlugin(): string | undefined {
   return installedCommandPlugin() ?? onPath("pulumi-resource-command");
 }
 
+/** The AWS plugin of this version, where the CLI would find it: installed, or on PATH. */
+export function awsPlugin(version: string): string | undefined {
+  const file = join(pulumiHome(), "plugins", `resource-aws-v${version}`, "pulumi-resource-aws");
+  return isExecutable(file) ? file : onPath("pulumi-resource-aws");
+}
+
 /** The one in the user's own plugin directory. */
 export function installedCommandPlugin(): string | undefined {
   const file = join(pulumiHome(), "plugins", `resource-command-v${commandVersion}`, "pulumi-resource-command");

@@ -170,6 +170,7 @@ async function deploy(change: Partial<HotPairArgs> = {}): Promise<void> {
       plans: [plan("a"), plan("b")],
       witness: undefined,
       connections: { a: connection("a"), b: connection("b") },
+      servers: { a: [], b: [] },
       secrets: () => BEACON_KEY,
       first: "a",
       leftOut: [],

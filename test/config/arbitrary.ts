@@ -3,8 +3,8 @@
 // them exist for the daemons' own parsers.
 
 import fc from "fast-check";
-import { formatIpv4 } from "../../infra/config/ipv4.ts";
 import { FAILURE_CLASS_IDS, needsData } from "../../infra/model/failure.ts";
+import { formatIpv4 } from "../../infra/model/ipv4.ts";
 import { CERTIFICATE, type Input } from "./sample.ts";
 
 export const INTERFACES = [

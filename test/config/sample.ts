@@ -14,6 +14,11 @@ export type Input = any;
 /** What stands under `hotpair:pair` in the lab's stack file, to be changed freely. */
 export const labInput = (): Input => structuredClone(readStackFile(LAB_TEXT, "Pulumi.lab.yaml").pairInput);
 
+export const CLOUD_TEXT = readFileSync(join(PROJECT, "stacks/Pulumi.cloud.yaml"), "utf8");
+
+/** The example in AWS, as the one input that is checked, to be changed freely. */
+export const cloudInput = (): Input => structuredClone(readStackFile(CLOUD_TEXT, "Pulumi.cloud.yaml").pairInput);
+
 /** The form of a certificate around nothing, whole. */
 export const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
 const CIPHERTEXT = { secure: "v1:QUFB:QkJC" };
@@ -54,9 +59,10 @@ export function statefulInput(): Input {
 
 /** The input as it stands in a stack file: witness and fencing under keys of their own. */
 export function asWritten(input: Input): Input {
-  const { witness, fencing, ...pair } = input;
+  const { witness, fencing, aws, ...pair } = input;
   return {
     "hotpair:pair": pair,
+    ...(aws === undefined ? {} : { "hotpair:aws": aws }),
     ...(witness === undefined ? {} : { "hotpair:witness": witness }),
     ...(fencing === undefined ? {} : { "hotpair:fencing": fencing }),
   };
@@ -69,7 +75,7 @@ const AUTHORITY_KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY--
 /** What stands behind the ciphertext at a place of the input. */
 export function secretAt(path: string): string {
   if (path.endsWith("eaconKey")) return "c0ffee00".repeat(8);
-  if (path.endsWith("ssh.key")) return SSH_KEY;
+  if (path.endsWith("ssh.key") || path.startsWith("aws.hostKeys.")) return SSH_KEY;
   if (path.startsWith("authority.")) return AUTHORITY_KEY;
   return path.startsWith("fencing.") ? "open sesame" : "aB3".repeat(9);
 }
@@ -95,6 +101,13 @@ export function mistakesWithData(change: (input: Input) => void): readonly strin
   const input = statefulInput();
   change(input);
   return mistakesIn(() => readPair(input, { stack: "lab", locate: () => undefined }));
+}
+
+/** All mistakes of the example in AWS after a change. */
+export function mistakesInCloud(change: (input: Input) => void): readonly string[] {
+  const input = cloudInput();
+  change(input);
+  return mistakesIn(() => readPair(input, { stack: "cloud", locate: () => undefined }));
 }
 
 /** All mistakes of the lab's configuration after a change; empty when it is still right. */

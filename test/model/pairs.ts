@@ -2,7 +2,7 @@
 // place where tests below the configuration get a Pair from.
 
 import { days, ms, seconds } from "../../infra/model/duration.ts";
-import type { HostId, Pair } from "../../infra/model/pair.ts";
+import type { Aws, HostId, Pair } from "../../infra/model/pair.ts";
 
 const hostKey = (letter: string): string => `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${letter.repeat(43)}`;
 
@@ -190,6 +190,62 @@ export const externalService: Pair = {
     frontends: labPair.haproxy.frontends.map((frontend) => ({ ...frontend, backend: "shop" })),
   },
 };
+
+/** Two zones, an Elastic IP that moves, a bucket: nothing that any rule has a word against. */
+export const cloudPair: Pair & { readonly aws: Aws } = {
+  ...labPair,
+  name: "cloud",
+  target: "aws",
+  networks: {
+    public: { prefix: "10.20.0.0/24", gateway: undefined },
+    heartbeat: { prefix: "10.20.1.0/24", gateway: undefined },
+    storage: { prefix: "10.20.2.0/24", gateway: undefined },
+  },
+  nodes: [cloudNode(labPair.nodes[0], 11), cloudNode(labPair.nodes[1], 139)],
+  vips: [{ name: "web", address: "198.18.0.100/32", preferred: undefined, mode: "ip", routerId: 51 }],
+  haproxy: labPair.haproxy && {
+    ...labPair.haproxy,
+    frontends: labPair.haproxy.frontends.map((frontend) => ({ ...frontend, bind: { vip: "*", port: 80 } })),
+  },
+  aws: {
+    region: "eu-central-1",
+    zones: { a: "eu-central-1a", b: "eu-central-1b" },
+    vpc: { prefix: "10.20.0.0/16", existing: undefined },
+    vip: {
+      method: "elastic-ip",
+      addresses: { a: "10.20.0.12", b: "10.20.0.140" },
+      within: seconds(10),
+      record: undefined,
+    },
+    instance: { type: "m7i.large", image: undefined, spot: false, terminationProtection: true },
+    volume: { type: "gp3", size: 20 * 1024 ** 3, iops: undefined },
+    ssh: {
+      from: ["203.0.113.0/24"],
+      publicKey: "ssh-ed25519 AAAA",
+      elasticIps: { a: "eipalloc-0a1b2c3d4e5f60711", b: "eipalloc-0a1b2c3d4e5f60712" },
+    },
+    clients: ["0.0.0.0/0"],
+    bucket: {
+      name: "cloud-backups",
+      objectLockDays: 30,
+      infrequentAccessDays: 30,
+      glacierDays: 90,
+      deepArchiveDays: 365,
+    },
+    tags: { owner: "shop-team" },
+    accepted: {},
+    hostKeys: { a: { secret: "aws.hostKeys.a" }, b: { secret: "aws.hostKeys.b" } },
+  },
+};
+
+function cloudNode(node: Pair["nodes"][number], host: number): Pair["nodes"][number] {
+  const at = (name: string, third: number) => ({ interface: name, address: `10.20.${third}.${host}/24`, mtu: 1500 });
+  return {
+    ...node,
+    ssh: { ...node.ssh, host: `203.0.113.${host}`, user: "admin" },
+    networks: { public: at("ens5", 0), heartbeat: at("ens6", 1), storage: at("ens7", 2) },
+  };
+}
 
 const memberOf = (id: HostId) => ({
   certificate: `-----BEGIN CERTIFICATE-----\n${id}\n-----END CERTIFICATE-----\n`,

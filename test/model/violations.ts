@@ -5,7 +5,7 @@ import { ms, seconds } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Authority, Backend, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
-import { externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
+import { cloudPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
 
 export interface Violation {
   readonly level: Finding["level"];
@@ -64,6 +64,51 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /run: hotpair evidence verify -s trial/,
     broken: toBeProven("backend-kill"),
     fixed: toBeProven("backend-kill"),
+  },
+  "aws-address-moves": {
+    level: "mandatory",
+    path: "hotpair:aws.vip.method",
+    message: /moves the address itself only on the servers, not in AWS/,
+    fix: /use target: onprem .* or say why not as hotpair:aws\.accepted\.addressStays/,
+    broken: cloudPair,
+    fixed: labPair,
+  },
+  "aws-two-zones": {
+    level: "mandatory",
+    path: "hotpair:aws.zones",
+    message: /both servers are in eu-central-1a: the loss of that zone takes the pair/,
+    fix: /name two zones in hotpair:aws\.zones, or say why not as hotpair:aws\.accepted\.oneZone/,
+    broken: inCloud({ zones: { a: "eu-central-1a", b: "eu-central-1a" } }),
+    fixed: cloudPair,
+  },
+  "aws-steady-instances": {
+    level: "mandatory",
+    path: "hotpair:aws.instance.type",
+    message: /t4g\.medium runs at a fraction of its speed when its credits are used up/,
+    fix: /set hotpair:aws\.instance\.type to .* m7i\.large, or say why not as hotpair:aws\.accepted\.burstable/,
+    broken: inCloud({ instance: { ...cloudPair.aws.instance, type: "t4g.medium" } }),
+    fixed: cloudPair,
+  },
+  "aws-no-default-vpc": {
+    level: "mandatory",
+    path: "hotpair:aws.vpc.id",
+    message: /vpc-0a1b2c3d4e5f60718 with 172\.31\.0\.0\/16 is the account's default VPC/,
+    fix: /remove hotpair:aws\.vpc\.id and hotpair:aws\.vpc\.routeTable/,
+    broken: inCloud({
+      vpc: {
+        prefix: "172.31.0.0/16",
+        existing: { id: "vpc-0a1b2c3d4e5f60718", routeTable: "rtb-0a1b2c3d4e5f60718" },
+      },
+    }),
+    fixed: cloudPair,
+  },
+  "aws-backups-present": {
+    level: "advisory",
+    path: "hotpair:aws.bucket",
+    message: /the pair has no bucket for backups/,
+    fix: /describe one as hotpair:aws\.bucket, with an object lock/,
+    broken: inCloud({ bucket: undefined }),
+    fixed: cloudPair,
   },
   "rto-within-target": {
     level: "mandatory",
@@ -277,6 +322,10 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
   },
 };
 
+function inCloud(change: Partial<typeof cloudPair.aws>): Pair {
+  return { ...cloudPair, aws: { ...cloudPair.aws, ...change } };
+}
+
 /** More ways to break a rule, by a name that says which. */
 export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; readonly name: string })[] = [
   {
@@ -351,6 +400,29 @@ export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; rea
     fix: /set hotpair:pair\.authority\.etcd\.election to 361ms or more/,
     broken: pausing(statefulPair),
     fixed: pausing({ ...statefulPair, authority: { ...authority, etcd: { ...authority.etcd, election: ms(361) } } }),
+  },
+  {
+    rule: "aws-two-zones",
+    name: "one zone, with a reason",
+    level: "advisory",
+    path: "hotpair:aws.zones",
+    message: /the loss of that zone takes the pair\. Accepted: a reason that is long enough/,
+    fix: /name two zones in hotpair:aws\.zones/,
+    broken: inCloud({
+      zones: { a: "eu-central-1a", b: "eu-central-1a" },
+      accepted: { oneZone: "a reason that is long enough" },
+    }),
+    fixed: cloudPair,
+  },
+  {
+    rule: "aws-steady-instances",
+    name: "servers of the spot market",
+    level: "mandatory",
+    path: "hotpair:aws.instance.spot",
+    message: /AWS may take both servers away at the same time/,
+    fix: /set hotpair:aws\.instance\.spot to false, or say why not as hotpair:aws\.accepted\.spot/,
+    broken: inCloud({ instance: { ...cloudPair.aws.instance, spot: true } }),
+    fixed: cloudPair,
   },
   {
     rule: "fencing-agents-distinct",

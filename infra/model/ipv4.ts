@@ -1,4 +1,4 @@
-// IPv4 addresses and prefixes as numbers, as far as a configuration needs them: read, write, compare. No lookups.
+// IPv4 addresses and prefixes as numbers, as far as a pair needs them: read, write, compare, halve. No lookups.
 
 /** An address with its prefix length, e.g. `198.18.1.11/24`. Both numbers unsigned. */
 export interface Cidr {
@@ -48,3 +48,10 @@ export const overlap = (one: Cidr, other: Cidr): boolean =>
 /** The `index`th address after the network's own, for examples in messages. */
 export const hostIn = (network: Cidr, index: number): number =>
   Math.min(networkOf(network) + index, broadcastOf(network) - 1);
+
+/** The two halves of a network of at most 31 bits, the lower one first. */
+export function halvesOf(network: Cidr): readonly [Cidr, Cidr] {
+  const bits = network.bits + 1;
+  const lower = { address: networkOf(network), bits };
+  return [lower, { address: networkOf(network) + size(bits), bits }];
+}

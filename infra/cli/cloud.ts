@@ -1,0 +1,78 @@
+// `hotpair cloud`: what a stack in AWS needs before its servers are made. Making them is `hotpair up`.
+
+import { randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { setValue } from "../config/edit.ts";
+import { readPair, readStackFile, withPlaceholders } from "../config/index.ts";
+import { UserError } from "../model/errors.ts";
+import { NODE_IDS } from "../model/pair.ts";
+import { keyPairOf } from "../ssh/keypair.ts";
+import { newSalt } from "./passphrase.ts";
+import { passphrase, type SecretStore, secretStore } from "./secrets.ts";
+import { readStackText, shownPath } from "./stack.ts";
+
+interface Named {
+  readonly stack?: string;
+}
+
+export function register(program: Command): void {
+  const cloud = program.command("cloud").description("what a stack in AWS needs before its servers are made");
+  cloud
+    .command("keys")
+    .description("make the servers' SSH host keys, and the beacon key, where the stack file lacks them")
+    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .action(keys);
+}
+
+/** What is there stays: a server that runs would not be recognized under a new key. */
+async function keys(options: Named): Promise<void> {
+  const found = readStackText(options.stack);
+  const { stack, file } = found;
+  const shown = shownPath(file);
+  const stackFile = readStackFile(found.text, shown);
+  if (stackFile.problems.length > 0) throw new UserError(`${shown} has mistakes`, stackFile.problems);
+  const at = (...path: readonly PropertyKey[]): unknown =>
+    path.reduce<unknown>(
+      (node, part) => (node as Record<PropertyKey, unknown> | undefined)?.[part],
+      stackFile.pairInput,
+    );
+  if (at("aws") === undefined)
+    throw new UserError(`stack ${stack} makes no servers: ${shown} has no hotpair:aws`, [
+      `host keys of servers that exist are fetched: hotpair scan -s ${stack}`,
+    ]);
+  const { store, text: salted } = await storeOf({ ...found, stackFile });
+  let text = salted;
+  const made: string[] = [];
+  for (const [index, id] of NODE_IDS.entries()) {
+    if (at("aws", "hostKeys", id) !== undefined && at("nodes", index, "ssh", "hostKey") !== undefined) continue;
+    const { publicKey, privateKey } = keyPairOf(randomBytes(32), `hotpair ${stack} ${id}`);
+    text = setValue(text, ["aws", "hostKeys", id], { secure: await store.encrypt(privateKey) });
+    text = setValue(text, ["nodes", index, "ssh", "hostKey"], publicKey);
+    made.push(`host key of node ${id}`);
+  }
+  if (at("beaconKey") === undefined) {
+    text = setValue(text, ["beaconKey"], { secure: await store.encrypt(randomBytes(32).toString("hex")) });
+    made.push("beacon key");
+  }
+  // Everything else in the file is judged as well, before it is written.
+  const written = readStackFile(text, shown);
+  readPair(withPlaceholders(written.pairInput), { stack, locate: written.locate });
+  if (made.length > 0) writeFileSync(file, text);
+  console.log(made.length === 0 ? `${shown} has all its keys` : `${shown} has a new ${made.join(", a new ")}`);
+  console.log(`next: hotpair check -s ${stack}`);
+}
+
+/** A file that was copied without its salt gets one of its own. */
+async function storeOf(
+  stack: Parameters<typeof secretStore>[0],
+): Promise<{ readonly store: SecretStore; readonly text: string }> {
+  const { encryptionSalt, secretsProvider } = stack.stackFile;
+  if (encryptionSalt !== undefined || secretsProvider !== undefined)
+    return { store: await secretStore(stack), text: stack.text };
+  const { salt, crypter } = await newSalt(await passphrase(stack.stack, { repeat: true }));
+  return {
+    store: { encrypt: async (plain) => crypter.encrypt(plain), decrypt: async (_, secret) => crypter.decrypt(secret) },
+    text: `${stack.text.trimEnd()}\nencryptionsalt: ${salt}\n`,
+  };
+}

@@ -1,0 +1,90 @@
+// `hotpair cloud keys` as a user runs it on a copy of the example, and what is said where the AWS plugin cannot be had.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { parse } from "yaml";
+import { makesServer, requireAwsPlugin } from "../../infra/cli/engine.ts";
+import { readStack } from "../../infra/config/index.ts";
+import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
+import { CLOUD_TEXT } from "../config/sample.ts";
+import { Project } from "./project.ts";
+
+const PASSPHRASE = { PULUMI_CONFIG_PASSPHRASE: "of this test" };
+
+let project: Project;
+beforeAll(() => {
+  project = new Project();
+});
+afterAll(() => project.remove());
+
+/** The example without what is published in it, as its first lines say. */
+const copied = (): string =>
+  CLOUD_TEXT.replace(/^ +(beaconKey|hostKeys):\n( +.*\n)*?(?=( {4}\w| {2}\w|\w))/gm, "")
+    .replace(/^ +hostKey: .*\n/gm, "")
+    .replace(/^encryptionsalt: .*\n/m, "");
+
+test("a copy gets keys of its own, under a passphrase of its own, and is then a right configuration", async () => {
+  const text = copied();
+  expect(text).not.toContain("secure:");
+  project.write("prod", text);
+  const { code, stdout, stderr } = await project.hotpair(["cloud", "keys", "-s", "prod"], PASSPHRASE);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toContain("has a new host key of node a, a new host key of node b, a new beacon key");
+  const written = project.read("prod");
+  const { pair } = readStack(written, "stacks/Pulumi.prod.yaml", "prod");
+  expect(pair.nodes[0].ssh.hostKey).toMatch(/^ssh-ed25519 /);
+  expect(pair.nodes[0].ssh.hostKey).not.toBe(pair.nodes[1].ssh.hostKey);
+  expect(written).not.toContain("PRIVATE KEY");
+  expect(parse(written).config["hotpair:aws"].hostKeys.a.secure).toMatch(/^v1:/);
+});
+
+test("keys that are there stay: a server that runs would not be recognized", async () => {
+  const before = project.read("prod");
+  const { code, stdout } = await project.hotpair(["cloud", "keys", "-s", "prod"], PASSPHRASE);
+  expect([code, stdout.split("\n")[0]]).toEqual([0, "stacks/Pulumi.prod.yaml has all its keys"]);
+  expect(project.read("prod")).toBe(before);
+});
+
+test("a stack on premises has no keys to make", async () => {
+  const { code, stderr } = await project.hotpair(["cloud", "keys", "-s", "lab"], PASSPHRASE);
+  expect(code).toBe(2);
+  expect(stderr).toContain("stack lab makes no servers");
+  expect(stderr).toContain("hotpair scan -s lab");
+});
+
+test("where the AWS plugin cannot be had, one error says so and where to put it", () => {
+  const home = mkdtempSync(join(tmpdir(), "hotpair-home-"));
+  try {
+    vi.stubEnv("PULUMI_HOME", home);
+    vi.stubEnv("PATH", "/nonexistent");
+    const directory = join(home, "plugins", `resource-aws-v${AWS_PLUGIN_VERSION}`);
+    expect(requireAwsPlugin).toThrow(/AWS plugin 7\.48\.0 is not here, and its vendor .* cannot be reached/);
+    expect(() => {
+      try {
+        requireAwsPlugin();
+      } catch (error) {
+        throw new Error((error as { details: string[] }).details.join());
+      }
+    }).toThrow(directory);
+    mkdirSync(directory, { recursive: true });
+    writeFileSync(join(directory, "pulumi-resource-aws"), "", { mode: 0o755 });
+    expect(requireAwsPlugin).not.toThrow();
+  } finally {
+    vi.unstubAllEnvs();
+    rmSync(home, { recursive: true });
+  }
+});
+
+test("a server that is about to be made is not one that fails to answer", () => {
+  const urn = "urn:pulumi:cloud::hotpair::hotpair:index:AwsServers$aws:ec2/instance:Instance::instance-a";
+  const step = (op: string) => ({
+    steps: [{ op, urn, type: "aws:ec2/instance:Instance", oldInputs: {}, newInputs: {}, outputs: {} }],
+  });
+  expect(makesServer(step("create"), "a")).toBe(true);
+  expect(makesServer(step("create-replacement"), "a")).toBe(true);
+  expect(makesServer(step("same"), "a")).toBe(false);
+  expect(makesServer(step("update"), "a")).toBe(false);
+  expect(makesServer(step("create"), "b")).toBe(false);
+});

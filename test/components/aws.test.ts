@@ -1,0 +1,129 @@
+// What is declared for AWS, registered under the SDK's mocks: the same inputs, with references resolved, as children of one
+// component, secrets secret, and servers that the nodes' commands wait for.
+
+import * as pulumi from "@pulumi/pulumi";
+import { beforeEach, expect, it } from "vitest";
+import { AwsServers } from "../../infra/components/aws.ts";
+import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
+import { collectListeners } from "../../infra/services/listeners.ts";
+import { declareAws, serverOf } from "../../infra/targets/aws.ts";
+import { cloudPair } from "../model/pairs.ts";
+
+interface Registered {
+  readonly type: string;
+  readonly name: string;
+  readonly inputs: Readonly<Record<string, unknown>>;
+}
+
+let registered: Registered[] = [];
+const calls: { readonly token: string; readonly inputs: unknown }[] = [];
+
+beforeEach(async () => {
+  registered = [];
+  await pulumi.runtime.setMocks({
+    newResource: ({ type, name, inputs }) => {
+      registered.push({ type, name, inputs });
+      return {
+        id: `${name}-id`,
+        state: { arn: `arn:of:${name}`, macAddress: `mac-of-${name}`, name: `name-of-${name}`, ...inputs },
+      };
+    },
+    call: ({ token, inputs }) => {
+      calls.push({ token, inputs });
+      return { id: "ami-newest" };
+    },
+  });
+});
+
+const HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody may read this\n";
+const declared = declareAws(cloudPair, collectListeners(cloudPair));
+
+async function deploy() {
+  const options: { readonly name: string; readonly opts: pulumi.CustomResourceOptions; readonly props: unknown }[] = [];
+  const waiting: Promise<unknown>[] = [];
+  const servers = new AwsServers(
+    "aws",
+    {
+      region: "eu-central-1",
+      declared,
+      servers: { a: serverOf(cloudPair, "a"), b: serverOf(cloudPair, "b") },
+      secrets: () => HOST_KEY,
+    },
+    {
+      transformations: [
+        ({ resource, name, opts, props }) => {
+          options.push({ name, opts, props });
+          waiting.push(new Promise((resolve) => setImmediate(() => resource.urn.apply(resolve))));
+          return undefined;
+        },
+      ],
+    },
+  );
+  await Promise.all(waiting);
+  return { servers, options };
+}
+
+const named = (name: string): Registered => {
+  const found = registered.find((each) => each.name === name && each.type !== "hotpair:index:AwsServers");
+  if (found === undefined) throw new Error(`${name} was not registered`);
+  return found;
+};
+
+it("registers everything that is declared and nothing else, by the vendor's plugin of one version", async () => {
+  const { options } = await deploy();
+  const made = registered.filter(({ type }) => type.startsWith("aws:")).map(({ type, name }) => `${type} ${name}`);
+  expect(made.toSorted()).toEqual(declared.map(({ type, name }) => `${type} ${name}`).toSorted());
+  expect(registered.map(({ type }) => type)).toContain("pulumi:providers:aws");
+  for (const { name, opts } of options.filter((each) => each.name !== "aws")) {
+    expect([name, (opts.parent as { __name?: string } | undefined)?.__name]).toEqual([name, "aws"]);
+    expect([name, opts.version]).toEqual([name, AWS_PLUGIN_VERSION]);
+  }
+});
+
+it("resolves references, looks the image up, and writes policies as JSON", async () => {
+  await deploy();
+  expect(named("subnet-storage-b").inputs).toMatchObject({ vpcId: "vpc-id", cidrBlock: "10.20.2.128/25" });
+  expect(named("instance-a").inputs).toMatchObject({
+    ami: "ami-newest",
+    primaryNetworkInterface: { networkInterfaceId: "interface-public-a-id" },
+    iamInstanceProfile: "name-of-profile-a",
+  });
+  expect(calls[0]).toMatchObject({ token: "aws:ec2/getAmi:getAmi", inputs: { owners: ["136693071363"] } });
+  expect(JSON.parse(String(named("right-b").inputs.policy))).toEqual({
+    Version: "2012-10-17",
+    Statement: [
+      {
+        Effect: "Allow",
+        Action: ["ec2:AssociateAddress"],
+        Resource: ["arn:of:interface-public-b", "arn:of:address", "arn:of:instance-b"],
+      },
+    ],
+  });
+});
+
+it("keeps the host key a secret, and puts it and each interface's MAC address where the server reads them", async () => {
+  const { options } = await deploy();
+  const props = options.find(({ name }) => name === "instance-a")?.props as {
+    readonly userData: pulumi.Output<string>;
+  };
+  expect(await pulumi.isSecret(props.userData)).toBe(true);
+  const sent = JSON.stringify(named("instance-a").inputs.userData);
+  expect(sent).toContain("nobody may read this");
+  expect(sent).toContain("mac-of-interface-storage-a");
+  for (const { name, inputs } of registered)
+    if (!name.startsWith("instance-")) expect(JSON.stringify(inputs)).not.toContain("nobody may read this");
+});
+
+it("leaves alone what the nodes move and what must not exchange a server", async () => {
+  const { options } = await deploy();
+  const optionsOf = (name: string) => options.find((each) => each.name === name)?.opts;
+  expect(optionsOf("instance-b")?.ignoreChanges).toEqual(["ami", "userData"]);
+  expect(optionsOf("instance-b")?.deleteBeforeReplace).toBe(true);
+  expect(optionsOf("address")?.ignoreChanges).toContain("networkInterface");
+});
+
+it("names the servers that a node's command waits for", async () => {
+  const { servers } = await deploy();
+  const names = servers.servers.b.map((resource) => (resource as unknown as { __name: string }).__name);
+  expect(names).toEqual(["instance-b", "attachment-heartbeat-b", "attachment-storage-b", "operators-b"]);
+});

@@ -1,0 +1,538 @@
+// What would be made in AWS, as data: the references, addresses, openings and rights of the example, and what holds for every
+// configuration. That it is registered as it is declared is proven in test/components/aws.test.ts.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { resourceFindings } from "../../infra/model/aws-rules.ts";
+import { contains, networkOf, overlap, parseCidr } from "../../infra/model/ipv4.ts";
+import type { Aws, Pair, VipMethod } from "../../infra/model/pair.ts";
+import { AWS_PLUGIN_VERSION, type Declared, outputsIn, type Value } from "../../infra/model/resource.ts";
+import { clientPorts, collectListeners } from "../../infra/services/listeners.ts";
+import { declareAws, serverOf } from "../../infra/targets/aws.ts";
+import { cloudPair, statefulPair } from "../model/pairs.ts";
+
+type CloudPair = Pair & { readonly aws: Aws };
+
+const declare = (pair: CloudPair) => declareAws(pair, collectListeners(pair));
+const inAws = (change: Partial<Aws>, pair: CloudPair = cloudPair): CloudPair => ({
+  ...pair,
+  aws: { ...pair.aws, ...change },
+});
+const oneZone = { a: "eu-central-1a", b: "eu-central-1a" };
+const existing = { id: "vpc-0a1b2c3d4e5f60718", routeTable: "rtb-0a1b2c3d4e5f60718" };
+
+/** Each method with what it needs beside it. */
+const BY_METHOD: Readonly<Record<VipMethod, CloudPair>> = {
+  "elastic-ip": cloudPair,
+  "secondary-ip": inAws({ zones: oneZone, vip: vip("secondary-ip") }, { ...cloudPair, vips: vipAt("10.20.0.100/24") }),
+  route: inAws({ vip: vip("route") }),
+  dns: inAws({
+    vip: { ...vip("dns"), record: { hostedZone: "Z0123456789", name: "shop.example.net", ttl: 5_000 as never } },
+  }),
+};
+
+function vip(method: VipMethod): Aws["vip"] {
+  return { ...cloudPair.aws.vip, method, addresses: method === "elastic-ip" ? cloudPair.aws.vip.addresses : undefined };
+}
+
+function vipAt(address: string): Pair["vips"] {
+  return cloudPair.vips.map((each) => ({ ...each, address }));
+}
+
+function find(declared: readonly Declared[], name: string): Declared {
+  const found = declared.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`${name} is not declared`);
+  return found;
+}
+
+const ofType = (declared: readonly Declared[], kind: string) =>
+  declared.filter(({ type }) => type.endsWith(`:${kind}`));
+
+/** The openings of the firewall, as `network protocol port source`. */
+const openings = (declared: readonly Declared[]): readonly string[] =>
+  ofType(declared, "SecurityGroupIngressRule")
+    .map(({ inputs }) => {
+      const group = (inputs.securityGroupId as { of: string }).of.replace("group-", "");
+      const from = (inputs.cidrIpv4 as string | undefined) ?? (inputs.referencedSecurityGroupId as { of: string }).of;
+      return `${group} ${inputs.ipProtocol} ${inputs.fromPort ?? ""} ${from}`;
+    })
+    .toSorted();
+
+describe("the example", () => {
+  const declared = declare(cloudPair);
+
+  it("has the network that the pair describes, cut in two zones, in a VPC of its own", () => {
+    expect(find(declared, "vpc").inputs).toMatchObject({ cidrBlock: "10.20.0.0/16" });
+    const subnets = ofType(declared, "Subnet").map(({ name, inputs }) => [
+      name,
+      inputs.cidrBlock,
+      inputs.availabilityZone,
+    ]);
+    expect(subnets).toEqual([
+      ["subnet-public-a", "10.20.0.0/25", "eu-central-1a"],
+      ["subnet-public-b", "10.20.0.128/25", "eu-central-1b"],
+      ["subnet-heartbeat-a", "10.20.1.0/25", "eu-central-1a"],
+      ["subnet-heartbeat-b", "10.20.1.128/25", "eu-central-1b"],
+      ["subnet-storage-a", "10.20.2.0/25", "eu-central-1a"],
+      ["subnet-storage-b", "10.20.2.128/25", "eu-central-1b"],
+    ]);
+  });
+
+  it("has a way out of the public network alone", () => {
+    const routes = ofType(declared, "Route");
+    expect(routes.map(({ inputs }) => inputs)).toEqual([
+      {
+        routeTableId: { of: "routes-public", output: "id" },
+        destinationCidrBlock: "0.0.0.0/0",
+        gatewayId: { of: "gateway", output: "id" },
+      },
+    ]);
+    expect(find(declared, "routes-storage-b").inputs.routeTableId).toEqual({ of: "routes-inside", output: "id" });
+    expect(find(declared, "routes-public-b").inputs.routeTableId).toEqual({ of: "routes-public", output: "id" });
+  });
+
+  it("lets in what its services declare, from whom they declare it for, and SSH from the operators", () => {
+    expect(openings(declared)).toEqual([
+      "heartbeat 112  group-heartbeat",
+      "heartbeat icmp -1 group-heartbeat",
+      "heartbeat udp 7788 group-heartbeat",
+      "public icmp -1 group-public",
+      "public tcp 22 203.0.113.0/24",
+      "public tcp 80 0.0.0.0/0",
+      "public tcp 8080 group-public",
+      "public udp 7788 group-public",
+      "storage icmp -1 group-storage",
+      "storage udp 7788 group-storage",
+    ]);
+  });
+
+  it("has fixed addresses on every interface, and attaches the other networks beside the public one", () => {
+    expect(find(declared, "interface-public-b").inputs).toMatchObject({
+      privateIps: ["10.20.0.139", "10.20.0.140"],
+      subnetId: { of: "subnet-public-b" },
+      securityGroups: [{ of: "group-public" }],
+      sourceDestCheck: true,
+    });
+    expect(find(declared, "interface-heartbeat-b").inputs.privateIps).toEqual(["10.20.1.139"]);
+    expect(find(declared, "instance-b").inputs.primaryNetworkInterface).toMatchObject({
+      networkInterfaceId: { of: "interface-public-b" },
+    });
+    expect(
+      ofType(declared, "NetworkInterfaceAttachment").map(({ name, inputs }) => [name, inputs.deviceIndex]),
+    ).toEqual([
+      ["attachment-heartbeat-a", 1],
+      ["attachment-storage-a", 2],
+      ["attachment-heartbeat-b", 1],
+      ["attachment-storage-b", 2],
+    ]);
+  });
+
+  it("has servers that keep what is theirs: encrypted, with tokens, protected, not exchanged for a newer image", () => {
+    const { inputs, ignoreChanges, secretInputs } = find(declared, "instance-a");
+    expect(inputs).toMatchObject({
+      instanceType: "m7i.large",
+      metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+      rootBlockDevice: { encrypted: true, volumeType: "gp3", volumeSize: 20 },
+      disableApiTermination: true,
+      instanceInitiatedShutdownBehavior: "stop",
+      ami: { lookup: "aws:ec2/getAmi:getAmi", args: { owners: ["136693071363"], mostRecent: true } },
+    });
+    expect(JSON.stringify(inputs.ami)).toContain("debian-13-amd64-*");
+    expect(ignoreChanges).toEqual(["ami", "userData"]);
+    expect(secretInputs).toEqual(["userData"]);
+  });
+
+  it("is reached only when its servers have all their interfaces and the operators' address", () => {
+    expect(serverOf(cloudPair, "a")).toEqual([
+      "instance-a",
+      "attachment-heartbeat-a",
+      "attachment-storage-a",
+      "operators-a",
+    ]);
+    for (const name of serverOf(cloudPair, "b")) expect(declared.map((each) => each.name)).toContain(name);
+  });
+
+  it("has a bucket that is versioned, encrypted, closed and locked, and grows cold by age", () => {
+    expect(find(declared, "bucket").inputs).toMatchObject({ bucket: "cloud-backups", objectLockEnabled: true });
+    expect(find(declared, "bucket-versions").inputs.versioningConfiguration).toEqual({ status: "Enabled" });
+    expect(find(declared, "bucket-lock").inputs.rule).toEqual({ defaultRetention: { mode: "COMPLIANCE", days: 30 } });
+    const [rule] = find(declared, "bucket-ages").inputs.rules as readonly { readonly transitions: Value }[];
+    expect(rule?.transitions).toEqual([
+      { storageClass: "STANDARD_IA", days: 30 },
+      { storageClass: "GLACIER", days: 90 },
+      { storageClass: "DEEP_ARCHIVE", days: 365 },
+    ]);
+  });
+
+  it("takes a Graviton image for a Graviton type", () => {
+    const arm = declare(inAws({ instance: { ...cloudPair.aws.instance, type: "m7g.large" } }));
+    expect(JSON.stringify(find(arm, "instance-a").inputs.ami)).toContain("debian-13-arm64-*");
+    const gpu = declare(inAws({ instance: { ...cloudPair.aws.instance, type: "g6e.xlarge" } }));
+    expect(JSON.stringify(find(gpu, "instance-a").inputs.ami)).toContain("debian-13-amd64-*");
+  });
+});
+
+describe("the first boot", () => {
+  const text = (pair: CloudPair, node: "a" | "b") => {
+    const { userData } = find(declare(pair), `instance-${node}`).inputs;
+    const parts = (userData as { readonly join: readonly (string | object)[] }).join;
+    return parts
+      .map((part) => (typeof part === "string" ? part : "quoted" in part ? '"HOST KEY\\n"' : "0a:00:00:00:00:01"))
+      .join("");
+  };
+
+  it("knows the pinned host key and the interfaces that DHCP does not serve, and nothing else", () => {
+    const said = text(cloudPair, "b");
+    expect(said.split("\n")[0]).toBe("#cloud-config");
+    const { write_files: files, ...rest } = parse(said);
+    expect(rest).toEqual({
+      hostname: "node-b",
+      ssh_deletekeys: true,
+      ssh_pwauth: false,
+      ssh_keys: { ed25519_public: cloudPair.nodes[1].ssh.hostKey, ed25519_private: "HOST KEY\n" },
+      runcmd: [["networkctl", "reload"]],
+    });
+    const byPath = Object.fromEntries(
+      (files as { path: string; content: string }[]).map(({ path, content }) => [path, content]),
+    );
+    expect(Object.keys(byPath)).toEqual([
+      "/etc/cloud/cloud.cfg.d/60-hotpair.cfg",
+      "/etc/systemd/network/05-hotpair-heartbeat.network",
+      "/etc/systemd/network/05-hotpair-storage.network",
+      "/etc/systemd/network/05-hotpair-public.network",
+    ]);
+    expect(byPath["/etc/systemd/network/05-hotpair-heartbeat.network"]).toBe(
+      [
+        "# heartbeat network. Written by hotpair.",
+        "[Match]",
+        "PermanentMACAddress=0a:00:00:00:00:01",
+        "",
+        "[Link]",
+        "RequiredForOnline=no",
+        "",
+        "[Network]",
+        "Address=10.20.1.139/25",
+        "LinkLocalAddressing=no",
+        "",
+        "[Route]",
+        "Destination=10.20.1.0/24",
+        "Gateway=10.20.1.129",
+        "",
+      ].join("\n"),
+    );
+    expect(byPath["/etc/systemd/network/05-hotpair-public.network"]).toContain("DHCP=ipv4\nAddress=10.20.0.140/25\n");
+  });
+
+  it("needs no route to the peer within one zone", () => {
+    expect(text(BY_METHOD["secondary-ip"], "a")).not.toContain("[Route]");
+  });
+});
+
+describe("the address that moves", () => {
+  it.each(["elastic-ip", "secondary-ip", "route", "dns"] as const)(
+    "%s: each role may make the one call that brings it to its own node, and no other",
+    (method) => {
+      const declared = declare(BY_METHOD[method]);
+      const statement = (id: string) => {
+        const { policy } = find(declared, `right-${id}`).inputs as {
+          readonly policy: { readonly json: { readonly Statement: readonly Record<string, Value>[] } };
+        };
+        expect(policy.json.Statement).toHaveLength(1);
+        return policy.json.Statement[0] ?? {};
+      };
+      const action = {
+        "elastic-ip": "ec2:AssociateAddress",
+        "secondary-ip": "ec2:AssignPrivateIpAddresses",
+        route: "ec2:ReplaceRoute",
+        dns: "route53:ChangeResourceRecordSets",
+      }[method];
+      for (const [id, other] of [
+        ["a", "b"],
+        ["b", "a"],
+      ] as const) {
+        expect(statement(id).Action).toEqual([action]);
+        const named = outputsIn(statement(id).Resource as Value).map(({ of }) => of);
+        expect(named.filter((name) => name.endsWith(`-${other}`))).toEqual([]);
+      }
+    },
+  );
+
+  it("is left where the nodes have put it", () => {
+    expect(find(declare(BY_METHOD.route), "address-web").ignoreChanges).toEqual(["networkInterfaceId"]);
+    expect(find(declare(BY_METHOD.dns), "address").ignoreChanges).toEqual(["records"]);
+    expect(find(declare(BY_METHOD["elastic-ip"]), "address").ignoreChanges).toContain("networkInterface");
+    expect(find(declare(BY_METHOD["secondary-ip"]), "interface-public-a").ignoreChanges).toContain("privateIps");
+  });
+
+  it("passes the check of source and destination only where it is nobody's address", () => {
+    expect(find(declare(BY_METHOD.route), "interface-public-a").inputs.sourceDestCheck).toBe(false);
+    expect(find(declare(BY_METHOD.route), "interface-heartbeat-a").inputs.sourceDestCheck).toBe(true);
+  });
+});
+
+it("in one zone the servers are on different hardware", () => {
+  const declared = declare(BY_METHOD["secondary-ip"]);
+  expect(find(declared, "apart").inputs).toMatchObject({ strategy: "spread" });
+  expect(find(declared, "instance-b").inputs.placementGroup).toEqual({ of: "apart", output: "name" });
+});
+
+it("an existing VPC keeps its gateway and its routes", () => {
+  const declared = declare(inAws({ vpc: { prefix: "10.20.0.0/16", existing }, vip: vip("route") }));
+  expect(declared.filter(({ type }) => /:(Vpc|InternetGateway|DefaultSecurityGroup)$/.test(type))).toEqual([]);
+  expect(find(declared, "routes-public-a").inputs.routeTableId).toBe(existing.routeTable);
+  expect(find(declared, "group-public").inputs.vpcId).toBe(existing.id);
+  expect(JSON.stringify(find(declared, "right-a").inputs)).toContain(`:route-table/${existing.routeTable}`);
+});
+
+it("members of an authority hear each other and the witness; the database only the other node", () => {
+  const { witness, authority, mariadb, haproxy } = statefulPair;
+  const pair: CloudPair = {
+    ...cloudPair,
+    ...{ witness: witness && { ...witness, address: "192.0.2.13" }, authority, mariadb },
+    haproxy: haproxy && {
+      ...haproxy,
+      frontends: haproxy.frontends.map((frontend) => ({ ...frontend, bind: { vip: "*" as const, port: 3307 } })),
+    },
+    nginx: undefined,
+  };
+  expect(openings(declare(pair)).filter((line) => / tcp /.test(line))).toEqual([
+    "public tcp 22 203.0.113.0/24",
+    "public tcp 2379 192.0.2.13/32",
+    "public tcp 2379 group-public",
+    "public tcp 2380 192.0.2.13/32",
+    "public tcp 2380 group-public",
+    "public tcp 3305 group-public",
+    "public tcp 3306 group-public",
+    "public tcp 3307 0.0.0.0/0",
+    "storage tcp 3305 group-storage",
+    "storage tcp 3306 group-storage",
+  ]);
+});
+
+// --- what holds for every configuration -------------------------------------------------------------------------------
+
+interface Declaration {
+  readonly inputs: Shape;
+  readonly outputs: readonly string[];
+  readonly tagged: boolean;
+}
+interface Shape {
+  readonly [name: string]: 1 | Shape;
+}
+
+const VENDOR = JSON.parse(readFileSync(join(import.meta.dirname, "aws-inputs.json"), "utf8")) as {
+  readonly source: string;
+  readonly types: Readonly<Record<string, Declaration>>;
+};
+
+/** Names in a value that the vendor's declarations do not have, and required ones that are missing. */
+function strange(value: unknown, shape: 1 | Shape, path: string): readonly string[] {
+  if (shape === 1 || typeof value !== "object" || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap((item, index) => strange(item, shape, `${path}[${index}]`));
+  if ("join" in value || "lookup" in value || "output" in value) return [];
+  const names = Object.keys(value);
+  return [
+    ...Object.keys(shape).flatMap((name) =>
+      name.endsWith("!") && !names.includes(name.slice(0, -1)) ? [`${path} lacks ${name.slice(0, -1)}`] : [],
+    ),
+    ...Object.entries(value).flatMap(([name, inner]) => {
+      const known = shape[name] ?? shape[`${name}!`];
+      return known === undefined ? [`${path}.${name} is unknown`] : strange(inner, known, `${path}.${name}`);
+    }),
+  ];
+}
+
+const port = fc.integer({ min: 1, max: 65_535 });
+
+/** Right configurations in AWS: every method, one zone and two, with and without storage, bucket, HAProxy. */
+const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
+  fc
+    .record({
+      method: fc.constantFrom<VipMethod>("elastic-ip", "secondary-ip", "route", "dns"),
+      one: fc.boolean(),
+      own: fc.boolean(),
+      storage: fc.boolean(),
+      spot: fc.boolean(),
+      bucket: fc.boolean(),
+      balanced: fc.boolean(),
+      ports: fc.uniqueArray(port, { minLength: 3, maxLength: 3 }),
+      ssh: port,
+      bits: fc.integer({ min: 20, max: 26 }),
+      clients: fc.constantFrom(["0.0.0.0/0"], ["198.51.100.0/24", "203.0.113.0/24"]),
+    })
+    .map(({ method, one, own, storage, spot, bucket, balanced, ports, ssh, bits, clients }) => {
+      const base = BY_METHOD[method];
+      const zones = one || method === "secondary-ip" ? oneZone : base.aws.zones;
+      const half = zones.a === zones.b ? 0 : 2 ** (31 - bits);
+      const host = (third: number, index: number) => {
+        const number = (index === 1 ? half : 0) + 11 + index;
+        return `10.20.${third * 16 + Math.floor(number / 256)}.${number % 256}/${bits}`;
+      };
+      const prefix = (third: number) => ({ prefix: `10.20.${third * 16}.0/${bits}`, gateway: undefined });
+      const nodes = base.nodes.map((node, index) => ({
+        ...node,
+        ssh: { ...node.ssh, port: ssh },
+        networks: {
+          public: { ...node.networks.public, address: host(0, index) },
+          heartbeat: { ...node.networks.heartbeat, address: host(1, index) },
+          ...(storage ? { storage: { interface: "ens7", mtu: 1500, address: host(2, index) } } : {}),
+        },
+      }));
+      const [web, pages, beacons] = ports as [number, number, number];
+      const { haproxy } = base;
+      return {
+        ...base,
+        networks: { public: prefix(0), heartbeat: prefix(1), ...(storage ? { storage: prefix(2) } : {}) },
+        nodes: nodes as unknown as CloudPair["nodes"],
+        arbiter: { ...base.arbiter, port: beacons },
+        haproxy:
+          balanced && haproxy
+            ? {
+                ...haproxy,
+                frontends: haproxy.frontends.map((frontend) => ({ ...frontend, bind: { vip: "*", port: web } })),
+              }
+            : undefined,
+        nginx: base.nginx && { ...base.nginx, port: pages },
+        aws: {
+          ...base.aws,
+          zones,
+          clients,
+          vpc: { prefix: "10.20.0.0/16", existing: own ? undefined : existing },
+          instance: { ...base.aws.instance, spot },
+          bucket: bucket ? base.aws.bucket : undefined,
+        },
+      };
+    });
+
+const everywhere = (holds: (declared: readonly Declared[], pair: CloudPair) => void) =>
+  fc.assert(
+    fc.property(arbitraryCloud(), (pair) => holds(declare(pair), pair)),
+    { numRuns: 100 },
+  );
+
+describe("in every configuration", () => {
+  it(`inputs have the names of the vendor's own declarations (${AWS_PLUGIN_VERSION})`, () => {
+    expect(VENDOR.source).toContain(AWS_PLUGIN_VERSION);
+    everywhere((declared) => {
+      for (const { name, type, inputs } of declared) {
+        const vendor = VENDOR.types[type];
+        if (vendor === undefined) throw new Error(`${type} has no declarations in aws-inputs.json`);
+        expect(strange(inputs, vendor.inputs, name)).toEqual([]);
+      }
+    });
+  });
+
+  it("references lead to what stands before them, and ask for what is there", () => {
+    everywhere((declared) => {
+      expect(new Set(declared.map(({ name }) => name)).size).toBe(declared.length);
+      for (const [index, { name, inputs, after = [] }] of declared.entries()) {
+        const before = declared.slice(0, index);
+        for (const needed of after) expect(before.map((each) => each.name)).toContain(needed);
+        for (const { of, output } of outputsIn(inputs)) {
+          const type = before.find((each) => each.name === of)?.type;
+          expect(type, `${name} needs ${of}`).toBeDefined();
+          expect(["id", ...(VENDOR.types[type ?? ""]?.outputs ?? [])], `${name}: ${of}.${output}`).toContain(output);
+        }
+      }
+    });
+  });
+
+  it("everything that can have tags has the owner's and the pair's", () => {
+    everywhere((declared, pair) => {
+      for (const { name, type, inputs } of declared) {
+        if (VENDOR.types[type]?.tagged !== true) expect(inputs.tags).toBeUndefined();
+        else
+          expect(inputs.tags).toEqual({ owner: "shop-team", Name: `${pair.name}-${name}`, "hotpair:pair": pair.name });
+      }
+    });
+  });
+
+  it("subnets do not overlap, lie in the VPC, and hold the addresses that are fixed in them", () => {
+    everywhere((declared, pair) => {
+      const vpc = cidr(pair.aws.vpc.prefix);
+      const subnets = ofType(declared, "Subnet").map(({ name, inputs }) => ({ name, cidr: cidr(inputs.cidrBlock) }));
+      for (const [index, one] of subnets.entries()) {
+        expect(contains(vpc, networkOf(one.cidr))).toBe(true);
+        for (const other of subnets.slice(0, index)) expect(overlap(one.cidr, other.cidr)).toBe(false);
+      }
+      for (const { inputs } of ofType(declared, "NetworkInterface")) {
+        const subnet = subnets.find(({ name }) => name === (inputs.subnetId as { of: string }).of);
+        // The example's second addresses belong to its own prefix.
+        const [own] = inputs.privateIps as readonly string[];
+        expect(subnet && contains(subnet.cidr, cidr(`${own}/32`).address)).toBe(true);
+      }
+    });
+  });
+
+  it("nothing is open but what a service declares, and to the world only what is for clients", () => {
+    everywhere((declared, pair) => {
+      const listeners = collectListeners(pair);
+      const protocols = { tcp: "tcp", udp: "udp", icmp: "icmp", "112": "vrrp" } as const;
+      for (const { name, inputs } of ofType(declared, "SecurityGroupIngressRule")) {
+        const network = (inputs.securityGroupId as { of: string }).of.replace("group-", "");
+        const ssh = inputs.fromPort === pair.nodes[0].ssh.port && pair.aws.ssh.from.includes(String(inputs.cidrIpv4));
+        const protocol = protocols[inputs.ipProtocol as keyof typeof protocols];
+        const listener = listeners.find(
+          (each) =>
+            each.network === network &&
+            each.protocol === protocol &&
+            (each.port ?? -1) === (inputs.fromPort ?? -1) &&
+            (inputs.cidrIpv4 === undefined || each.from === "clients"),
+        );
+        expect(ssh || listener !== undefined, name).toBe(true);
+        expect(inputs.fromPort).toBe(inputs.toPort);
+      }
+      expect(resourceFindings(declared, clientPorts(pair))).toEqual([]);
+    });
+  });
+});
+
+function cidr(text: unknown) {
+  const parsed = parseCidr(String(text));
+  if (parsed === undefined) throw new Error(`${text} is no prefix`);
+  return parsed;
+}
+
+it("the operator's policy has what makes and deletes every type, and no wildcard among its actions", () => {
+  const text = readFileSync(join(import.meta.dirname, "../../docs/aws-operator-policy.json"), "utf8");
+  const { Statement } = JSON.parse(text) as { readonly Statement: readonly { readonly Action: readonly string[] }[] };
+  const allowed = Statement.flatMap(({ Action }) => Action);
+  expect(allowed.filter((action) => action.includes("*"))).toEqual([]);
+  // By the Service Authorization Reference.
+  const needed: Readonly<Record<string, string>> = {
+    Vpc: "ec2:CreateVpc ec2:DeleteVpc",
+    DefaultSecurityGroup: "ec2:RevokeSecurityGroupIngress ec2:RevokeSecurityGroupEgress",
+    InternetGateway:
+      "ec2:CreateInternetGateway ec2:AttachInternetGateway ec2:DetachInternetGateway ec2:DeleteInternetGateway",
+    Subnet: "ec2:CreateSubnet ec2:DeleteSubnet",
+    RouteTable: "ec2:CreateRouteTable ec2:DeleteRouteTable",
+    Route: "ec2:CreateRoute ec2:DeleteRoute",
+    RouteTableAssociation: "ec2:AssociateRouteTable ec2:DisassociateRouteTable",
+    SecurityGroup: "ec2:CreateSecurityGroup ec2:DeleteSecurityGroup",
+    SecurityGroupIngressRule: "ec2:AuthorizeSecurityGroupIngress ec2:RevokeSecurityGroupIngress",
+    SecurityGroupEgressRule: "ec2:AuthorizeSecurityGroupEgress ec2:RevokeSecurityGroupEgress",
+    NetworkInterface: "ec2:CreateNetworkInterface ec2:DeleteNetworkInterface",
+    NetworkInterfaceAttachment: "ec2:AttachNetworkInterface ec2:DetachNetworkInterface",
+    Eip: "ec2:AllocateAddress ec2:ReleaseAddress",
+    EipAssociation: "ec2:AssociateAddress ec2:DisassociateAddress",
+    Record: "route53:ChangeResourceRecordSets route53:GetChange",
+    KeyPair: "ec2:ImportKeyPair ec2:DeleteKeyPair",
+    PlacementGroup: "ec2:CreatePlacementGroup ec2:DeletePlacementGroup",
+    Role: "iam:CreateRole iam:DeleteRole iam:PassRole",
+    InstanceProfile: "iam:CreateInstanceProfile iam:AddRoleToInstanceProfile iam:DeleteInstanceProfile",
+    RolePolicy: "iam:PutRolePolicy iam:DeleteRolePolicy",
+    Instance: "ec2:RunInstances ec2:TerminateInstances ec2:DescribeImages",
+    MetricAlarm: "cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms",
+    Bucket: "s3:CreateBucket s3:DeleteBucket",
+    BucketVersioning: "s3:PutBucketVersioning",
+    BucketServerSideEncryptionConfiguration: "s3:PutEncryptionConfiguration",
+    BucketPublicAccessBlock: "s3:PutBucketPublicAccessBlock",
+    BucketObjectLockConfiguration: "s3:PutBucketObjectLockConfiguration",
+    BucketLifecycleConfiguration: "s3:PutLifecycleConfiguration",
+  };
+  for (const type of Object.keys(VENDOR.types))
+    expect(allowed, type).toEqual(expect.arrayContaining(needed[type.split(":").at(-1) ?? ""]?.split(" ") ?? [type]));
+});
