@@ -8,9 +8,11 @@ import { createInterface } from "node:readline/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { campaign } from "../drill/campaign-run.ts";
 import { placeOf } from "../drill/host.ts";
+import { proofOf } from "../drill/proof.ts";
 import { type DrillSettings, drill, preflight, versionsOf, waitUntilWhole } from "../drill/runner.ts";
 import type { Scenario } from "../drill/scenario.ts";
 import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
+import { inOrderOfNeed, type Stop, type WindowReport } from "../drill/window.ts";
 import { type CampaignSummary, type Distribution, summarizeCampaign } from "../evidence/campaign.ts";
 import { configDigest } from "../evidence/digest.ts";
 import { showRate } from "../evidence/rate.ts";
@@ -23,8 +25,10 @@ import { DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
 import { estimate } from "../services/estimate.ts";
 import { signerOf, signOption } from "./evidence.ts";
+import { describeReport, guardOf, install, keepReport, listSchedules, remove } from "./schedule.ts";
 import { keyPathsOf, openSecrets } from "./servers.ts";
-import { loadStack } from "./stack.ts";
+import { type LoadedStack, loadStack } from "./stack.ts";
+import { announce } from "./terminal.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 /** After a drill that was broken off, servers may have to boot. */
@@ -40,6 +44,12 @@ interface Options {
   readonly sign?: string;
   readonly yes: boolean;
   readonly json: boolean;
+  readonly schedule?: string;
+  readonly within?: string;
+  readonly window: Duration;
+  readonly maxLag: Duration;
+  readonly alerts?: string;
+  readonly units?: string;
   readonly campaign?: number;
   readonly seed?: string;
   readonly step?: number;
@@ -69,15 +79,23 @@ export function register(program: Command): void {
       wholeNumber,
     )
     .option("--seed <text>", "what the campaign's faults are drawn from; the same seed gives the same steps", seed)
+    .option("--schedule <when|off|list>", 'drill regularly, by a systemd timer of this machine, e.g. "Sun 03:00"')
+    .option("--within <when>", "drill only in the window that begins at this calendar time, and keep a report of it")
+    .option("--window <length>", "how long a window is open", stretch, stretch("2h"))
+    .option("--max-lag <time>", "in a window: no drill while the replica is further behind", stretch, stretch("5s"))
+    .option("--alerts <url>", "in a window: no drill while an alert of this Alertmanager fires", address)
+    .option("--units <directory>", "with --schedule: where systemd reads its units")
     .option("--step <k>", "with --seed: only this step of the campaign, again", wholeNumber)
     .action(run);
 }
 
 async function run(options: Options): Promise<void> {
   if (options.list && options.stack === undefined && process.env.PULUMI_STACK === undefined) return list(options);
+  if (options.schedule === "list" && options.stack === undefined) return listSchedules(undefined, options);
   const loaded = loadStack(options.stack);
   const { stack, pair } = loaded;
   if (options.list) return list(options, pair);
+  if (options.schedule !== undefined) return schedule(options.schedule, options, loaded);
   const sign = signerOf(options, pair);
   const place = await placeOf(pair, await openSecrets(loaded, keyPathsOf(pair)));
   const campaigning = options.campaign !== undefined || options.step !== undefined;
@@ -87,9 +105,13 @@ async function run(options: Options): Promise<void> {
     throw new UserError("--seed is for a campaign", ["say how many steps with --campaign N"]);
   if (options.step !== undefined && options.seed === undefined)
     throw new UserError("--step repeats a step of a campaign", ["say which campaign with --seed TEXT"]);
-  const { chosen, skipped } = campaigning
+  if (options.within !== undefined && campaigning)
+    throw new UserError("--within is for scenarios: a campaign is for the lab, where nobody minds");
+  const { chosen: asked, skipped } = campaigning
     ? { chosen: [], skipped: [] }
     : choose(options.scenario, pair, place.lab !== undefined);
+  const proof = proofOf(stack, pair, options.evidence);
+  const chosen = options.within === undefined ? asked : inOrderOfNeed(asked, proof.drills, proof.configDigest);
   if (place.lab === undefined && !campaigning) await confirm(pair, chosen, options.yes);
 
   const started = Date.now();
@@ -98,6 +120,10 @@ async function run(options: Options): Promise<void> {
   const interrupted = () => breakOff.abort(new UserError("the drill was broken off, and its fault undone"));
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, interrupted);
 
+  const guard = options.within === undefined ? undefined : guardOf(options, options.within, place, breakOff.signal);
+  const [first] = chosen;
+  let stop = first && (await guard?.(first, true));
+  if (stop !== undefined) return reportWindow(options, stack, started, { all: [], broken: [], chosen, stop });
   await preflight(place, undefined, breakOff.signal);
   const settings: DrillSettings = {
     stack,
@@ -124,9 +150,13 @@ async function run(options: Options): Promise<void> {
   const all: Evidence[] = [];
   const broken: { scenario: string; why: Error }[] = [];
   for (const scenario of chosen) {
+    stop = await guard?.(scenario, scenario === first);
+    if (stop !== undefined) break;
     try {
       all.push(await drill(scenario, options.runs, settings));
     } catch (error) {
+      if (guard !== undefined && breakOff.signal.aborted)
+        reportWindow(options, stack, started, { all, broken, chosen, stop: INTERRUPTED });
       breakOff.signal.throwIfAborted();
       if (!(error instanceof Error)) throw error;
       say(`${scenario.name}: ${error.message}`);
@@ -134,9 +164,15 @@ async function run(options: Options): Promise<void> {
       // One drill that went wrong says nothing about the next; a pair that stays ill does.
       if ((await waitUntilWhole(place, HEAL_MS, breakOff.signal)).problems.length > 0) break;
     }
+    // Nobody watches: what went wrong once is not tried again and again until morning.
+    if (guard !== undefined && (broken.length > 0 || exitCode(all) === 1)) {
+      stop = { why: "a drill did not go as promised, and somebody has to look first", regular: false };
+      break;
+    }
   }
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, interrupted);
 
+  if (guard !== undefined) reportWindow(options, stack, started, { all, broken, chosen, stop });
   if (options.json) {
     const left = broken.map(({ scenario, why }) => ({ scenario, error: why.message }));
     console.log(JSON.stringify([...all.map((one) => brief(one, options.evidence)), ...left], undefined, 2));
@@ -147,10 +183,57 @@ async function run(options: Options): Promise<void> {
     for (const { scenario, why } of broken)
       console.log([`broken off: ${scenario}: ${why.message}`, ...detailsOf(why)].join("\n  "));
     const never = chosen.length - all.length - broken.length;
-    if (never > 0) console.log(`${never} scenarios were not begun: the pair did not become whole again`);
+    if (never > 0 && guard === undefined)
+      console.log(`${never} scenarios were not begun: the pair did not become whole again`);
     console.log(`evidence: ${join(options.evidence, stack)}`);
   }
-  process.exitCode = broken.length > 0 ? 1 : exitCode(all);
+  process.exitCode = broken.length > 0 || stop?.regular === false ? 1 : exitCode(all);
+}
+
+/** `--schedule`: installs, removes or shows the timer; drills nothing itself. */
+async function schedule(what: string, options: Options, { stack, pair }: LoadedStack): Promise<void> {
+  if (what === "list") return listSchedules(stack, options);
+  if (what === "off") return remove(stack, options);
+  // A key that does not sign, and a scenario that there is not, are told now and not at night.
+  signerOf(options, pair);
+  choose(options.scenario, pair, false);
+  await install(stack, what, options, pair.nodes.map((node) => `${node.name} (${node.ssh.host})`).join(" and "));
+}
+
+const INTERRUPTED: Stop = { why: "somebody stopped it", regular: false };
+
+interface Windowed {
+  readonly all: readonly Evidence[];
+  readonly broken: readonly { readonly scenario: string; readonly why: Error }[];
+  readonly chosen: readonly Scenario[];
+  readonly stop: Stop | undefined;
+}
+
+/** Keeps and tells what a window came to. */
+function reportWindow(options: Options, stack: string, started: number, { all, broken, chosen, stop }: Windowed): void {
+  const begun = new Set([...all.map(({ scenario }) => scenario), ...broken.map(({ scenario }) => scenario)]);
+  const report: WindowReport = {
+    version: 1,
+    stack,
+    when: options.within ?? "",
+    windowMs: options.window,
+    startedAt: new Date(started).toISOString(),
+    endedAt: new Date().toISOString(),
+    drilled: [
+      ...all.map((one) => ({
+        scenario: one.scenario,
+        outcome: summarize(one).passed ? ("passed" as const) : ("failed" as const),
+        reasons: one.runs.flatMap(({ reasons }) => reasons),
+      })),
+      ...broken.map(({ scenario, why }) => ({ scenario, outcome: "broken off" as const, reasons: [why.message] })),
+    ],
+    left: chosen.map(({ name }) => name).filter((name) => !begun.has(name)),
+    stopped: stop?.why ?? null,
+  };
+  const file = keepReport(options.evidence, report);
+  for (const line of describeReport(report)) announce(line);
+  announce(`report: ${file}`);
+  if (stop?.regular === false) process.exitCode = 1;
 }
 
 const detailsOf = (error: Error): readonly string[] => (error instanceof UserError ? error.details : []);
@@ -304,6 +387,17 @@ function wholeNumber(text: string): number {
   const value = Number(text);
   if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("Expected a whole number, 1 or more.");
   return value;
+}
+
+function stretch(text: string): Duration {
+  const value = parseDuration(text);
+  if (value === undefined || value < 1) throw new InvalidArgumentError("Expected a time, e.g. 90m.");
+  return value;
+}
+
+function address(text: string): string {
+  if (!URL.canParse(text)) throw new InvalidArgumentError("Expected a URL, e.g. http://alertmanager:9093.");
+  return text;
 }
 
 function interval(text: string): Duration {

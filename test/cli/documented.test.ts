@@ -38,7 +38,8 @@ function commandLines(page: string, begins: RegExp): readonly string[] {
 
 /** A whole line as it is typed; a name alone only mentions the command. */
 const isWhole = (words: readonly string[]): boolean => words.some((word) => word.startsWith("-"));
-const wordsOf = (line: string): string[] => line.split(" ").filter((word) => word !== "");
+const wordsOf = (line: string): string[] =>
+  [...line.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, plain]) => double ?? single ?? plain ?? "");
 /** Written for people: an option in brackets, a choice, an ellipsis. */
 const isTyped = (line: string): boolean => !/[[\]…<>]|\.\.\./.test(line);
 
