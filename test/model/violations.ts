@@ -70,7 +70,7 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     path: "hotpair:aws.vip.method",
     message: /moves the address itself only on the servers, not in AWS/,
     fix: /use target: onprem .* or say why not as hotpair:aws\.accepted\.addressStays/,
-    broken: cloudPair,
+    broken: inCloud({ accepted: {} }),
     fixed: labPair,
   },
   "aws-two-zones": {
