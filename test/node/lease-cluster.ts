@@ -260,7 +260,7 @@ export class Cluster {
     running.stdout.on("data", (data: Buffer) => (said += data));
     running.stderr.on("data", (data: Buffer) => (said += data));
     const ended = new Promise<number | null>((resolve) => running.on("close", resolve));
-    await Promise.race([ended, this.until("the order for a new epoch", 10, () => existsSync(wanted))]);
+    await Promise.race([ended, this.until("the order for a new epoch", 30, () => existsSync(wanted))]);
     if (existsSync(wanted)) {
       const member = this.#members.get(node);
       const gone = new Promise((resolve) => member?.on("close", resolve));

@@ -67,6 +67,8 @@ def main() -> int:
     except OSError:
         print("hotpair-lease: another `hotpair-lease hold` runs on this node", file=sys.stderr)
         return 1
+    # Before there is a second thread: each one inherits it.
+    journal.run_first()
     return Daemon(settings).run()
 
 

@@ -16,6 +16,8 @@ from typing import Any, Callable, Dict, Optional
 
 _LINES = 500
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+# Below hotpair-arbiter's, which decides who is active.
+_PRIORITY = 5
 
 
 class Log:
@@ -103,6 +105,16 @@ def stay_in_memory() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)
     except (OSError, AttributeError):
+        pass
+
+
+def run_first() -> None:
+    """Before ordinary load, threads included: a deadline that comes late is no deadline. On a machine with seven times
+    as much to do as it has cores, the end of what writes came 0.9 s late without it. Where it is not allowed
+    (containers often do not), the unit's Nice= is what there is."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))
+    except OSError:
         pass
 
 
