@@ -48,7 +48,9 @@ export function register(program: Command): void {
     .option("--router-id <number>", "VRRP virtual router id of the first VIP", "51")
     .option("--service <what>", "nginx, NAME:PORT of a service that hotpair does not manage, or none", "nginx")
     .option("--port <number>", "where HAProxy listens on the VIPs", "80")
-    .addOption(new Option("--tier <name>", "recovery targets").choices(["standard", "critical"]).default("standard"))
+    .addOption(
+      new Option("--tier <name>", "recovery targets").choices(["standard", "critical", "extreme"]).default("standard"),
+    )
     .action(init);
 
   program
@@ -234,7 +236,7 @@ async function askForStack(options: InitOptions): Promise<Answers> {
   const routerId = await ask("VRRP virtual router id, unused on these networks", options.routerId);
   const service = await ask("Service: nginx, NAME:PORT of one that you run, or none", options.service);
   const port = service === "none" ? options.port : await ask("Port of HAProxy on the VIP", options.port);
-  const tier = await ask("Recovery targets: standard (30s) or critical (1s)", options.tier);
+  const tier = await ask("Recovery targets: standard (30s), critical (1s) or extreme (300ms)", options.tier);
   return answersOf(nodes, vips, { ...options, routerId, service, port, tier });
 }
 

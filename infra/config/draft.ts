@@ -137,6 +137,9 @@ export interface Draft {
   readonly mariadb: DraftMariadb | undefined;
   readonly fencing: DraftFencing | undefined;
   readonly tier: string;
+  /** The author's own tiers, and the failure classes under `failures`. */
+  readonly tiers: readonly { readonly path: Path; readonly name: string | undefined }[];
+  readonly failures: readonly { readonly path: Path; readonly failure: string | undefined }[];
   /** Failure classes that have a target of their own, with its path. */
   readonly targets: readonly { readonly path: Path; readonly failure: string }[];
   readonly hasDefaultRto: boolean;
@@ -184,6 +187,14 @@ export function draftOf(input: unknown): Draft {
     mariadb: pair.mariadb === undefined ? undefined : draftMariadb(map(pair.mariadb)),
     fencing: pair.fencing === undefined ? undefined : draftFencing(map(pair.fencing)),
     tier: word(objectives.tier) ?? "standard",
+    tiers: items(objectives.tiers).map((value, index) => ({
+      path: ["objectives", "tiers", index],
+      name: word(map(value).name),
+    })),
+    failures: items(pair.failures).map((value, index) => ({
+      path: ["failures", index],
+      failure: word(map(value).class),
+    })),
     targets: (["rto", "rpo"] as const).flatMap((kind) =>
       Object.keys(map(objectives[kind])).map((failure) => ({ path: ["objectives", kind, failure], failure })),
     ),

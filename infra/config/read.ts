@@ -23,6 +23,7 @@ import type {
   Witness,
 } from "../model/pair.ts";
 import { NODE_IDS } from "../model/pair.ts";
+import { parseRate } from "../model/rate.ts";
 import { parseSize } from "../model/size.ts";
 import { isHostKey } from "./formats.ts";
 import { formatProblem, type Locate, type Problem } from "./problem.ts";
@@ -152,6 +153,11 @@ function pairOf(settings: PairSettings, name: string): Pair {
       allowedSigners: settings.evidence.allowedSigners,
       beforeDrill: settings.evidence.beforeDrill,
     },
+    failures: settings.failures.map(({ class: failure, rate, repair }) => ({
+      failure,
+      rate: rate === undefined ? undefined : parseRate(rate),
+      repair: repair === undefined ? undefined : time(repair),
+    })),
     limits: {
       roundTrip: time(settings.limits.roundTrip),
       jitter: time(settings.limits.jitter),
@@ -372,10 +378,26 @@ function backendOf(
 }
 
 /** Only what is stated; what a tier promises for the rest is the estimate's to know. */
-function objectivesOf({ tier, rto, rpo }: PairSettings["objectives"]): Pair["objectives"] {
+function objectivesOf({
+  tier,
+  tiers,
+  rto,
+  rpo,
+  downtime,
+  redundancyLost,
+}: PairSettings["objectives"]): Pair["objectives"] {
   const stated = (targets: Readonly<Record<string, string | undefined>>) =>
     Object.fromEntries(Object.entries(targets).flatMap(([id, text]) => (text === undefined ? [] : [[id, time(text)]])));
-  return { tier, rto: stated(rto), rpo: stated(rpo) };
+  return {
+    tier,
+    rto: stated(rto),
+    rpo: stated(rpo),
+    ...(tiers.length === 0
+      ? {}
+      : { tiers: tiers.map(({ name, rto, rpo }) => ({ name, rto: time(rto), rpo: time(rpo) })) }),
+    ...(downtime === undefined ? {} : { downtime: time(downtime) }),
+    ...(redundancyLost === undefined ? {} : { redundancyLost: time(redundancyLost) }),
+  };
 }
 
 /** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`, `witness.ssh.key`. */

@@ -2,6 +2,7 @@
 // What a single field may hold is in schema.ts; what is unsafe rather than wrong is found by the services.
 
 import { formatDuration, ms } from "../model/duration.ts";
+import { TIER_NAMES } from "../model/estimate.ts";
 import { needsData } from "../model/failure.ts";
 import {
   broadcastOf,
@@ -401,6 +402,37 @@ function* customTargetsAreStated({ tier, hasDefaultRto, hasDefaultRpo }: Draft):
     yield problem(["objectives", "rpo", "default"], "is missing: tier custom has no target of its own; write e.g. 5s");
 }
 
+function* tierIsKnown({ tier, tiers, mariadb }: Draft): Generator<Problem> {
+  const own = tiers.flatMap(({ name }) => name ?? []);
+  if (!TIER_NAMES.includes(tier) && !own.includes(tier))
+    yield problem(["objectives", "tier"], unknown(tier, "a tier", [...TIER_NAMES, ...own]));
+  if (tier === "extreme" && mariadb !== undefined)
+    yield problem(
+      ["objectives", "tier"],
+      "extreme is for pairs that keep no data: with data the lease must run out first, for more than its 300ms; write critical",
+    );
+  for (const [index, { path, name }] of tiers.entries()) {
+    if (name === undefined) continue;
+    if (TIER_NAMES.includes(name))
+      yield problem([...path, "name"], `"${name}" has a meaning of its own, docs/estimate.md; choose another name`);
+    if (tiers.findIndex((other) => other.name === name) < index)
+      yield problem([...path, "name"], `"${name}" is the name of a tier before it; each is described once`);
+  }
+}
+
+function* failuresApply({ failures, mariadb }: Draft): Generator<Problem> {
+  for (const [index, { path, failure }] of failures.entries()) {
+    if (failure === undefined) continue;
+    if (failures.findIndex((other) => other.failure === failure) < index)
+      yield problem([...path, "class"], `${failure} stands there already; each class is described once`);
+    if (mariadb === undefined && needsData(failure))
+      yield problem(
+        [...path, "class"],
+        `only a pair that keeps data can have ${failure}; this pair keeps none, remove it`,
+      );
+  }
+}
+
 function* witnessIsAnotherHost({ nodes, witness }: Draft): Generator<Problem> {
   if (witness === undefined) return;
   const same = nodes.find(({ name }) => name !== undefined && name === witness.name);
@@ -522,6 +554,8 @@ const RULES: readonly Rule[] = [
   readsGoThroughHaproxy,
   agentsShootNodes,
   customTargetsAreStated,
+  tierIsKnown,
+  failuresApply,
   targetsApply,
   ...AWS_RULES,
 ];

@@ -2,7 +2,9 @@
 // annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
 
 import { z } from "zod";
+import { TIER_NAMES } from "../model/estimate.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "../model/failure.ts";
+import { parseRate } from "../model/rate.ts";
 import {
   absolutePath,
   address,
@@ -781,13 +783,46 @@ const targets = (what: string) =>
     ) as Record<FailureClassId, ReturnType<typeof target.optional>>),
   });
 
+/** Names of tiers that are described here; everybody's own stand in `objectives.tiers`. */
+const tierName = () =>
+  text({
+    what: `${TIER_NAMES.join(", ")}, or the name of one of objectives.tiers`,
+    example: "standard",
+    pattern: /^[a-z][a-z0-9-]{0,31}$/,
+  });
+
+const yearly = duration({
+  min: "1s",
+  max: "365d",
+  step: "1s",
+  because: "a year is counted in seconds",
+  example: "24h",
+});
+
 const objectives = () =>
   keys({
-    tier: oneOf("standard", "critical", "custom")
+    tier: tierName()
       .default("standard")
       .describe(
-        "`standard`: RTO 30s, RPO 5s. `critical`: RTO 1s, RPO 0s. `custom`: what `rto.default` and `rpo.default` say.",
+        "`standard`: RTO 30s, RPO 5s. `critical`: RPO 0s, RTO 1s, or 3s with data. `extreme`: RTO 300ms, without data. `custom`: what `rto.default` and `rpo.default` say. Or one of `tiers`.",
       ),
+    tiers: list(
+      keys({
+        name: label("the name of a tier", 32, "gold").describe("What `tier` calls it."),
+        rto: target.describe("Recovery time objective for every class without a target of its own."),
+        rpo: target.describe("Recovery point objective for every class without a target of its own."),
+      }),
+      "tiers",
+      { max: 16 },
+    )
+      .default([])
+      .describe("Tiers of your own, the same in every stack file of an organisation."),
+    downtime: yearly
+      .optional()
+      .describe("Longest time without service in a year that may be expected, over all failures. Default: no budget."),
+    redundancyLost: yearly
+      .optional()
+      .describe("Longest time in a year without a usable standby that may be expected. Default: no budget."),
     rto: targets("Recovery time objective")
       .prefault({})
       .describe("Longest time without service that a client may see, per failure class."),
@@ -839,6 +874,27 @@ const evidence = () =>
         "With `enforcement: mandatory`, the one way to apply a configuration that was not drilled yet: this very one, until this day.",
       ),
   });
+
+const failures = () =>
+  list(
+    keys({
+      class: oneOf(...(FAILURE_CLASS_IDS as [FailureClassId, ...FailureClassId[]])).describe("The failure class."),
+      rate: text({
+        what: "how often it happens: a number per day, week, month or year",
+        example: "0.5/year",
+        accepts: (value) => parseRate(value) !== undefined,
+      })
+        .optional()
+        .describe("How often it happens. Default: docs/estimate.md#a-year."),
+      repair: yearly
+        .optional()
+        .describe(
+          "From the failure until the pair is as it was, the night included. Default: docs/estimate.md#a-year.",
+        ),
+    }),
+    "failure classes",
+    { max: FAILURE_CLASS_IDS.length },
+  );
 
 const networks = () =>
   keys({
@@ -914,6 +970,11 @@ const pairKeys = (secret: Secret) =>
       .prefault({})
       .describe("What the pair promises; `hotpair check` compares it with the estimate."),
     evidence: evidence().prefault({}).describe("What drills must have shown before a configuration counts as proven."),
+    failures: failures()
+      .default([])
+      .describe(
+        "How often what happens here, where you know better than the defaults; `hotpair estimate` makes a year of it.",
+      ),
     limits: limits()
       .prefault({})
       .describe(

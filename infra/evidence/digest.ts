@@ -14,13 +14,14 @@ export function configDigest(pair: Pair): string {
 
 /** The parts that matter, in the words of the Pair. */
 function relevant(pair: Pair): unknown {
-  // Labels, promises, what must be proven, what is taken for ordinary, and where secrets stand: none of them changes what
+  // Labels, promises, what must be proven, what is taken for ordinary or expected, and where secrets stand: none of them changes what
   // happens in a failure.
   const {
     name: _name,
     objectives,
     evidence,
     limits: _limits,
+    failures,
     secrets,
     nodes,
     vips,

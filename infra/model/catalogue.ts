@@ -18,6 +18,12 @@ export interface FailureFacts {
   readonly drills: readonly string[] | { readonly none: string };
 }
 
+/** What it leaves of this pair: a class that the pair bounds ends with service. */
+export function severityOf(failure: FailureClassId, beyond: string | undefined): Severity {
+  const { severity } = CATALOGUE[failure];
+  return severity === "P0" && beyond === undefined ? "P2" : severity;
+}
+
 /** Page of a class, with what to do about it under `## What to do`. */
 export const pageOf = (failure: FailureClassId): string => `docs/failures/${failure}.md`;
 

@@ -5,7 +5,7 @@
 import { neededFor, standApart } from "./catalogue.ts";
 import { addBounds, type Bound, type Duration, formatDuration, ms, seconds, UNBOUNDED, within } from "./duration.ts";
 import { FAILURE_CLASSES, type FailureClassId, failureClassesOf } from "./failure.ts";
-import { holdsState, type Objectives, type Pair } from "./pair.ts";
+import { holdsState, type Pair } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
 
 /** The client that an estimate is made for, and that a drill brings along. */
@@ -22,11 +22,23 @@ export const CLIENT_DEADLINE: Duration = seconds(1);
 /** One new connection every 10 ms as the drills' probe makes them; p99 of an answer in the lab, docs/estimate.md#measured. */
 export const DEFAULT_CLIENT: Client = { interval: ms(10), deadline: CLIENT_DEADLINE, answer: ms(25) };
 
-/** What a named tier promises for every class that has no target of its own. */
-export const TIERS = {
-  standard: { rto: seconds(30), rpo: seconds(5) },
-  critical: { rto: seconds(1), rpo: ms(0) },
-} as const;
+interface Promised {
+  readonly rto: Duration;
+  readonly rpo: Duration;
+}
+
+/** What a named tier promises for every class that has no target of its own; with data the lease has to run out first. */
+const TIERS: Readonly<Record<string, { readonly without: Promised; readonly withState: Promised | undefined }>> = {
+  standard: {
+    without: { rto: seconds(30), rpo: seconds(5) },
+    withState: { rto: seconds(30), rpo: seconds(5) },
+  },
+  critical: { without: { rto: seconds(1), rpo: ms(0) }, withState: { rto: seconds(3), rpo: ms(0) } },
+  extreme: { without: { rto: ms(300), rpo: ms(0) }, withState: undefined },
+};
+
+/** Tiers that a stack file can name without describing them; `custom` has no target of its own. */
+export const TIER_NAMES: readonly string[] = [...Object.keys(TIERS), "custom"];
 
 export interface Target {
   readonly value: Duration;
@@ -166,8 +178,8 @@ export function estimateClass(
   );
   const lower = ms(Math.max(0, fromFault - client.interval));
   const upper = addBounds(all.map((term) => term.upper));
-  const rtoTarget = targetOf(pair.objectives, "rto", failure);
-  const rpoTarget = targetOf(pair.objectives, "rpo", failure);
+  const rtoTarget = targetOf(pair, "rto", failure);
+  const rpoTarget = targetOf(pair, "rpo", failure);
   const loss = lossOf(failure, pair);
   return {
     failure,
@@ -224,14 +236,22 @@ function lossOf(failure: FailureClassId, pair: Omit<Estimated, "objectives">): {
 }
 
 /** The target that holds for a class: its own, else the one for all, else the tier's. */
-export function targetOf(objectives: Objectives, kind: "rto" | "rpo", failure: FailureClassId): Target | undefined {
+export function targetOf(
+  pair: Pick<Pair, "objectives" | "mariadb">,
+  kind: "rto" | "rpo",
+  failure: FailureClassId,
+): Target | undefined {
+  const { objectives } = pair;
   const at = `hotpair:pair.objectives.${kind}`;
   const own = objectives[kind][failure];
   if (own !== undefined) return { value: own, path: `${at}.${failure}`, named: true };
   const all = objectives[kind].default;
   if (all !== undefined) return { value: all, path: `${at}.default`, named: false };
-  if (objectives.tier === undefined || objectives.tier === "custom") return undefined;
-  return { value: TIERS[objectives.tier][kind], path: "hotpair:pair.objectives.tier", named: false };
+  const tier = TIERS[objectives.tier ?? ""];
+  const promised =
+    objectives.tiers?.find(({ name }) => name === objectives.tier) ??
+    (holdsState(pair) ? tier?.withState : tier?.without);
+  return promised && { value: promised[kind], path: "hotpair:pair.objectives.tier", named: false };
 }
 
 function verdictOf(upper: Bound, target: Target | undefined, beyond: boolean): Verdict {

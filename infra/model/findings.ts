@@ -1,12 +1,14 @@
 // What is unsafe in a pair as a whole, whichever service is concerned: its networks, its keys, its timers, its targets.
 // One function per rule, each pure; a rule has the name of the policy that carries it (`infra/policy/<rule>.ts`).
 
+import { availabilityOf, type Share, showYearly } from "./availability.ts";
 import { type Bound, type Duration, formatDuration, ms, UNBOUNDED } from "./duration.ts";
 import { type Estimate, showBound } from "./estimate.ts";
 import type { FailureClassId } from "./failure.ts";
 import type { Finding } from "./finding.ts";
 import { deadlineRule, type Inequality, shortestTakeover, stopChain, takeoverRule, watchdogRule } from "./lease.ts";
 import { type Authority, holdsState, type NetworkName, type Node, type Pair } from "./pair.ts";
+import { formatRate } from "./rate.ts";
 import { demandsOf, GATE_REACTION, meets, SKEW_SHARE, SMALLEST_SAFE_ADVERT, shownTimer } from "./timers.ts";
 import type { Tuning } from "./tuning.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "./vrrp.ts";
@@ -655,6 +657,67 @@ export function estimateFindings(
       ),
     );
   return findings;
+}
+
+/** A year that is expected to cost more than its budgets; the largest share, and the repair that would keep them. */
+export function yearlyFindings(pair: Pair, estimates: readonly Estimate[]): readonly Finding[] {
+  const { downtime, redundancyLost } = pair.objectives;
+  const year = availabilityOf(pair, estimates);
+  const over = (
+    rule: string,
+    field: string,
+    what: string,
+    [expected, budget]: readonly [Duration, Duration | undefined],
+    of: (share: Share) => Duration,
+  ): readonly Finding[] => {
+    if (budget === undefined || expected <= budget) return [];
+    const shares = year.shares.filter((share) => of(share) > 0).sort((one, other) => of(other) - of(one));
+    const sum = shares
+      .slice(0, 3)
+      .map(
+        (share) =>
+          `${share.failure} ${formatRate(share.rate)} × ${showYearly(ms(of(share) / share.rate))} = ${showYearly(of(share))}`,
+      );
+    const rest = shares.length > 3 ? `, and ${shares.length - 3} classes more` : "";
+    return [
+      found(
+        rule,
+        "mandatory",
+        `objectives.${field}`,
+        `a year is expected to have ${showYearly(expected)} ${what}, its budget is ${showYearly(budget)}: ${sum.join(", ")}${rest}`,
+        quickerRepair(shares, ms(expected - budget), of) ??
+          `set hotpair:pair.objectives.${field} to ${formatDuration(ms(Math.ceil(expected / 60_000) * 60_000))}: no single repair that is quicker keeps it`,
+      ),
+    ];
+  };
+  return [
+    ...over(
+      "redundancy-budget",
+      "redundancyLost",
+      "without a usable standby",
+      [year.redundancyLost, redundancyLost],
+      (share) => share.redundancyLost,
+    ),
+    ...over(
+      "downtime-budget",
+      "downtime",
+      "without service at worst",
+      [year.downtime.upper, downtime],
+      (share) => share.downtime.upper,
+    ),
+  ];
+}
+
+/** The repair of the largest share, where it alone is enough and decides that share. */
+function quickerRepair(shares: readonly Share[], excess: Duration, of: (share: Share) => Duration): string | undefined {
+  const [largest] = shares;
+  if (largest === undefined || of(largest) !== largest.rate * largest.repair) return undefined;
+  const enough = Math.floor((of(largest) - excess) / largest.rate / 60_000) * 60_000;
+  if (enough < 60_000) return undefined;
+  return (
+    `repair ${largest.failure} within ${formatDuration(ms(enough))} in place of ${formatDuration(largest.repair)}, ` +
+    "and say so with its class, rate and repair in hotpair:pair.failures"
+  );
 }
 
 /** The timers that keep the target, each with its value; or the target that can be kept, and the term that stands in the way. */

@@ -2,6 +2,8 @@
 // methods, secrets only as references. `infra/config` makes it; everything below reads it and asks no file again.
 
 import type { Duration } from "./duration.ts";
+import type { FailureClassId } from "./failure.ts";
+import type { Rate } from "./rate.ts";
 
 /** Position in the stack file, not a name: a renamed server stays the same resource. */
 export type NodeId = "a" | "b";
@@ -46,6 +48,7 @@ export interface Pair {
   readonly objectives: Objectives;
   readonly evidence: EvidenceRules;
   readonly limits: Limits;
+  readonly failures: readonly FailureHistory[];
   /**
    * A beacon key's value is 64 hexadecimal digits. The previous one is there while a rotation is under way; the arbiters
    * accept both and agree on the newest.
@@ -371,10 +374,23 @@ export interface EvidenceRules {
 }
 
 export interface Objectives {
-  readonly tier: "standard" | "critical" | "custom" | undefined;
+  /** `standard`, `critical`, `extreme`, `custom`, or the name of one of `tiers`; undefined: only what is stated below. */
+  readonly tier: string | undefined;
+  /** Tiers of the user's own; absent: none. */
+  readonly tiers?: readonly { readonly name: string; readonly rto: Duration; readonly rpo: Duration }[];
   /** Target per failure class id; `default` holds for every class without its own. */
   readonly rto: Readonly<Record<string, Duration>>;
   readonly rpo: Readonly<Record<string, Duration>>;
+  /** Budgets of a year: without service, and without a usable standby; absent: none. */
+  readonly downtime?: Duration;
+  readonly redundancyLost?: Duration;
+}
+
+/** How often a class happens here and how long its repair takes, where that is known better than by the defaults. */
+export interface FailureHistory {
+  readonly failure: FailureClassId;
+  readonly rate: Rate | undefined;
+  readonly repair: Duration | undefined;
 }
 
 /** What is ordinary on this pair's networks and servers: no timer may take it for a fault (docs/tuning.md#limits). */

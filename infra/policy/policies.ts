@@ -8,6 +8,7 @@ import { awsBackupsPresent } from "./aws-backups-present.ts";
 import { awsNoDefaultVpc } from "./aws-no-default-vpc.ts";
 import { awsSteadyInstances } from "./aws-steady-instances.ts";
 import { awsTwoZones } from "./aws-two-zones.ts";
+import { downtimeBudget } from "./downtime-budget.ts";
 import { evidenceFresh } from "./evidence-fresh.ts";
 import { evidenceMatches } from "./evidence-matches.ts";
 import { evidencePassed } from "./evidence-passed.ts";
@@ -25,6 +26,7 @@ import { leaseTiming } from "./lease-timing.ts";
 import { listenersDistinct } from "./listeners-distinct.ts";
 import { mariadbCheck } from "./mariadb-check.ts";
 import { noPlainSecrets } from "./no-plain-secrets.ts";
+import { redundancyBudget } from "./redundancy-budget.ts";
 import { rpoWithinTarget } from "./rpo-within-target.ts";
 import { rtoWithinTarget } from "./rto-within-target.ts";
 import { stateHasWitness } from "./state-has-witness.ts";
@@ -39,6 +41,8 @@ import { witnessOwnSite } from "./witness-own-site.ts";
 export const policies: readonly ResourceValidationPolicy[] = [
   ...rtoWithinTarget,
   ...rpoWithinTarget,
+  ...redundancyBudget,
+  ...downtimeBudget,
   ...evidencePresent,
   ...evidencePassed,
   ...evidenceMatches,

@@ -2,7 +2,7 @@
 // the targets that the estimate misses, and what no drill has proven. The program, `hotpair check` and the policy pack read this one list.
 
 import type { Finding } from "../model/finding.ts";
-import { estimateFindings, pairFindings } from "../model/findings.ts";
+import { estimateFindings, pairFindings, yearlyFindings } from "../model/findings.ts";
 import type { Pair } from "../model/pair.ts";
 import { evidenceFindings, type Proof } from "../model/proof.ts";
 import { estimate } from "./estimate.ts";
@@ -19,6 +19,7 @@ export function collectFindings(pair: Pair, proof?: Proof): readonly Finding[] {
     ...pairFindings(pair),
     ...services.flatMap((service) => service.findings(pair)),
     ...estimateFindings(estimates, (failure) => tuningOf(pair, failure)),
+    ...yearlyFindings(pair, estimates),
     ...evidenceFindings(pair, estimates, proof),
   ];
   const key = (finding: Finding): string => `${finding.level === "mandatory" ? 0 : 1} ${finding.rule} ${finding.path}`;

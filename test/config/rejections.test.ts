@@ -503,6 +503,48 @@ const CASES: Record<string, [change: (pair: Input) => void, expected: string[]]>
     },
     ["hotpair:pair.objectives.rpo.default: is missing: tier custom has no target of its own; write e.g. 5s"],
   ],
+  "a tier that nobody describes": [
+    (pair) => {
+      pair.objectives = { tier: "gald", tiers: [{ name: "gold", rto: "5s", rpo: "0s" }] };
+    },
+    ['hotpair:pair.objectives.tier: "gald" is not a tier; did you mean "gold"?'],
+  ],
+  "tiers under names that are taken": [
+    (pair) => {
+      pair.objectives = {
+        tiers: [
+          { name: "critical", rto: "5s", rpo: "0s" },
+          { name: "gold", rto: "5s", rpo: "0s" },
+          { name: "gold", rto: "6s", rpo: "0s" },
+        ],
+      };
+    },
+    [
+      'hotpair:pair.objectives.tiers[0].name: "critical" has a meaning of its own, docs/estimate.md; choose another name',
+      'hotpair:pair.objectives.tiers[2].name: "gold" is the name of a tier before it; each is described once',
+    ],
+  ],
+  "failures that are described twice, or cannot happen here": [
+    (pair) => {
+      pair.failures = [
+        { class: "node-power-cut", rate: "1/year" },
+        { class: "node-power-cut", repair: "1h" },
+        { class: "lease-loss", rate: "1/year" },
+      ];
+    },
+    [
+      "hotpair:pair.failures[1].class: node-power-cut stands there already; each class is described once",
+      "hotpair:pair.failures[2].class: only a pair that keeps data can have lease-loss; this pair keeps none, remove it",
+    ],
+  ],
+  "a rate without its unit": [
+    (pair) => {
+      pair.failures = [{ class: "node-power-cut", rate: "2" }];
+    },
+    [
+      'hotpair:pair.failures[0].rate: "2" is not how often it happens: a number per day, week, month or year; expected e.g. 0.5/year',
+    ],
+  ],
   "a target for a failure that is not in the catalogue": [
     (pair) => {
       pair.objectives = { rto: { "node-powercut": "1s" } };

@@ -118,19 +118,32 @@ describe("a pair that keeps data", () => {
 
 describe("targets", () => {
   const objectives: Objectives = { tier: "critical", rto: { failback: seconds(5), default: seconds(2) }, rpo: {} };
+  const stating = promising(objectives);
 
   test("a class has its own before the one for all before the tier's", () => {
-    expect(targetOf(objectives, "rto", "failback")).toEqual({
+    expect(targetOf(stating, "rto", "failback")).toEqual({
       value: 5_000,
       path: "hotpair:pair.objectives.rto.failback",
       named: true,
     });
-    expect(targetOf(objectives, "rto", "clean-reboot")?.value).toBe(2_000);
-    expect(targetOf({ ...objectives, rto: {} }, "rto", "clean-reboot")).toEqual({
+    expect(targetOf(stating, "rto", "clean-reboot")?.value).toBe(2_000);
+    expect(targetOf(promising({ ...objectives, rto: {} }), "rto", "clean-reboot")).toEqual({
       value: 1_000,
       path: "hotpair:pair.objectives.tier",
       named: false,
     });
+  });
+
+  test.each([
+    ["standard", 30_000, 30_000, 5_000],
+    ["critical", 1_000, 3_000, 0],
+    ["extreme", 300, undefined, 0],
+    ["gold", 7_000, 7_000, 2_000],
+  ])("tier %s: %d ms without data, %d ms with it", (tier, without, withState, rpo) => {
+    const named: Objectives = { tier, tiers: [{ name: "gold", rto: seconds(7), rpo: seconds(2) }], rto: {}, rpo: {} };
+    expect(targetOf(promising(named), "rto", "clean-reboot")?.value).toBe(without);
+    expect(targetOf(promising(named), "rpo", "clean-reboot")?.value).toBe(rpo);
+    expect(targetOf({ ...statefulPair, objectives: named }, "rto", "clean-reboot")?.value).toBe(withState);
   });
 
   test("without any there is no verdict", () => {

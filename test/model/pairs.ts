@@ -106,6 +106,7 @@ export const labPair: Pair = {
   fencing: undefined,
   base: { persistentJournal: true, installPackages: true, watchdog: undefined },
   objectives: { tier: "standard", rto: {}, rpo: {} },
+  failures: [],
   evidence: { enforcement: "advisory", maxAge: days(90), allowedSigners: undefined, beforeDrill: undefined },
   limits: { roundTrip: ms(1), jitter: ms(10), pause: ms(50), restore: ms(750) },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },

@@ -5,6 +5,7 @@ import { ms, seconds } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Authority, Backend, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
+import { perYear } from "../../infra/model/rate.ts";
 import { cloudPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
 
 export interface Violation {
@@ -117,6 +118,24 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /set hotpair:pair\.objectives\.rto\.haproxy-kill to 1s: no set of timers is faster than 910ms/,
     broken: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(500) }, rpo: {} } },
     fixed: { ...labPair, objectives: { tier: "custom", rto: { "haproxy-kill": ms(1_000) }, rpo: {} } },
+  },
+  "redundancy-budget": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives.redundancyLost",
+    message:
+      /a year is expected to have \d+\.\d h without a usable standby, its budget is 8 h: standby-power-cut 1\/year × 8 h = 8 h/,
+    fix: /repair standby-power-cut within \d+h?m? in place of 8h, .* in hotpair:pair\.failures/,
+    broken: { ...budgeted({ redundancyLost: seconds(8 * 3_600) }), failures: [history("standby-power-cut", 8)] },
+    fixed: { ...budgeted({ redundancyLost: seconds(8 * 3_600) }), failures: [history("standby-power-cut", 1)] },
+  },
+  "downtime-budget": {
+    level: "mandatory",
+    path: "hotpair:pair.objectives.downtime",
+    message:
+      /a year is expected to have \d+\.\d h without service at worst, its budget is 3 h: both-power-cut 1\/year × 4 h = 4 h/,
+    fix: /repair both-power-cut within \d+m in place of 4h/,
+    broken: { ...budgeted({ downtime: seconds(3 * 3_600) }), failures: [history("both-power-cut", 4)] },
+    fixed: { ...budgeted({ downtime: seconds(3 * 3_600) }), failures: [history("both-power-cut", 1)] },
   },
   "advert-interval": {
     level: "mandatory",
@@ -758,4 +777,13 @@ function pausing(pair: Pair): Pair {
 
 function leased(changes: Partial<Authority["lease"]>): Pair {
   return { ...statefulPair, authority: { ...authority, lease: { ...authority.lease, ...changes } } };
+}
+
+function budgeted(budgets: Partial<Pair["objectives"]>): Pair {
+  return { ...labPair, objectives: { ...labPair.objectives, ...budgets } };
+}
+
+/** Once a year, repaired within these hours. */
+function history(failure: FailureClassId, hours: number): Pair["failures"][number] {
+  return { failure, rate: perYear(1), repair: seconds(hours * 3_600) };
 }
