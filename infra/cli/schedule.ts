@@ -289,9 +289,15 @@ export function listSchedules(stack: string | undefined, options: ScheduleOption
     const windows = reportsOf(options.evidence, name).slice(0, 5);
     return [{ stack: name, when, next: next === undefined ? null : new Date(next).toISOString(), windows }];
   });
-  if (options.json) console.log(JSON.stringify(schedules, undefined, 2));
-  else if (schedules.length === 0) console.log("no drills are scheduled on this machine");
-  else
+  // A window that was opened by hand, or by another machine's timer, has its report all the same.
+  const others = stack === undefined || schedules.length > 0 ? [] : reportsOf(options.evidence, stack).slice(0, 5);
+  if (options.json) {
+    const unscheduled = others.length === 0 ? [] : [{ stack, when: null, next: null, windows: others }];
+    console.log(JSON.stringify([...schedules, ...unscheduled], undefined, 2));
+  } else if (schedules.length === 0) {
+    console.log("no drills are scheduled on this machine");
+    for (const line of others.flatMap(describeReport)) console.log(`  ${line}`);
+  } else
     for (const { stack: name, when, next, windows } of schedules) {
       console.log(`${name}: ${when}, next on ${next ?? "no day any more"}`);
       for (const line of windows.flatMap(describeReport)) console.log(`  ${line}`);

@@ -6,7 +6,7 @@ import { formatDuration, ms } from "./duration.ts";
 import type { Estimate } from "./estimate.ts";
 import type { FailureClassId } from "./failure.ts";
 import type { Finding } from "./finding.ts";
-import type { Pair } from "./pair.ts";
+import { holdsState, type Pair } from "./pair.ts";
 
 /** One kept drill: a scenario, run once or more often on one configuration. */
 export interface DrillRecord {
@@ -58,7 +58,7 @@ export function proofOfClasses(pair: Pair, estimates: readonly Estimate[], proof
   const newest = newestVersions(counted);
   return estimates.map((estimate): ClassProof => {
     const { failure } = estimate;
-    if (!hasTarget(estimate)) return { failure, state: "not demanded" };
+    if (!hasTarget(pair, estimate)) return { failure, state: "not demanded" };
     const own = counted.filter((drill) => drill.failure === failure);
     const here = own.filter((drill) => differenceOf(drill, proof, newest) === undefined);
     const latest = [...new Map(here.map((drill) => [drill.scenario, drill])).values()];
@@ -83,9 +83,12 @@ export function proofOfClasses(pair: Pair, estimates: readonly Estimate[], proof
 /** A class that nobody can drill here would never be proven, so nothing is asked of it. */
 const isDemanded = ({ drillable }: Proof, failure: FailureClassId): boolean => (drillable[failure]?.length ?? 0) > 0;
 
-/** A target that the estimate compares with something: classes that no setting bounds count only when named. */
-const hasTarget = ({ rto, rpo }: Estimate): boolean =>
-  [rto, rpo].some(({ target, verdict }) => target !== undefined && verdict !== "beyond");
+/**
+ * A target that the estimate compares with something: classes that no setting bounds count only when named. What a pair
+ * without state cannot lose needs no proof.
+ */
+const hasTarget = (pair: Pair, { rto, rpo }: Estimate): boolean =>
+  [rto, ...(holdsState(pair) ? [rpo] : [])].some(({ target, verdict }) => target !== undefined && verdict !== "beyond");
 
 function failureOf(drill: DrillRecord, target: number | undefined): string | undefined {
   if (drill.passedRuns < drill.runs) return `${drill.runs - drill.passedRuns} of ${drill.runs} runs failed`;
@@ -140,16 +143,31 @@ export function evidenceFindings(
   });
   // What only a deployment and then a drill can mend may be allowed before that; what failed or cannot be believed, never.
   const undrilled = allowed ? "advisory" : enforcement;
-  const untrusted = distrustOf(proof);
+  const verify = `run: hotpair evidence verify -s ${proof.stack}`;
   if (proof.broken !== undefined)
-    return [state("evidence-trusted", AT, untrusted ?? "", `run: hotpair evidence verify -s ${proof.stack}`)];
+    return [
+      state(
+        "evidence-trusted",
+        AT,
+        `no evidence counts: ${proof.broken}`,
+        `${verify}; restore it from where it was committed, or move it away and drill again`,
+      ),
+    ];
+  const untrusted = decidingDistrusted(proof);
   const missing = of("missing").map(({ failure }) => failure);
   const other = of("other configuration");
   const old = of("old");
   return [
-    ...(untrusted === undefined
+    ...(untrusted.length === 0
       ? []
-      : [state("evidence-trusted", AT, untrusted, `run: hotpair evidence verify -s ${proof.stack}`)]),
+      : [
+          state(
+            "evidence-trusted",
+            AT,
+            `${untrusted.length === 1 ? "a recorded drill does" : `${untrusted.length} recorded drills do`} not count: ${untrusted[0]?.distrusted}`,
+            `${verify}; restore what was changed, or drill again: hotpair drill -s ${proof.stack} --scenario ${[...new Set(untrusted.map(({ scenario }) => scenario))].join(" ")}`,
+          ),
+        ]),
     ...(missing.length === 0
       ? []
       : [
@@ -176,7 +194,9 @@ export function evidenceFindings(
             "evidence-matches",
             "hotpair:pair.objectives",
             `the evidence for ${classes(other.map(({ failure }) => failure))} is of another configuration: ` +
-              other.map(({ failure, difference }) => `${failure} (${difference})`).join(", "),
+              [...Map.groupBy(other, ({ difference }) => difference)]
+                .map(([difference, own]) => `${own.map(({ failure }) => failure).join(", ")} (${difference})`)
+                .join("; "),
             drill(other.map(({ failure }) => failure)),
             undrilled,
           ),
@@ -208,10 +228,12 @@ function allowedBeforeDrill({ evidence: { beforeDrill } }: Pair, { configDigest,
   return configDigest.startsWith(beforeDrill.digest) && asOf.slice(0, 10) <= beforeDrill.until;
 }
 
-function distrustOf({ broken, drills }: Proof): string | undefined {
-  if (broken !== undefined) return `no evidence counts: ${broken}`;
-  const distrusted = drills.flatMap(({ distrusted }) => distrusted ?? []);
-  const [first] = distrusted;
-  if (first === undefined) return undefined;
-  return `${distrusted.length === 1 ? "a recorded drill does" : `${distrusted.length} recorded drills do`} not count: ${first}`;
+/** Drills of this configuration that do not count, and that no later one of the same scenario has replaced. */
+function decidingDistrusted({ drills, configDigest }: Proof): readonly DrillRecord[] {
+  const here = drills.filter((drill) => drill.configDigest === configDigest);
+  const replaced = (drill: DrillRecord): boolean =>
+    here
+      .slice(here.indexOf(drill) + 1)
+      .some(({ scenario, distrusted }) => scenario === drill.scenario && distrusted === undefined);
+  return here.filter((drill) => drill.distrusted !== undefined && !replaced(drill));
 }

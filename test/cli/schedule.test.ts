@@ -180,6 +180,9 @@ describe("install, list and off", () => {
     expect(readdirSync(at("units"))).toEqual([]);
     expect(calls().slice(2)).toEqual([`disable --now ${name}.timer`, "daemon-reload"]);
     expect((await drill("--schedule", "off")).stdout).toBe("lab has no timer here\n");
+    expect((await drill("--schedule", "list")).stdout).toMatch(
+      /^no drills are scheduled.*\n {2}2026-11-22 03:00: 1 of 2/,
+    );
   });
 });
 

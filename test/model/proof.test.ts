@@ -62,6 +62,11 @@ test("nothing is demanded without a target, nor of a class that can be drilled i
   expect(states.find(({ failure }) => failure === "clean-reboot")?.state).toBe("not demanded");
 });
 
+test("what a pair without data cannot lose needs no proof, however many targets say so", () => {
+  const both: Pair = { ...strict(), objectives: { tier: "custom", rto: {}, rpo: { default: seconds(0) } } };
+  expect(findings(both, [])).toEqual([]);
+});
+
 test("what was measured in the lab only is believed when it failed", () => {
   const named = drill({ failure: "full-partition", scenario: "full-partition", passedRuns: 1 });
   expect(findings(strict(), [drill(), named])).toEqual(["mandatory evidence-passed"]);
@@ -107,6 +112,11 @@ test("what cannot be believed does not count, and is said", () => {
     "mandatory evidence-trusted",
     "mandatory evidence-present",
   ]);
+  // A drill that was made again replaces it, and one of another configuration decides nothing here.
+  const changed = drill({ distrusted: "x.json is gone" });
+  expect(findings(strict(), [changed, drill()])).toEqual([]);
+  expect(findings(strict(), [{ ...changed, configDigest: "sha256:b" }, drill()])).toEqual([]);
+  expect(findings(strict(), [drill(), changed])).toEqual(["mandatory evidence-trusted"]);
   expect(findings(strict(), [drill()], { broken: "history.jsonl:2 does not follow" })).toEqual([
     "mandatory evidence-trusted",
   ]);
