@@ -3,7 +3,7 @@
 // has decided that it does not (docs/evidence.md#what-the-digest-covers). Pure.
 
 import { createHash } from "node:crypto";
-import type { Pair } from "../model/pair.ts";
+import type { Aws, Pair } from "../model/pair.ts";
 
 /** `sha256:` and 64 hexadecimal digits. */
 export function configDigest(pair: Pair): string {
@@ -14,8 +14,8 @@ export function configDigest(pair: Pair): string {
 
 /** The parts that matter, in the words of the Pair. */
 function relevant(pair: Pair): unknown {
-  // Labels, promises, what must be proven, what is taken for ordinary or expected, and where secrets stand: none of them changes what
-  // happens in a failure.
+  // Labels, promises, what must be proven, what is taken for ordinary or expected, and where secrets stand: none of them
+  // changes what happens in a failure.
   const {
     name: _name,
     objectives,
@@ -31,10 +31,11 @@ function relevant(pair: Pair): unknown {
     base,
     ...rest
   } = pair;
-  const { vrrp, witness, authority, mariadb, fencing, ...parts } = rest;
+  const { vrrp, witness, authority, mariadb, fencing, aws, ...parts } = rest;
   const { notify, email, ...timing } = vrrp;
   return {
     ...parts,
+    aws: aws && cloud(aws),
     // Names, failure domains and logins are the administrator's; interfaces and addresses are the topology.
     nodes: nodes.map(({ name, site, ssh, ...node }) => node),
     vips: vips.map(({ name, ...vip }) => vip),
@@ -54,6 +55,16 @@ function relevant(pair: Pair): unknown {
       })),
     },
     base: without(base, "persistentJournal", "installPackages"),
+  };
+}
+
+/** Where the servers are made and what of, and how the address moves; not who may reach them, and what they are called. */
+function cloud({ vip, instance, ssh, clients, bucket, tags, accepted, hostKeys, ...place }: Aws): unknown {
+  return {
+    ...place,
+    // How long AWS may take is expected of it, and set nowhere; a record is found by its name, and waited for by its TTL.
+    vip: { ...without(vip, "within"), record: without(vip.record, "hostedZone", "name") },
+    instance: without(instance, "terminationProtection"),
   };
 }
 
