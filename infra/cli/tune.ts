@@ -75,7 +75,7 @@ const compared = (before: readonly Estimate[], after: readonly Estimate[]) =>
 
 const facts = (
   stack: string,
-  { pair, changes, timers, unmet }: Tuning,
+  { pair, changes, timers, kept, unmet }: Tuning,
   before: readonly Estimate[],
   after: readonly Estimate[],
   written: boolean,
@@ -85,6 +85,7 @@ const facts = (
   changes: changes.map((change) => ({ ...change, path: `hotpair:pair.${change.path}`, unit: unitOf(change.path) })),
   timers: timers.map((timer) => ({ ...timer, path: `hotpair:pair.${timer.path}`, unit: unitOf(timer.path) })),
   bounds: compared(before, after),
+  kept,
   unmet,
   written,
 });

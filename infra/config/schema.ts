@@ -759,16 +759,17 @@ const limit = (example: string, max = "10s") =>
 
 const limits = () =>
   keys({
-    roundTrip: limit("1ms")
+    // The timers that these ask for stay within what their fields hold.
+    roundTrip: limit("1ms", "1s")
       .default("1ms")
       .describe("Longest round trip between any two hosts of the pair. The default is one site's network."),
-    jitter: limit("10ms").default("10ms").describe("How much longer a packet takes now and then."),
+    jitter: limit("10ms", "5s").default("10ms").describe("How much longer a packet takes now and then."),
     pause: limit("50ms")
       .default("50ms")
       .describe(
         "Longest time for which a server does not run: a busy processor, a snapshot, a virtual machine that is moved. The default holds for servers of their own.",
       ),
-    restore: limit("750ms", "10m")
+    restore: limit("750ms", "50s")
       .default("750ms")
       .describe(
         "From systemd's start of a HAProxy that died until it serves. The default was measured in the lab, with room.",

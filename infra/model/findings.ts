@@ -721,10 +721,13 @@ function quickerRepair(shares: readonly Share[], excess: Duration, of: (share: S
 }
 
 /** The timers that keep the target, each with its value; or the target that can be kept, and the term that stands in the way. */
-function keepTarget(failure: FailureClassId, present: Bound, { changes, unmet }: Tuning): string {
+function keepTarget(failure: FailureClassId, present: Bound, { changes, kept, unmet }: Tuning): string {
   const [missed] = unmet;
   const timers = changes.map(({ path, to }) => `hotpair:pair.${path} to ${shownTimer(path, to)}`);
-  if (missed === undefined) return `set ${timers.join(", ")} (hotpair tune --write does), which keeps it`;
+  if (missed === undefined) {
+    const terms = kept.find((each) => each.failure === failure)?.terms ?? [];
+    return `set ${timers.join(", ")} (hotpair tune --write does): it keeps the target by a shorter "${terms.join('", "')}"`;
+  }
   const { name, formula, why } = missed.irreducible;
   return (
     `set hotpair:pair.objectives.rto.${failure} to ${upTo(present)}: no set of timers is faster than ` +

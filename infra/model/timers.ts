@@ -236,14 +236,19 @@ function haproxyDemands(pair: Pair, settings: Haproxy): readonly Demand[] {
         `HAProxy gives a connection up after ${show(connect)}, but a server that is well may take round trip ` +
         `${show(limits.roundTrip)} + jitter ${show(limits.jitter)} = ${show(limits.roundTrip + limits.jitter)} to accept it`,
     },
-    {
-      ...checks,
-      path: "haproxy.timeouts.connect",
-      bound: "at most",
-      value: CLIENT_DEADLINE - 1,
-      set: Math.max(50, accepted),
-      why: `a client gives up after ${show(CLIENT_DEADLINE)}`,
-    },
+    // Where servers may take longer than a client waits, the checks alone end its wait.
+    ...(accepted >= CLIENT_DEADLINE
+      ? []
+      : [
+          {
+            ...checks,
+            path: "haproxy.timeouts.connect",
+            bound: "at most",
+            value: CLIENT_DEADLINE - 1,
+            set: Math.max(50, accepted),
+            why: `a client gives up after ${show(CLIENT_DEADLINE)}`,
+          } as const,
+        ]),
     ...settings.backends.flatMap((backend, index) => checkDemands(pair, backend, `haproxy.backends[${index}].check`)),
     ...settings.backends.flatMap(({ check, role }) =>
       // Sessions of a database have a wait of their own.

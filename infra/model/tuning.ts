@@ -59,17 +59,31 @@ export interface Tuning {
     readonly reason: string | undefined;
     readonly tolerance: Tolerance | undefined;
   })[];
+  /** Per class whose target was missed and is kept now, the terms of its sum that became shorter. */
+  readonly kept: readonly { readonly failure: FailureClassId; readonly terms: readonly string[] }[];
   readonly unmet: readonly Unmet[];
 }
 
-/** The set of timers to propose for this pair; with `only`, for the target of one failure class. */
-export function tune(pair: Pair, estimates: Estimates, only?: FailureClassId): Tuning {
-  const reasons = new Map<string, string>();
-  const agreeing = settled(pair, (path, { why }) => reasons.set(path, why));
-  const missed = estimates(agreeing, only).filter(({ rto }) => rto.verdict === "missed");
+/** Proposes sets of timers for this pair: for all of its targets, or for that of one failure class. */
+export function tunerOf(pair: Pair, estimates: Estimates): (only?: FailureClassId) => Tuning {
+  const agreement = new Map<string, string>();
+  const agreeing = settled(pair, (path, { why }) => agreement.set(path, why));
   const shortest = shortestSet(agreeing);
+  return (only) => tune(pair, agreeing, shortest, agreement, estimates, only);
+}
+
+function tune(
+  pair: Pair,
+  agreeing: Pair,
+  shortest: Pair,
+  agreement: ReadonlyMap<string, string>,
+  estimates: Estimates,
+  only: FailureClassId | undefined,
+): Tuning {
+  const reasons = new Map(agreement);
   const unmet: Unmet[] = [];
   let proposed = agreeing;
+  const missed = estimates(agreeing, only).filter(({ rto }) => rto.verdict === "missed");
   for (const { failure } of missed) {
     const [least] = estimates(shortest, failure);
     if (least?.rto.target === undefined) continue;
@@ -96,9 +110,18 @@ export function tune(pair: Pair, estimates: Estimates, only?: FailureClassId): T
       reason: changes.find((change) => change.path === path)?.reason,
       tolerance: toleranceOf(proposed, path),
     })),
+    kept: estimates(pair, only).flatMap(({ failure, rto, terms }) => {
+      const [after] = rto.verdict === "missed" ? estimates(proposed, failure) : [];
+      return after === undefined || after.rto.verdict === "missed"
+        ? []
+        : [{ failure, terms: shorterOf(terms, after.terms) }];
+    }),
     unmet,
   };
 }
+
+const shorterOf = (before: readonly TimingTerm[], after: readonly TimingTerm[]): readonly string[] =>
+  before.flatMap(({ name, upper }, index) => (upper === after[index]?.upper ? [] : [name]));
 
 const AGREES = "fits the others";
 

@@ -7,7 +7,7 @@ import type { Pair } from "../model/pair.ts";
 import { evidenceFindings, type Proof } from "../model/proof.ts";
 import { estimate } from "./estimate.ts";
 import { services } from "./index.ts";
-import { tuningOf } from "./tuning.ts";
+import { tuningPerClass } from "./tuning.ts";
 
 /**
  * Mandatory findings first, then by rule and path: the same configuration always gives the same text. Without a proof,
@@ -18,7 +18,7 @@ export function collectFindings(pair: Pair, proof?: Proof): readonly Finding[] {
   const found = [
     ...pairFindings(pair),
     ...services.flatMap((service) => service.findings(pair)),
-    ...estimateFindings(estimates, (failure) => tuningOf(pair, failure)),
+    ...estimateFindings(estimates, tuningPerClass(pair)),
     ...yearlyFindings(pair, estimates),
     ...evidenceFindings(pair, estimates, proof),
   ];

@@ -4,12 +4,21 @@
 import { DEFAULT_CLIENT, type Estimate, estimateClass } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Pair } from "../model/pair.ts";
-import { type Tuning, tune } from "../model/tuning.ts";
+import { type Tuning, tunerOf } from "../model/tuning.ts";
 import { estimate } from "./estimate.ts";
 import { services } from "./index.ts";
 
-/** Throws nothing; a target that no set of timers keeps is in `unmet`. */
-export const tuningOf = (pair: Pair, only?: FailureClassId): Tuning => tune(pair, estimates, only);
+/** A target that no set of timers keeps is in `unmet`. */
+export const tuningOf = (pair: Pair): Tuning => tunerOf(pair, estimates)();
+
+/** For the target of one class after the other; nothing is worked out before the first is asked for. */
+export function tuningPerClass(pair: Pair): (failure: FailureClassId) => Tuning {
+  let tuner: ReturnType<typeof tunerOf> | undefined;
+  return (failure) => {
+    tuner ??= tunerOf(pair, estimates);
+    return tuner(failure);
+  };
+}
 
 /** One class is asked for some hundred times in a search. */
 const estimates = (pair: Pair, failure?: FailureClassId): readonly Estimate[] =>

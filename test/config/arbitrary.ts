@@ -167,7 +167,7 @@ const arbitraryPair = (): fc.Arbitrary<Input> =>
             roundTrip: duration(0, 200, 1),
             jitter: duration(0, 100, 1),
             pause: duration(0, 2_000, 1),
-            restore: duration(0, 60_000, 1),
+            restore: duration(0, 50_000, 1),
           },
           { requiredKeys: [] },
         ),

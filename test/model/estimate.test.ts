@@ -1,5 +1,6 @@
 // An estimate is a sum that a person can check: bounds, the written-out line, the target it is compared with.
 
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ms, seconds, UNBOUNDED } from "../../infra/model/duration.ts";
 import { beyondOf, type Estimated, estimateAll, estimateClass, targetOf } from "../../infra/model/estimate.ts";
@@ -55,6 +56,27 @@ test("address and data take their ways side by side: none is faster than the slo
   const { rto } = estimateClass("node-power-cut", [term({}), lease], statefulPair, client);
   expect(rto.lower).toBe(1_390);
   expect(rto.upper).toBe(301 + 1_800 + 60);
+});
+
+test("a term more never makes a class shorter", () => {
+  const anyTerm = fc
+    .record({
+      step: fc.constantFrom("detect", "decide", "recover"),
+      lower: fc.integer({ min: 0, max: 5_000 }),
+      more: fc.integer({ min: 0, max: 5_000 }),
+      beside: fc.boolean(),
+    })
+    .map(({ step, lower, more, beside }) => term({ step, beside, lower: ms(lower), upper: ms(lower + more) }));
+  fc.assert(
+    fc.property(fc.array(anyTerm, { minLength: 1, maxLength: 6 }), anyTerm, (terms, another) => {
+      const [without, with_] = [terms, [...terms, another]].map((all) =>
+        estimateClass("node-power-cut", all, standard, client),
+      );
+      expect(Number(with_?.rto.upper)).toBeGreaterThanOrEqual(Number(without?.rto.upper));
+      expect(with_?.rto.lower).toBeGreaterThanOrEqual(without?.rto.lower ?? 0);
+      expect(without?.rto.lower).toBeLessThanOrEqual(Number(without?.rto.upper));
+    }),
+  );
 });
 
 test("a class in which nothing interrupts costs the client nothing", () => {

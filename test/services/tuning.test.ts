@@ -61,6 +61,7 @@ describe("a target that is missed", () => {
     );
     const [, path = "", value = ""] = /set hotpair:pair\.(\S+) to (\d+)ms/.exec(finding?.fix ?? "") ?? [];
     expect(path).toBe("arbiter.serviceDead");
+    expect(finding?.fix).toContain('by a shorter "HAProxy does not answer on its socket"');
     expect(missed(withTimer(pair, path, Number(value)))).toEqual([]);
   });
 
@@ -103,6 +104,54 @@ test("servers that pause longer get timers that bear it, and a pair with room to
     [],
   );
 });
+
+test("whatever is ordinary and whatever was written, the timers can be made to agree, in values that a stack file may hold", () => {
+  const limit = (max: number) => fc.integer({ min: 0, max }).map(ms);
+  fc.assert(
+    fc.property(
+      fc.constantFrom(labPair, tls, witnessed, statefulPair),
+      fc.record({ roundTrip: limit(1_000), jitter: limit(5_000), pause: limit(10_000), restore: limit(50_000) }),
+      fc.array(fc.tuple(fc.nat(40), fc.double({ min: 0.3, max: 4, noNaN: true })), { maxLength: 8 }),
+      (pair, limits, moved) => {
+        const written = moved.reduce<Pair>(
+          (now, [index, factor]) => {
+            const paths = timersOf(now);
+            const path = paths[index % paths.length] ?? "vrrp.advertInterval";
+            const step = path === "vrrp.advertInterval" ? 10 : 1;
+            const most = path.endsWith("priority") ? 254 : path.endsWith("fall") ? 100 : Number.POSITIVE_INFINITY;
+            const value = Math.max(step, Math.round((factor * timerAt(now, path)) / step) * step);
+            return withTimer(now, path, Math.min(most, value));
+          },
+          { ...pair, limits },
+        );
+        const { pair: proposed } = tuningOf(written);
+        expect(demandsOf(proposed).filter((demand) => !meets(proposed, demand))).toEqual([]);
+        for (const path of timersOf(proposed)) {
+          const value = timerAt(proposed, path);
+          expect(Number.isInteger(value), `${path} ${value}`).toBe(true);
+          if (value !== timerAt(written, path)) {
+            const most = LONGEST.find(([pattern]) => pattern.test(path))?.[1] ?? 86_400_000;
+            expect(value, path).toBeLessThanOrEqual(most);
+            expect(value, path).toBeGreaterThan(0);
+          }
+        }
+        expect(timerAt(proposed, "vrrp.advertInterval") % 10).toBe(0);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+/** What the fields of a stack file hold at most (infra/config/schema.ts). */
+const LONGEST: readonly (readonly [RegExp, number])[] = [
+  [/^vrrp\.advertInterval$/, 40_950],
+  [/^vrrp\.priority$/, 254],
+  [/beaconInterval$/, 1_000],
+  [/^arbiter\./, 60_000],
+  [/\.fall$/, 100],
+  [/^authority\.etcd\./, 50_000],
+  [/^authority\.lease\./, 300_000],
+];
 
 test("an advert interval bears two late adverts, and says how much that is", () => {
   expect(toleranceOf(labPair, "vrrp.advertInterval")).toMatchObject({ upTo: 200, ordinary: 61 });
