@@ -44,7 +44,6 @@ export const AWS_EXAMPLE = {
     oneZone: "the second zone of this region has no capacity of our type",
     burstable: "a demonstration that nobody depends on",
     spot: "a demonstration that nobody depends on",
-    addressStays: "the network is tried out, nobody is a client yet",
   },
   hostKeys: { a: CIPHERTEXT, b: CIPHERTEXT },
 };

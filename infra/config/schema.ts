@@ -710,8 +710,8 @@ const aws = (secret: Secret) =>
       .optional()
       .describe("A bucket for backups: versioned, encrypted, closed to the public. Default: none."),
     tags: named(
-      "the name of a tag, of at most 64 letters, digits and . _ : / + @ -",
-      /^(?!aws:)[A-Za-z0-9._:/+@-]{1,64}$/,
+      "the name of a tag, of at most 64 letters, digits and . _ : + = @ -",
+      /^(?!aws:)[A-Za-z0-9._:+=@-]{1,64}$/,
       "owner",
       text({ what: "a text of at most 200 characters", example: "shop-team", pattern: /^[^\r\n]{1,200}$/ }),
     )
@@ -721,7 +721,6 @@ const aws = (secret: Secret) =>
       oneZone: reason().optional().describe("Why both servers are in one zone."),
       burstable: reason().optional().describe("Why the servers may run out of processor credits."),
       spot: reason().optional().describe("Why AWS may take the servers away."),
-      addressStays: reason().optional().describe("Why the servers are made although nothing moves their address yet."),
     })
       .default({})
       .describe("What is unusual on purpose, with the reason: it is then advised against and no longer refused."),

@@ -166,8 +166,7 @@ export function estimateClass(
   pair: Estimated,
   client: Client = DEFAULT_CLIENT,
 ): Estimate {
-  const declared = terms.find((term) => term.beyond !== undefined)?.beyond;
-  const beyond = beyondOf(failure, pair) ?? declared ?? (terms.length === 0 ? NOBODY_SAYS : undefined);
+  const beyond = beyondOf(failure, pair) ?? (terms.length === 0 ? NOBODY_SAYS : undefined);
   const own = beyond === undefined ? terms : [...terms, beyondTerm(failure, beyond)];
   const interrupts = own.some((term) => term.upper === UNBOUNDED || term.upper > 0);
   const all = inOrder(interrupts ? [...own, clientTerm(failure, client)] : own);

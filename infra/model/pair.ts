@@ -289,7 +289,7 @@ export interface FencingAgent {
 export type VipMethod = "secondary-ip" | "elastic-ip" | "route" | "dns";
 
 /** What is unusual on purpose, each with its owner's reason: a mandatory finding becomes an advisory one that quotes it. */
-export type Accepted = "oneZone" | "burstable" | "spot" | "addressStays";
+export type Accepted = "oneZone" | "burstable" | "spot";
 
 /** Where in AWS the two servers are made, and what is made for them. */
 export interface Aws {

@@ -19,8 +19,6 @@ export interface TimingTerm {
    * as if neither overlapped; the lower bound is the longer of the two.
    */
   readonly beside?: boolean;
-  /** Why this term holds for nothing yet: the class is then declared to have no bound, and not compared with a tier's target. */
-  readonly beyond?: string;
   /** RFC, man page or `docs/measurements.md#anchor`. */
   readonly source: string;
 }

@@ -3,7 +3,6 @@
 import type { ResourceValidationPolicy } from "@pulumi/policy";
 import { advertInterval } from "./advert-interval.ts";
 import { arbiterSilence } from "./arbiter-silence.ts";
-import { awsAddressMoves } from "./aws-address-moves.ts";
 import { awsBackupsPresent } from "./aws-backups-present.ts";
 import { awsNoDefaultVpc } from "./aws-no-default-vpc.ts";
 import { awsSteadyInstances } from "./aws-steady-instances.ts";
@@ -70,7 +69,6 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...listenersDistinct,
   ...externalReached,
   ...journalKept,
-  ...awsAddressMoves,
   ...awsBackupsPresent,
   ...awsNoDefaultVpc,
   ...awsSteadyInstances,

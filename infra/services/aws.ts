@@ -1,18 +1,96 @@
-// What AWS adds to a pair whose servers stand there: how long its address takes to move, and what is unwise in the choice
-// of servers and zones. What is made in AWS is in infra/targets/aws.ts; VRRP decides there as everywhere.
+// What AWS adds to a pair whose servers stand there: the program that moves its address, how long that takes, and what is
+// unwise in the choice of servers and zones. What is made in AWS is in infra/targets/aws.ts; VRRP decides there as everywhere.
 
 import { formatDuration, ms } from "../model/duration.ts";
 import type { Finding } from "../model/finding.ts";
-import type { Accepted, Aws, Pair } from "../model/pair.ts";
-import type { Service } from "../model/plan.ts";
+import type { Accepted, Aws, NodeId, Pair } from "../model/pair.ts";
+import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
-import { ADDRESS_MOVES } from "./keepalived.ts";
+import { ADDRESS_MOVES, hostOf } from "./keepalived.ts";
+import { nodeFile, nodeModules, render } from "./template.ts";
 
-export const aws: Service = { name: "aws", plan: () => undefined, timing, findings };
+export const aws: Service = { name: "aws", plan, timing, findings };
+
+const LIBRARY = "/usr/lib/hotpair";
+const PROGRAM = `${LIBRARY}/hotpair-address`;
+const UNIT = "hotpair-address.service";
+/** A call that is under way is given up; without a lease nothing waits for the end of this unit. */
+const STOP = ms(200);
+
+function plan(pair: Pair, id: NodeId): Contribution | undefined {
+  const { aws: cloud, authority } = pair;
+  if (cloud === undefined) return undefined;
+  const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  const restart = { action: "restart", unit: UNIT } as const;
+  const node = pair.nodes[id === "a" ? 0 : 1];
+  return {
+    packages: ["ca-certificates", "iproute2", "python3"],
+    files: [
+      { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-address"), onChange: restart },
+      ...nodeModules("address").map(
+        (name): PlannedFile => ({
+          ...root,
+          path: `${LIBRARY}/address/${name}`,
+          content: nodeFile(`address/${name}`),
+          onChange: restart,
+        }),
+      ),
+      {
+        ...root,
+        path: "/etc/hotpair/address.json",
+        content: `${JSON.stringify(programSettings(pair, cloud, id), undefined, 2)}\n`,
+        onChange: restart,
+      },
+      {
+        ...root,
+        path: `/etc/systemd/system/${UNIT}`,
+        content: render("aws/hotpair-address.service.hbs", {
+          pair: pair.name,
+          node: node.name,
+          method: cloud.vip.method,
+          stateful: authority !== undefined,
+          stopMs: authority?.lease.stopTimeout ?? STOP,
+        }),
+        onChange: restart,
+      },
+    ],
+    // Up with the active target alone.
+    units: [{ name: UNIT, running: false, holdsRole: false }],
+    validators: [
+      {
+        name: "hotpair-address check",
+        covers: [PROGRAM, `${LIBRARY}/address/`, "/etc/hotpair/address.json"],
+        command: `${PROGRAM} check`,
+      },
+    ],
+    health: [
+      // A role that may not move the address is found now, and not at the first failover.
+      { name: "this node may move the address", command: `${PROGRAM} preflight --wait 45`, deadlineSeconds: 60 },
+    ],
+  };
+}
+
+/** /etc/hotpair/address.json; every time in seconds, as Python counts them. */
+function programSettings(pair: Pair, { region, vip, ssh }: Aws, id: NodeId): Readonly<Record<string, unknown>> {
+  const node = pair.nodes[id === "a" ? 0 : 1];
+  const reached = ssh.elasticIps === undefined ? hostOf(node.networks.public.address) : node.ssh.host;
+  return {
+    version: 1,
+    pair: pair.name,
+    node: node.name,
+    method: vip.method,
+    region,
+    interface: node.networks.public.interface,
+    vips: pair.vips.map(({ address }) => hostOf(address)),
+    own: vip.addresses?.[id] ?? reached,
+    hostedZone: vip.record?.hostedZone ?? "",
+    record: vip.record?.name ?? "",
+    ttl: (vip.record?.ttl ?? 0) / 1_000,
+    within: vip.within / 1_000,
+  };
+}
 
 const DOCUMENTED = "docs/aws.md#the-address-that-moves";
-
-const STAYS = "nothing moves the address in AWS yet: clients reach the old node until somebody does";
 
 function timing({ aws: cloud }: Pair): readonly TimingTerm[] {
   if (cloud === undefined) return [];
@@ -26,7 +104,6 @@ function timing({ aws: cloud }: Pair): readonly TimingTerm[] {
       lower: ms(0),
       upper: within,
       formula: `≤ ${formatDuration(within)}`,
-      beyond: STAYS,
       source: DOCUMENTED,
     },
     ...(record === undefined
@@ -48,13 +125,7 @@ function timing({ aws: cloud }: Pair): readonly TimingTerm[] {
 
 function findings({ aws: cloud }: Pair): readonly Finding[] {
   if (cloud === undefined) return [];
-  return [
-    ...addressMoves(cloud),
-    ...twoZones(cloud),
-    ...steadyInstances(cloud),
-    ...noDefaultVpc(cloud),
-    ...backupsPresent(cloud),
-  ];
+  return [...twoZones(cloud), ...steadyInstances(cloud), ...noDefaultVpc(cloud), ...backupsPresent(cloud)];
 }
 
 /** Refused, or with its owner's reason only advised against. */
@@ -74,15 +145,6 @@ function unlessAccepted(
       ]
     : [{ ...finding, level: "advisory", message: `${finding.message}. Accepted: ${reason}` }];
 }
-
-/** Nothing on the servers calls AWS yet. */
-const addressMoves = (cloud: Aws): readonly Finding[] =>
-  unlessAccepted(cloud, "addressStays", {
-    rule: "aws-address-moves",
-    path: "hotpair:aws.vip.method",
-    message: `this version makes what ${cloud.vip.method} needs and moves the address itself only on the servers, not in AWS: after a failover clients would still reach the old node`,
-    fix: "use target: onprem until a version moves it",
-  });
 
 const twoZones = (cloud: Aws): readonly Finding[] =>
   cloud.zones.a !== cloud.zones.b

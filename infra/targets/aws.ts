@@ -29,6 +29,8 @@ export const serverOf = ({ aws, ...pair }: CloudPair, id: NodeId): readonly stri
   `instance-${id}`,
   ...SIDES.filter((name) => pair.networks[name] !== undefined).map((name) => `attachment-${name}-${id}`),
   ...(aws.ssh.elasticIps === undefined ? [] : [`operators-${id}`]),
+  // Asked for by the node's own preflight.
+  `right-${id}`,
 ];
 
 const nodeOf = (pair: Pair, id: NodeId) => pair.nodes[id === "a" ? 0 : 1];
@@ -66,7 +68,7 @@ const TAGGED = new Set([
 function tagged(pair: CloudPair, { inputs, ...resource }: Declared): Declared {
   const tags = tagsOf(pair, resource.name);
   const volumes = resource.type === "aws:ec2/instance:Instance" ? { volumeTags: tags } : {};
-  return { ...resource, inputs: { ...inputs, tags, ...volumes } };
+  return { ...resource, inputs: { ...inputs, tags: { ...(inputs.tags as object | undefined), ...tags }, ...volumes } };
 }
 
 /** The owner's own tags never hide whose a resource is. */
@@ -394,7 +396,14 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
         keyName: outputOf("operators-key", "keyName"),
         iamInstanceProfile: outputOf(`profile-${id}`, "name"),
         // Credentials of the role only for who can ask with a token, and not from beyond this machine.
-        metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+        metadataOptions: {
+          httpEndpoint: "enabled",
+          httpTokens: "required",
+          httpPutResponseHopLimit: 1,
+          // Where the node finds what was made for it.
+          instanceMetadataTags: "enabled",
+        },
+        tags: madeFor(pair),
         rootBlockDevice: {
           encrypted: true,
           deleteOnTermination: true,
@@ -471,6 +480,14 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
         ]),
   ];
 }
+
+/** Ids that only AWS knows and that the nodes need to move the address, as tags that they read in their metadata. */
+const madeFor = (pair: CloudPair): Readonly<Record<string, Value>> =>
+  pair.aws.vip.method === "elastic-ip"
+    ? { "hotpair:address": outputOf("address") }
+    : pair.aws.vip.method === "route"
+      ? { "hotpair:routes": publicRoutes(pair) }
+      : {};
 
 const roleOf = (id: NodeId): string => `role-${id}`;
 

@@ -125,5 +125,5 @@ it("leaves alone what the nodes move and what must not exchange a server", async
 it("names the servers that a node's command waits for", async () => {
   const { servers } = await deploy();
   const names = servers.servers.b.map((resource) => (resource as unknown as { __name: string }).__name);
-  expect(names).toEqual(["instance-b", "attachment-heartbeat-b", "attachment-storage-b", "operators-b"]);
+  expect(names).toEqual(["instance-b", "attachment-heartbeat-b", "attachment-storage-b", "operators-b", "right-b"]);
 });

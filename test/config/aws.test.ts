@@ -199,10 +199,10 @@ const CASES: Record<string, [change: (input: Input) => void, expected: string[]]
   "a tag that AWS keeps, and a reason that is none": [
     ({ aws }) => {
       aws.tags["aws:owner"] = "me";
-      aws.accepted.spot = "cheap";
+      aws.accepted = { spot: "cheap" };
     },
     [
-      'hotpair:aws.tags["aws:owner"]: is not the name of a tag, of at most 64 letters, digits and . _ : / + @ -; expected e.g. owner',
+      'hotpair:aws.tags["aws:owner"]: is not the name of a tag, of at most 64 letters, digits and . _ : + = @ -; expected e.g. owner',
       'hotpair:aws.accepted.spot: "cheap" is not a reason in a sentence of 10 to 200 characters; expected e.g. the second zone of this region has no capacity of the type that we need',
     ],
   ],

@@ -66,14 +66,6 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     broken: toBeProven("backend-kill"),
     fixed: toBeProven("backend-kill"),
   },
-  "aws-address-moves": {
-    level: "mandatory",
-    path: "hotpair:aws.vip.method",
-    message: /moves the address itself only on the servers, not in AWS/,
-    fix: /use target: onprem .* or say why not as hotpair:aws\.accepted\.addressStays/,
-    broken: inCloud({ accepted: {} }),
-    fixed: labPair,
-  },
   "aws-two-zones": {
     level: "mandatory",
     path: "hotpair:aws.zones",

@@ -134,7 +134,13 @@ describe("the example", () => {
     const { inputs, ignoreChanges, secretInputs } = find(declared, "instance-a");
     expect(inputs).toMatchObject({
       instanceType: "m7i.large",
-      metadataOptions: { httpEndpoint: "enabled", httpTokens: "required", httpPutResponseHopLimit: 1 },
+      metadataOptions: {
+        httpEndpoint: "enabled",
+        httpTokens: "required",
+        httpPutResponseHopLimit: 1,
+        instanceMetadataTags: "enabled",
+      },
+      tags: { "hotpair:address": { of: "address", output: "id" } },
       rootBlockDevice: { encrypted: true, volumeType: "gp3", volumeSize: 20 },
       disableApiTermination: true,
       instanceInitiatedShutdownBehavior: "stop",
@@ -151,6 +157,7 @@ describe("the example", () => {
       "attachment-heartbeat-a",
       "attachment-storage-a",
       "operators-a",
+      "right-a",
     ]);
     for (const name of serverOf(cloudPair, "b")) expect(declared.map((each) => each.name)).toContain(name);
   });
@@ -445,7 +452,11 @@ describe("in every configuration", () => {
       for (const { name, type, inputs } of declared) {
         if (VENDOR.types[type]?.tagged !== true) expect(inputs.tags).toBeUndefined();
         else
-          expect(inputs.tags).toEqual({ owner: "shop-team", Name: `${pair.name}-${name}`, "hotpair:pair": pair.name });
+          expect(inputs.tags).toMatchObject({
+            owner: "shop-team",
+            Name: `${pair.name}-${name}`,
+            "hotpair:pair": pair.name,
+          });
       }
     });
   });

@@ -1,0 +1,73 @@
+"""The four ways to move an address, behind one face: bring it here, and say whether it is here. Each is idempotent."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from . import calls
+from .metadata import Metadata, MetadataError
+from .settings import Settings
+
+
+class Address:
+    """All methods raise CallError, Unreachable, MetadataError."""
+
+    def __init__(self, settings: Settings, metadata: Metadata, mac: str) -> None:
+        self._settings = settings
+        self._metadata = metadata
+        self._mac = mac
+
+    def _interface(self) -> str:
+        return f"meta-data/network/interfaces/macs/{self._mac}"
+
+    def _interface_id(self) -> str:
+        return self._metadata.constant(f"{self._interface()}/interface-id")
+
+    def _tag(self, name: str) -> str:
+        """What was made for the pair, e.g. the Elastic IP: the stack writes its id into the instance's tags."""
+        return self._metadata.constant(f"meta-data/tags/instance/hotpair:{name}")
+
+    def bring(self, dry: bool = False) -> None:
+        settings = self._settings
+        if settings.method == "elastic-ip":
+            parameters = {
+                "AllocationId": self._tag("address"),
+                "NetworkInterfaceId": self._interface_id(),
+                "PrivateIpAddress": settings.own,
+                "AllowReassociation": "true",
+            }
+            calls.ec2(settings, self._metadata, "AssociateAddress", parameters, dry)
+        elif settings.method == "secondary-ip":
+            addresses = {f"PrivateIpAddress.{number}": address for number, address in enumerate(settings.vips, 1)}
+            parameters = {"NetworkInterfaceId": self._interface_id(), "AllowReassignment": "true", **addresses}
+            # It has no dry run: asked again for what is here, it changes nothing.
+            calls.ec2(settings, self._metadata, "AssignPrivateIpAddresses", parameters)
+        elif settings.method == "route":
+            for address in settings.vips:
+                parameters = {
+                    "RouteTableId": self._tag("routes"),
+                    "DestinationCidrBlock": f"{address}/32",
+                    "NetworkInterfaceId": self._interface_id(),
+                }
+                calls.ec2(settings, self._metadata, "ReplaceRoute", parameters, dry)
+        else:
+            calls.upsert_record(settings, self._metadata, settings.own)
+
+    def is_here(self) -> Optional[bool]:
+        """By the instance's own metadata, which costs no call. None: only AWS itself could say."""
+        if self._settings.method == "elastic-ip":
+            public = self._metadata.lines(f"{self._interface()}/ipv4-associations/")
+            owners = [self._metadata.get(f"{self._interface()}/ipv4-associations/{address}") for address in public]
+            return self._settings.own in [owner.strip() for owner in owners if owner is not None]
+        if self._settings.method == "secondary-ip":
+            here = self._metadata.lines(f"{self._interface()}/local-ipv4s")
+            return all(address in here for address in self._settings.vips)
+        return None
+
+
+def mac_of(interface: str) -> str:
+    try:
+        with open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise MetadataError(f"the interface {interface} has no MAC address: {error}") from None

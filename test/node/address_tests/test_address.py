@@ -1,0 +1,310 @@
+"""Moving the address: each way of it, what AWS may answer, two nodes at once: fault, expectation, deadline."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+from typing import Callable, Dict, List
+
+from address import sign
+from address.calls import CallError
+from address.keep import Keeper
+from address.metadata import Credentials, Metadata, MetadataError
+from address.move import Address
+from address.request import Unreachable
+from address.settings import Settings, SettingsError, load, parse
+
+from .cloud import NODES, OWN, Cloud
+
+DIRECTORY = os.path.dirname(os.path.abspath(__file__))
+PROGRAM = os.path.join(DIRECTORY, "..", "..", "..", "infra", "node", "hotpair-address")
+
+
+def written(cloud: Cloud, method: str, node: str = "a") -> Dict[str, object]:
+    return {
+        "version": 1,
+        "pair": "cloud",
+        "node": f"cloud-{node}",
+        "method": method,
+        "region": "eu-central-1",
+        "interface": "lo",
+        "vips": ["10.20.0.100" if method == "secondary-ip" else "198.18.0.100"],
+        "own": {"elastic-ip": OWN[node], "dns": "203.0.113.11"}.get(method, ""),
+        "hostedZone": "Z1",
+        "record": "shop.example.net",
+        "ttl": 5,
+        "within": 10,
+        "timeout": 0.5,
+        "endpoints": {"metadata": cloud.url, "ec2": cloud.url, "route53": cloud.url},
+        "state": os.devnull,
+    }
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        self.cloud = Cloud()
+        self.addCleanup(self.cloud.close)
+        self.lines: List[str] = []
+
+    def settings(self, method: str, node: str = "a") -> Settings:
+        return parse(written(self.cloud, method, node))
+
+    def address(self, method: str, node: str = "a") -> Address:
+        settings = self.settings(method, node)
+        return Address(settings, Metadata(settings), NODES[node])
+
+    def keep(self, settings: Settings, metadata: Metadata, node: str, entitled: Callable[[], bool]) -> Keeper:
+        address = Address(settings, metadata, NODES[node])
+        keeper = Keeper(settings, metadata, address, entitled, self.lines.append)
+        thread = threading.Thread(target=keeper.run, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 5)
+        self.addCleanup(keeper.stop)
+        return keeper
+
+    def keeper(self, method: str, node: str, entitled: Callable[[], bool]) -> Keeper:
+        settings = self.settings(method, node)
+        return self.keep(settings, Metadata(settings), node, entitled)
+
+    def until(self, holds: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                self.fail(f"not within {seconds} s; calls {self.cloud.calls}; said {self.lines}")
+            time.sleep(0.01)
+
+
+class Signature(unittest.TestCase):
+    def test_is_the_one_of_awss_own_test_suite(self) -> None:
+        """post-x-www-form-urlencoded of the Signature Version 4 test suite."""
+        headers = sign.signed(
+            "POST",
+            "https://example.amazonaws.com/",
+            b"Param1=value1",
+            "application/x-www-form-urlencoded",
+            "service",
+            "us-east-1",
+            Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "", 0),
+            1440938160,
+        )
+        self.assertEqual(headers["x-amz-date"], "20150830T123600Z")
+        self.assertIn(
+            "SignedHeaders=content-type;host;x-amz-date, "
+            "Signature=ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
+            headers["authorization"],
+        )
+
+
+class Move(Case):
+    def test_each_way_brings_the_address_here_and_is_idempotent(self) -> None:
+        for method in ("elastic-ip", "secondary-ip", "route"):
+            with self.subTest(method):
+                self.cloud.owner = "b"
+                address = self.address(method)
+                self.assertEqual(address.is_here(), None if method == "route" else False)
+                address.bring()
+                address.bring()
+                self.assertEqual(self.cloud.owner, "a")
+                self.assertEqual(address.is_here(), None if method == "route" else True)
+
+    def test_an_elastic_ip_goes_to_the_private_address_that_is_its_own(self) -> None:
+        self.address("elastic-ip").bring()
+        call = self.cloud.calls[-1]
+        expected = {
+            "Action": "AssociateAddress",
+            "AllocationId": "eipalloc-1",
+            "NetworkInterfaceId": "eni-a",
+            "PrivateIpAddress": "10.20.0.12",
+            "AllowReassociation": "true",
+        }
+        self.assertEqual({name: call[name] for name in expected}, expected)
+
+    def test_a_record_says_this_nodes_address_with_its_ttl(self) -> None:
+        self.address("dns").bring()
+        for part in ("<Action>UPSERT</Action>", "<Name>shop.example.net</Name>", "<TTL>5</TTL>", "203.0.113.11"):
+            self.assertIn(part, self.cloud.record)
+
+    def test_a_dry_run_moves_nothing_and_says_that_it_may(self) -> None:
+        self.cloud.owner = "b"
+        for method in ("elastic-ip", "route"):
+            with self.assertRaises(CallError) as raised:
+                self.address(method).bring(dry=True)
+            self.assertEqual(raised.exception.kind, "dry")
+        self.assertEqual(self.cloud.owner, "b")
+
+    def test_what_aws_may_answer_is_told_apart(self) -> None:
+        for fault, kind in (
+            ((503, "RequestLimitExceeded"), "throttled"),
+            ((503, "Unavailable"), "throttled"),
+            ((403, "UnauthorizedOperation"), "denied"),
+            ((400, "RequestExpired"), "expired"),
+            ((400, "InvalidAllocationID.NotFound"), "refused"),
+        ):
+            self.cloud.faults = [fault]
+            with self.assertRaises(CallError) as raised:
+                self.address("elastic-ip").bring()
+            self.assertEqual(raised.exception.kind, kind)
+            self.assertIn(fault[1], str(raised.exception))
+
+    def test_silence_ends_at_its_deadline(self) -> None:
+        self.cloud.silence = 2
+        started = time.monotonic()
+        with self.assertRaises(Unreachable):
+            self.address("elastic-ip").bring()
+        self.assertLess(time.monotonic() - started, 1)
+
+    def test_without_a_role_it_is_said_so(self) -> None:
+        self.cloud.role = False
+        with self.assertRaisesRegex(MetadataError, "no role"):
+            self.address("elastic-ip").bring()
+
+    def test_one_token_serves_many_questions(self) -> None:
+        address = self.address("elastic-ip")
+        for _ in range(5):
+            address.bring()
+            address.is_here()
+        self.assertEqual(self.cloud.tokens, 1)
+
+
+class Keeping(Case):
+    def test_nobody_is_called_while_this_node_is_not_the_owner(self) -> None:
+        self.cloud.owner = "b"
+        self.keeper("elastic-ip", "a", lambda: False)
+        time.sleep(0.5)
+        self.assertEqual((self.cloud.calls, self.cloud.owner), ([], "b"))
+        self.assertEqual(self.lines, ["this node does not hold the VIP: the address is left where it is"])
+
+    def test_the_owner_has_the_address_at_once(self) -> None:
+        self.cloud.owner = "b"
+        self.keeper("elastic-ip", "a", lambda: True)
+        self.until(lambda: self.cloud.owner == "a", 1)
+        self.until(lambda: bool(self.lines), 1)
+        self.assertRegex(self.lines[0], r"elastic-ip: the address is at this node, acknowledged after 0\.\d+ s")
+
+    def test_throttled_calls_are_repeated_ever_more_slowly_and_succeed(self) -> None:
+        self.cloud.faults = [(503, "RequestLimitExceeded")] * 3
+        started = time.monotonic()
+        self.keeper("elastic-ip", "a", lambda: True)
+        self.until(lambda: self.cloud.owner == "a", 6)
+        # 0.2, 0.8 and 2 s of pauses.
+        self.assertGreater(time.monotonic() - started, 2.9)
+        self.assertEqual(len(self.cloud.calls), 4)
+        self.assertIn("not moved yet: RequestLimitExceeded", self.lines[0])
+
+    def test_a_role_whose_key_changes_under_way_goes_on_with_the_new_one(self) -> None:
+        settings = self.settings("elastic-ip")
+        metadata = Metadata(settings)
+        metadata.credentials()
+        self.cloud.keys.append("AKIA2")
+        self.keep(settings, metadata, "a", lambda: True)
+        self.until(lambda: self.cloud.owner == "a", 2)
+        self.assertEqual([call["key"] for call in self.cloud.calls], ["AKIA1", "AKIA2"])
+        self.assertIn("ExpiredToken", self.lines[0])
+
+    def test_one_line_says_why_however_often_it_is_tried(self) -> None:
+        self.cloud.faults = [(403, "UnauthorizedOperation")] * 50
+        self.keeper("elastic-ip", "a", lambda: True)
+        self.until(lambda: len(self.cloud.calls) >= 4, 3)
+        self.assertEqual(self.lines, ["the address is not moved yet: UnauthorizedOperation: on order"])
+
+    def test_what_takes_longer_than_promised_is_said_aloud_once(self) -> None:
+        self.cloud.faults = [(400, "InvalidAllocationID.NotFound")] * 50
+        settings = parse({**written(self.cloud, "elastic-ip"), "within": 0.3})
+        self.keep(settings, Metadata(settings), "a", lambda: True)
+        self.until(lambda: any("NOT moved after" in line for line in self.lines), 3)
+        calls = len(self.cloud.calls)
+        self.until(lambda: len(self.cloud.calls) > calls, 4)
+        self.assertEqual(sum("NOT moved after" in line for line in self.lines), 1)
+
+    def test_an_endpoint_that_does_not_answer_is_tried_until_it_does(self) -> None:
+        self.cloud.silence = 1.0
+        self.keeper("elastic-ip", "a", lambda: True)
+        self.until(lambda: any("not moved yet" in line for line in self.lines), 2)
+        self.cloud.silence = 0.0
+        self.until(lambda: self.cloud.owner == "a", 5)
+
+    def test_no_call_begins_once_the_role_has_ended(self) -> None:
+        owner = ["a"]
+        self.keeper("route", "a", lambda: owner[0] == "a")
+        self.until(lambda: self.cloud.owner == "a", 1)
+        owner[0] = "nobody"
+        time.sleep(0.1)
+        self.cloud.owner = "b"
+        calls = len(self.cloud.calls)
+        # The first look at a route that is here comes after one second.
+        time.sleep(1.5)
+        self.assertEqual((self.cloud.owner, len(self.cloud.calls)), ("b", calls))
+
+    def test_two_owners_by_turns_leave_the_address_with_the_last(self) -> None:
+        owner = ["a"]
+        self.keeper("elastic-ip", "a", lambda: owner[0] == "a")
+        self.keeper("elastic-ip", "b", lambda: owner[0] == "b")
+        for node in ("a", "b", "a", "b"):
+            owner[0] = node
+            self.until(lambda node=node: self.cloud.owner == node, 2)  # type: ignore[misc]
+            # As long as the loser needs to look at its interfaces again.
+            time.sleep(0.6)
+        self.assertEqual(self.cloud.owner, "b")
+
+    def test_a_late_call_of_the_old_owner_is_put_right(self) -> None:
+        """It arrived after the new owner's: the route is asserted again after one second."""
+        self.keeper("route", "b", lambda: True)
+        self.until(lambda: self.cloud.owner == "b", 1)
+        self.cloud.owner = "a"
+        self.until(lambda: self.cloud.owner == "b", 3)
+
+    def test_told_to_end_it_ends(self) -> None:
+        keeper = self.keeper("route", "a", lambda: True)
+        self.until(lambda: self.cloud.owner == "a", 1)
+        keeper.stop()
+        self.cloud.owner = "b"
+        calls = len(self.cloud.calls)
+        time.sleep(1.5)
+        self.assertEqual((self.cloud.owner, len(self.cloud.calls)), ("b", calls))
+
+
+class Program(Case):
+    def run_program(self, settings: Dict[str, object], *arguments: str) -> subprocess.CompletedProcess[str]:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(settings, file)
+            file.flush()
+            return subprocess.run(
+                [sys.executable, "-B", PROGRAM, *arguments],
+                env={**os.environ, "HOTPAIR_ADDRESS_SETTINGS": file.name},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=20,
+            )
+
+    def test_checks_its_settings(self) -> None:
+        said = self.run_program(written(self.cloud, "route"), "check")
+        self.assertEqual((said.returncode, said.stdout), (0, "cloud-a moves 198.18.0.100 by route in eu-central-1\n"))
+        wrong = self.run_program({**written(self.cloud, "route"), "method": "carrier-pigeon"}, "check")
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("apply the configuration again", wrong.stderr)
+        with self.assertRaisesRegex(SettingsError, "this pair is not in AWS"):
+            load("/nonexistent/address.json")
+
+    def test_says_that_nothing_was_moved_yet(self) -> None:
+        said = self.run_program({**written(self.cloud, "route"), "state": "/nonexistent/state"}, "status")
+        self.assertEqual(json.loads(said.stdout), {"method": "route", "state": "never moved"})
+
+    def test_preflight_says_what_it_could_prove_and_fails_without_a_role(self) -> None:
+        allowed = self.run_program(written(self.cloud, "dns"), "preflight")
+        self.assertEqual(allowed.returncode, 0)
+        self.assertIn("not proven", allowed.stdout)
+        self.cloud.role = False
+        said = self.run_program(written(self.cloud, "dns"), "preflight")
+        self.assertEqual(said.returncode, 1)
+        self.assertIn("no role", said.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
