@@ -267,11 +267,20 @@ export function bootCommand(stateDir: string, host: HostName, delayNetworkMs = 0
   return ["unshare", "--mount", "--propagation", "private", "sh", script, processMarker(stateDir), host, delay];
 }
 
+/** A process that has just become another program has no arguments for a moment, so one look is not enough. */
+async function isOff(lab: Lab, host: HostName): Promise<boolean> {
+  for (let look = 1; look <= 3; look++) {
+    if (hostKeeper(lab, host) !== undefined) return false;
+    await sleep(100);
+  }
+  return true;
+}
+
 /** Resolves when the host's SSH server greets and lets ordinary users in. */
 export async function hostReady(lab: Lab, host: HostName): Promise<void> {
   const deadline = Date.now() + bootDeadlineMs;
   while (!((await greets(hostOf(lab, host).address.public)) && loginsAllowed(lab, host))) {
-    const off = hostKeeper(lab, host) === undefined;
+    const off = await isOff(lab, host);
     if (off || Date.now() > deadline) {
       const log = await readFile(join(lab.stateDir, host, "console.log"), "utf8").catch(() => "");
       throw new UserError(

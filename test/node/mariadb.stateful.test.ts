@@ -104,6 +104,67 @@ describeWithLab("a MariaDB pair", () => {
     expect(await nothingLost(told)).toBe(primary);
   });
 
+  /** The node that is up does not take writes, for longer than any takeover lasts, and says why. */
+  const nobodyIsPromoted = async (survivor: NodeId): Promise<void> => {
+    const asked = async () => (await pair.status(survivor)).state;
+    await pair.until("the survivor answers", async () => (await asked()) !== undefined);
+    for (const until = Date.now() + 5_000; Date.now() < until; await sleep(250))
+      expect(await asked()).not.toBe("primary");
+    expect(await pair.hosts.ok(survivor, "/usr/lib/hotpair/hotpair-lease status")).toMatch(/not in sync/);
+  };
+
+  test("a primary that went on alone, then dies: nobody is promoted, and with it back nothing is lost", async () => {
+    const primary = await pair.whole();
+    const replica = otherNode(primary);
+    const told = write();
+    await pair.until("clients write", async () => told.acknowledged.size > 50);
+    await powerCut(pair.lab, pair.host(replica));
+    await pair.until("this node is alone", async () => Object.keys(await pair.insync()).join() === primary);
+    const alone = told.acknowledged.size;
+    await pair.until("writes go on", async () => told.acknowledged.size > alone + 50);
+    await powerCut(pair.lab, pair.host(primary));
+    await told.stop();
+    await powerOn(pair.lab, pair.host(replica));
+    await nobodyIsPromoted(replica);
+    await powerOn(pair.lab, pair.host(primary));
+    expect(await nothingLost(told)).toBe(primary);
+  });
+
+  test("both lose power, and the replica comes back first: it waits for the primary, and nothing is lost", async () => {
+    const primary = await pair.whole();
+    const replica = otherNode(primary);
+    const told = write();
+    await pair.until("clients write", async () => told.acknowledged.size > 50);
+    await Promise.all([powerCut(pair.lab, pair.host(primary)), powerCut(pair.lab, pair.host(replica))]);
+    await told.stop();
+    await powerOn(pair.lab, pair.host(replica));
+    await nobodyIsPromoted(replica);
+    await powerOn(pair.lab, pair.host(primary));
+    expect(await nothingLost(told)).toBe(primary);
+  });
+
+  test("the replica is restarted by a change of its configuration, then the primary dies: nothing is lost", async () => {
+    const primary = await pair.whole();
+    const replica = otherNode(primary);
+    const { mariadb } = pair.hosts.pair;
+    if (mariadb === undefined) throw new Error("the pair has no database");
+    const { server } = await pair.status(replica);
+    const told = write();
+    await pair.until("clients write", async () => told.acknowledged.size > 50);
+    pair.hosts.pair = { ...pair.hosts.pair, mariadb: { ...mariadb, maxConnections: mariadb.maxConnections + 1 } };
+    await pair.hosts.applied(replica);
+    expect((await pair.status(replica)).server?.pid).not.toBe(server?.pid);
+    await powerCut(pair.lab, pair.host(primary));
+    await sleep(3_000);
+    await powerOn(pair.lab, pair.host(primary));
+    const after = await pair.whole();
+    await told.stop();
+    await nothingLost(told);
+    await pair.hosts.applied(otherNode(after));
+    await pair.hosts.applied(after);
+    await pair.whole();
+  });
+
   test("a switch under load pauses writes and loses none", async () => {
     const told = write();
     await pair.until("clients write", async () => told.acknowledged.size > 50);
