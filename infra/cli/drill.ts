@@ -2,7 +2,6 @@
 // and what it proves is in infra/drill.
 
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { type Command, InvalidArgumentError } from "commander";
@@ -30,7 +29,6 @@ import { keyPathsOf, openSecrets } from "./servers.ts";
 import { type LoadedStack, loadStack } from "./stack.ts";
 import { announce } from "./terminal.ts";
 
-const PROJECT = join(import.meta.dirname, "../..");
 /** After a drill that was broken off, servers may have to boot. */
 const HEAL_MS = 180_000;
 
@@ -130,7 +128,7 @@ async function run(options: Options): Promise<void> {
     place,
     estimates: estimate(pair, { ...DEFAULT_CLIENT, interval: options.rate }),
     configDigest: configDigest(pair),
-    versions: { hotpair: ownVersion(), ...(await versionsOf(place)) },
+    versions: await versionsOf(place),
     directory: options.evidence,
     sign,
     intervalMs: options.rate,
@@ -406,6 +404,3 @@ function interval(text: string): Duration {
     throw new InvalidArgumentError("Expected a time from 1ms to 1s, e.g. 10ms.");
   return value;
 }
-
-const ownVersion = (): string =>
-  (JSON.parse(readFileSync(join(PROJECT, "package.json"), "utf8")) as { version: string }).version;

@@ -5,9 +5,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { unwell } from "../drill/health.ts";
+import { placeOf } from "../drill/host.ts";
+import { versionsOf } from "../drill/runner.ts";
+import { recordVersions } from "../evidence/records.ts";
+import { evidenceDirectory } from "../evidence/store.ts";
 import { FailedError, UserError } from "../model/errors.ts";
 import { type NodeAnswer, outlook } from "../model/outlook.ts";
-import { type HostId, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { type HostId, NODE_IDS, type NodeId, type Pair, peerOf, type SecretRef } from "../model/pair.ts";
 import type { HostPlan } from "../model/plan.ts";
 import {
   authorityGaps,
@@ -89,7 +93,8 @@ interface Work {
 async function upgrade(options: Options): Promise<void> {
   const loaded = loadStack(options.stack);
   const { pair, stack } = loaded;
-  const targets = targetsOf(pair, await openSecrets(loaded, keyPathsOf(pair)));
+  const secrets = await openSecrets(loaded, keyPathsOf(pair));
+  const targets = targetsOf(pair, secrets);
   const plans = new Map(planHosts(pair).map((plan) => [plan.node, plan]));
   const work: Work = { stack, pair, targets, plans, options };
   const chosen = options.node === undefined ? hostIdsOf(pair) : [hostNamed(pair, options.node)];
@@ -106,10 +111,25 @@ async function upgrade(options: Options): Promise<void> {
     const began = Date.now();
     // Before the first step nothing is waited for: a pair that is not whole is repaired first.
     await redundant(work, BEFORE_MS, "nothing was upgraded");
-    for (const step of steps) await carryOut(work, step, began);
+    try {
+      for (const step of steps) await carryOut(work, step, began);
+    } finally {
+      await tellEvidence(work, secrets);
+    }
     finish(work, chosen, needs, due, await lookAround(work, chosen, "known"), began);
   } finally {
     disconnectAll();
+  }
+}
+
+/** What was measured with other daemons proves nothing any more; also after an upgrade that got only half-way. */
+async function tellEvidence({ stack, pair }: Work, secrets: (ref: SecretRef) => string): Promise<void> {
+  try {
+    const versions = await versionsOf(await placeOf(pair, secrets));
+    recordVersions(evidenceDirectory(), stack, { versions, at: new Date().toISOString() });
+  } catch (error) {
+    // The next drill tells it, too.
+    announce(`the new versions are not in the evidence's history: ${error instanceof Error ? error.message : error}`);
   }
 }
 

@@ -2,6 +2,7 @@
 // quiet time and the pair is whole again, judge, keep the evidence. The edge of this room: clock, processes, servers.
 
 import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { recordDrill, requireHistory } from "../evidence/records.ts";
@@ -57,6 +58,7 @@ const BASELINE_MS = 1_500;
 const SIDE_INTERVAL_MS = 20;
 const HEALTHY_BEFORE_MS = 30_000;
 const LOOK_EVERY_MS = 600;
+const PROJECT = join(import.meta.dirname, "../..");
 const STATUS = "/usr/lib/hotpair/hotpair-arbiter status --json";
 /** What an armed undo on a server is given beyond the fault's duration: set-up and fault are started in between. */
 const ARM_SLACK_MS = 4_000;
@@ -514,7 +516,8 @@ nginx -v 2>&1 | sed -n '1s/^nginx version: nginx.//;1s/^\\([0-9][^ ]*\\).*/nginx
 mariadbd --version 2>/dev/null | sed -n '1s/.* Ver \\([^ ]*\\).*/mariadb \\1/p'
 etcd --version 2>/dev/null | sed -n '1s/^etcd Version: \\([^ ]*\\).*/etcd \\1/p'
 uname -r | sed 's/^/linux /'`;
-  const versions: Record<string, string> = {};
+  const { version } = JSON.parse(readFileSync(join(PROJECT, "package.json"), "utf8")) as { readonly version: string };
+  const versions: Record<string, string> = { hotpair: version };
   const said = await onBoth(place, async (host) => (await tryShell(host, script)).stdout);
   for (const [index, id] of NODE_IDS.entries())
     for (const line of (said[index] ?? "").split("\n")) {

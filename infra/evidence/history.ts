@@ -42,15 +42,26 @@ const prunedEntry = z.strictObject({
   /** Removed on purpose: what they said stays in their own entries. */
   files: z.array(z.string()).min(1),
 });
-const entrySchema = z.discriminatedUnion("kind", [drillEntry, prunedEntry]);
+const versionsEntry = z.strictObject({
+  ...common,
+  kind: z.literal("versions"),
+  at: z.iso.datetime(),
+  /** What an upgrade left on the servers. It can only outdate evidence, so that nobody has to sign it. */
+  versions: z.record(z.string(), z.string()),
+});
+const entrySchema = z.discriminatedUnion("kind", [drillEntry, prunedEntry, versionsEntry]);
 /** The signature is over the entry's canonical text, and is itself covered by the digest in the next line. */
 const lineSchema = z.strictObject({ entry: entrySchema, signature: z.base64().optional() });
 
 export type DrillEntry = z.output<typeof drillEntry>;
 export type PrunedEntry = z.output<typeof prunedEntry>;
-export type Entry = DrillEntry | PrunedEntry;
+export type VersionsEntry = z.output<typeof versionsEntry>;
+export type Entry = DrillEntry | PrunedEntry | VersionsEntry;
 /** What a line says, before it has its place. */
-export type Facts = Omit<DrillEntry, keyof typeof common> | Omit<PrunedEntry, keyof typeof common>;
+export type Facts =
+  | Omit<DrillEntry, keyof typeof common>
+  | Omit<PrunedEntry, keyof typeof common>
+  | Omit<VersionsEntry, keyof typeof common>;
 
 export interface History {
   /** Those before the first line that is wrong. */
@@ -80,7 +91,7 @@ export function parseHistory(text: string, file: string): History {
     if (entry.sequence !== index + 1 || entry.previous !== previous)
       return wrong("does not follow from the line before it: a line was changed, taken out or put in");
     if (entry.kind === "drill") newest.set(entry.scenario, entry.file);
-    else if (entry.files.some((each) => [...newest.values()].includes(each)))
+    else if (entry.kind === "pruned" && entry.files.some((each) => [...newest.values()].includes(each)))
       return wrong("removes the newest drill of a scenario, which no command does");
     entries.push(entry);
     if (signature !== undefined) signatures.set(entry.sequence, signature);

@@ -4,7 +4,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { UserError } from "../model/errors.ts";
-import type { DrillRecord } from "../model/proof.ts";
+import type { DrillRecord, Sighting } from "../model/proof.ts";
 import { canonical } from "./digest.ts";
 import {
   type DrillEntry,
@@ -15,6 +15,7 @@ import {
   nextLine,
   parseHistory,
   sha256,
+  versionsThatMatter,
 } from "./history.ts";
 import type { Evidence } from "./schema.ts";
 import { type Sign, type Verify, withVerifier } from "./signature.ts";
@@ -34,6 +35,16 @@ function readHistory(directory: string, stack: string): History {
 export function recordDrill(directory: string, evidence: Evidence, sign?: Sign): void {
   const file = evidencePath(directory, evidence);
   append(directory, evidence.stack, drillFacts(evidence, basename(file), readFileSync(file)), sign);
+}
+
+/** Records what an upgrade left on the servers of a stack that was drilled; before its first drill there is nothing to outdate. */
+export function recordVersions(
+  directory: string,
+  stack: string,
+  { versions, at }: { readonly versions: Readonly<Record<string, string>>; readonly at: string },
+): void {
+  if (readHistory(directory, stack).entries.length === 0) return;
+  append(directory, stack, { kind: "versions", at, versions: versionsThatMatter(versions) }, undefined);
 }
 
 function append(directory: string, stack: string, facts: Facts, sign: Sign | undefined): void {
@@ -81,13 +92,19 @@ export function readRecords(
   directory: string,
   stack: string,
   { allowedSigners, of = () => true }: Trust,
-): { readonly drills: readonly Recorded[]; readonly broken: string | undefined } {
+): {
+  readonly drills: readonly Recorded[];
+  readonly sightings: readonly Sighting[];
+  readonly broken: string | undefined;
+} {
   const history = readHistory(directory, stack);
   const pruned = new Set(history.entries.flatMap((entry) => (entry.kind === "pruned" ? entry.files : [])));
   const drills = history.entries.filter(
     (entry): entry is DrillEntry => entry.kind === "drill" && !pruned.has(entry.file),
   );
+  const sightings = history.entries.filter((entry) => entry.kind === "versions");
   const read = (vouch: (entry: Entry) => Vouched) => ({
+    sightings,
     drills: drills.map((entry): Recorded => {
       const { signer, distrusted } = of(entry) ? vouch(entry) : NOBODY;
       return {

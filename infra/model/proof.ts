@@ -10,6 +10,8 @@ import { holdsState, type Pair } from "./pair.ts";
 
 /** One kept drill: a scenario, run once or more often on one configuration. */
 export interface DrillRecord {
+  /** Its place in the history: what has a higher one came later. */
+  readonly sequence: number;
   readonly scenario: string;
   readonly failure: FailureClassId;
   /** ISO 8601. */
@@ -25,6 +27,12 @@ export interface DrillRecord {
   readonly distrusted: string | undefined;
 }
 
+/** Versions of the daemons that were seen on the servers, by a drill or after an upgrade. */
+export interface Sighting {
+  readonly sequence: number;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
 /** What is known of a stack's drills at one moment. Plain JSON. */
 export interface Proof {
   readonly stack: string;
@@ -36,6 +44,8 @@ export interface Proof {
   readonly drillable: Readonly<Partial<Record<FailureClassId, readonly string[]>>>;
   /** Oldest first. */
   readonly drills: readonly DrillRecord[];
+  /** Besides those of the drills: what upgrades left. */
+  readonly sightings: readonly Sighting[];
   /** Why the history as a whole cannot be believed; undefined: it can. */
   readonly broken: string | undefined;
 }
@@ -55,12 +65,12 @@ const DAY_MS = 86_400_000;
 /** What the evidence says of every failure class, in the estimates' order. Nothing is proven by a history that is broken. */
 export function proofOfClasses(pair: Pair, estimates: readonly Estimate[], proof: Proof): readonly ClassProof[] {
   const counted = proof.broken === undefined ? proof.drills.filter(({ distrusted }) => distrusted === undefined) : [];
-  const newest = newestVersions(counted);
+  const seen = [...counted, ...proof.sightings];
   return estimates.map((estimate): ClassProof => {
     const { failure } = estimate;
     if (!hasTarget(pair, estimate)) return { failure, state: "not demanded" };
     const own = counted.filter((drill) => drill.failure === failure);
-    const here = own.filter((drill) => differenceOf(drill, proof, newest) === undefined);
+    const here = own.filter((drill) => differenceOf(drill, proof, seen) === undefined);
     const latest = [...new Map(here.map((drill) => [drill.scenario, drill])).values()];
     const target = estimate.rto.verdict === "beyond" ? undefined : estimate.rto.target?.value;
     for (const drill of latest) {
@@ -76,7 +86,7 @@ export function proofOfClasses(pair: Pair, estimates: readonly Estimate[], proof
     if (!isDemanded(proof, failure)) return { failure, state: "not demanded" };
     const last = own.at(-1);
     if (last === undefined) return { failure, state: "missing" };
-    return { failure, state: "other configuration", difference: differenceOf(last, proof, newest) ?? "" };
+    return { failure, state: "other configuration", difference: differenceOf(last, proof, seen) ?? "" };
   });
 }
 
@@ -99,16 +109,21 @@ function failureOf(drill: DrillRecord, target: number | undefined): string | und
     : undefined;
 }
 
-/** Of each daemon the versions that were seen last, by whatever drill: what an upgrade changed, the first drill after it tells. */
-const newestVersions = (drills: readonly DrillRecord[]): Readonly<Record<string, string>> =>
-  Object.assign({}, ...drills.map(({ versions }) => versions));
-
-/** What is not as it was when the drill ran; undefined: nothing that matters. */
-function differenceOf(drill: DrillRecord, proof: Proof, newest: Readonly<Record<string, string>>): string | undefined {
+/**
+ * What is not as it was when the drill ran; undefined: nothing that matters. Whoever saw other versions later outdates it,
+ * also when they were seen to be the old ones again: a line more in the history makes no evidence valid.
+ */
+function differenceOf(drill: DrillRecord, proof: Proof, seen: readonly Sighting[]): string | undefined {
   if (drill.configDigest !== proof.configDigest)
     return `measured on ${shortDigest(drill.configDigest)}, this is ${shortDigest(proof.configDigest)}`;
-  const other = Object.keys(drill.versions).find((name) => drill.versions[name] !== newest[name]);
-  return other === undefined ? undefined : `measured with ${other} ${drill.versions[other]}, now ${newest[other]}`;
+  for (const { sequence, versions } of seen) {
+    const other = Object.keys(drill.versions).find(
+      (name) => versions[name] !== undefined && versions[name] !== drill.versions[name],
+    );
+    if (sequence > drill.sequence && other !== undefined)
+      return `measured with ${other} ${drill.versions[other]}, later it was ${versions[other]}`;
+  }
+  return undefined;
 }
 
 /** The digits that `evidence.beforeDrill.digest` needs at least. */

@@ -1,13 +1,13 @@
 // The history of a stack: every line follows from the one before it, and neither a line nor a file can be changed or taken
 // out unnoticed.
 
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseHistory, versionsThatMatter } from "../../infra/evidence/history.ts";
-import { historyPath, readRecords, recordDrill } from "../../infra/evidence/records.ts";
+import { historyPath, readRecords, recordDrill, recordVersions } from "../../infra/evidence/records.ts";
 import { writeEvidence } from "../../infra/evidence/store.ts";
 import { SAMPLE } from "./sample.ts";
 import { keep, STACK } from "./trial.ts";
@@ -47,7 +47,18 @@ test("says of each drill what the gate needs to know", () => {
 });
 
 test("a stack without one has no drills, and no mistake", () => {
-  expect(readRecords(directory, "prod", anybody)).toEqual({ drills: [], broken: undefined });
+  expect(readRecords(directory, "prod", anybody)).toEqual({ drills: [], sightings: [], broken: undefined });
+});
+
+test("an upgrade's versions are recorded once something was drilled, and are no drill", () => {
+  const versions = { "haproxy@node-a": "3.0.12-1", "haproxy@node-b": "3.0.12-1" };
+  recordVersions(directory, STACK, { versions, at: "2026-01-02T00:00:00.000Z" });
+  expect(existsSync(path)).toBe(false);
+  threeDrills();
+  recordVersions(directory, STACK, { versions, at: "2026-01-02T00:00:00.000Z" });
+  const { drills, sightings, broken } = readRecords(directory, STACK, anybody);
+  expect([drills.length, broken]).toEqual([3, undefined]);
+  expect(sightings).toMatchObject([{ sequence: 4, versions: { haproxy: "3.0.12" } }]);
 });
 
 test("a file that was changed, or is gone, does not count", () => {

@@ -59,6 +59,7 @@ test("what is shown is never better than what is known, which is never better th
 
 test("only runs of the same configuration and daemons are counted together, and none that cannot be believed", () => {
   const drill = (changes: Partial<DrillRecord>): DrillRecord => ({
+    sequence: 1,
     scenario: "clean-reboot",
     failure: "clean-reboot",
     startedAt: "2026-01-01T00:00:00.000Z",

@@ -19,6 +19,7 @@ const strict = (changes: Partial<Pair["evidence"]> = {}): Pair => ({
 });
 
 const drill = (changes: Partial<DrillRecord> = {}): DrillRecord => ({
+  sequence: 0,
   scenario: "node-power-cut",
   failure: "node-power-cut",
   startedAt: "2026-03-01T00:00:00.000Z",
@@ -35,7 +36,8 @@ const proof = (drills: readonly DrillRecord[], changes: Partial<Proof> = {}): Pr
   asOf: "2026-04-01T12:00:00.000Z",
   configDigest: DIGEST,
   drillable: { "node-power-cut": ["node-power-cut"], "clean-reboot": ["clean-reboot"] },
-  drills,
+  drills: drills.map((each, index) => ({ ...each, sequence: index + 1 })),
+  sightings: [],
   broken: undefined,
   ...changes,
 });
@@ -103,6 +105,13 @@ test("another configuration and other daemons prove nothing for this one", () =>
   const after = drill({ failure: "clean-reboot", scenario: "clean-reboot", versions: { keepalived: "2.3.4" } });
   expect(stateOf([drill(), after])).toBe("other configuration");
   expect(stateOf([drill(), drill({ versions: { keepalived: "2.3.4" } })])).toBe("proven");
+  // And an upgrade itself, also one that was taken back: nobody knows what it left.
+  const upgraded = { sequence: 2, versions: { keepalived: "2.3.4" } };
+  expect(findings(strict(), [drill()], { sightings: [upgraded] })).toEqual(["mandatory evidence-matches"]);
+  const back = [upgraded, { sequence: 3, versions: { keepalived: "2.3.3" } }];
+  expect(findings(strict(), [drill()], { sightings: back })).toEqual(["mandatory evidence-matches"]);
+  const before = [{ sequence: 0, versions: { keepalived: "2.2.8", nginx: "1.26" } }];
+  expect(findings(strict(), [drill()], { sightings: before })).toEqual([]);
   // Going back to a configuration that was drilled needs no new drill.
   expect(stateOf([drill(), drill({ configDigest: other })])).toBe("proven");
 });
