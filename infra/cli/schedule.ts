@@ -38,19 +38,25 @@ export interface ScheduleOptions {
 
 // --- the window ------------------------------------------------------------------------------------------------------
 
+/** More beginnings in the length of one window are one that never ends. */
+const MOST_MOMENTS = 1_000;
+
 /**
- * The window that is open now: it began with the calendar expression's last moment, at most `length` ago. undefined: none.
+ * The window that is open now: it began with the calendar expression's last moment, less than `length` ago. undefined: none.
  * Throws UserError when systemd does not understand the expression.
  */
 export function openWindow(when: string, length: Duration, now: number): Window | undefined {
-  const from = nextMoment(when, now - length);
-  return from === undefined || from > now ? undefined : { from, until: from + length };
+  const from = moments(when, now - length, MOST_MOMENTS).findLast((moment) => moment <= now);
+  return from === undefined ? undefined : { from, until: from + length };
 }
 
-/** The first moment of a calendar expression after another one (systemd.time(7)); undefined: there is none any more. */
-export function nextMoment(when: string, after: number): number | undefined {
-  const base = `--base-time=@${Math.floor(after / 1_000)}`;
-  const { status, stdout, stderr, error } = spawnSync("systemd-analyze", ["calendar", base, when], {
+/** The first moment of a calendar expression after another one; undefined: there is none any more. */
+export const nextMoment = (when: string, after: number): number | undefined => moments(when, after, 1)[0];
+
+/** The first moments of a calendar expression after another one (systemd.time(7), systemd-analyze(1)), ascending. */
+function moments(when: string, after: number, count: number): readonly number[] {
+  const words = ["calendar", `--base-time=@${Math.floor(after / 1_000)}`, `--iterations=${count}`, when];
+  const { status, stdout, stderr, error } = spawnSync("systemd-analyze", words, {
     encoding: "utf8",
     env: { ...process.env, LC_ALL: "C", SYSTEMD_COLORS: "0" },
   });
@@ -59,9 +65,8 @@ export function nextMoment(when: string, after: number): number | undefined {
     throw new UserError(`"${when}" is no calendar expression: ${stderr.trim().split("\n").at(-1)}`, [
       'expected e.g. "Sun 03:00" or "*-*-01 02:30" (systemd.time(7), Calendar Events)',
     ]);
-  const said =
-    /\(in UTC\): \w+ ([\d-]+ [\d:]+) UTC/.exec(stdout) ?? /Next elapse: \w+ ([\d-]+ [\d:]+) UTC/.exec(stdout);
-  return said?.[1] === undefined ? undefined : Date.parse(`${said[1].replace(" ", "T")}Z`);
+  // Away from UTC each moment is told twice: in the zone of the expression, and in UTC.
+  return [...stdout.matchAll(/: \w+ ([\d-]+) ([\d:]+) UTC$/gm)].map(([, day, time]) => Date.parse(`${day}T${time}Z`));
 }
 
 const NO_SYSTEMD = "schedule drills on a machine with systemd: the operator's host, not a laptop that sleeps at night";

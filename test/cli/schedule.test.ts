@@ -44,6 +44,12 @@ describe("the window", () => {
     expect([open(-1_000), open(2 * HOUR), open(24 * HOUR)]).toEqual([undefined, undefined, undefined]);
   });
 
+  test("that begins again before it ends goes on", () => {
+    const now = sunday + 7 * 60_000;
+    expect(openWindow("*:0/5 UTC", seconds(3_600), now)?.from).toBe(sunday + 5 * 60_000);
+    expect(openWindow("*:0/5 Europe/Berlin", seconds(3_600), now)?.until).toBe(sunday + 5 * 60_000 + HOUR);
+  });
+
   test("is counted in the time zone of the expression, or of the machine", () => {
     expect(nextMoment("Sun 03:00 Europe/Berlin", sunday - 24 * HOUR)).toBe(sunday - HOUR);
   });
