@@ -9,7 +9,7 @@ import { type Duration, formatDuration, ms, parseDuration } from "../model/durat
 import { UserError } from "../model/errors.ts";
 import { type Estimate, showBound } from "../model/estimate.ts";
 import type { Limits, Pair } from "../model/pair.ts";
-import { countsOnly, shownTimer, timerAt, timersOf } from "../model/timers.ts";
+import { countsOnly, followingAdverts, shownTimer, timerAt, timersOf } from "../model/timers.ts";
 import type { Tuning } from "../model/tuning.ts";
 import { estimate } from "../services/estimate.ts";
 import { tuningOf } from "../services/tuning.ts";
@@ -42,7 +42,10 @@ function tune(options: TuneOptions): void {
   const loaded = loadStack(options.stack);
   const limits = { ...loaded.pair.limits, ...givenLimits(options) };
   const pair: Pair = { ...loaded.pair, limits };
-  const tuning = tuningOf(pair);
+  const tuning = tuningOf(
+    pair,
+    FOLLOWING.filter((path) => valueAt(loaded.stackFile, path) === undefined),
+  );
   const [before, after] = [estimate(pair), estimate(tuning.pair)];
   const written = options.write ? write(loaded, tuning.pair) : false;
   if (options.json) console.log(JSON.stringify(facts(loaded.stack, tuning, before, after, written), null, 2));
@@ -165,8 +168,8 @@ const timesOrdinary = ({
     ? ""
     : ` (${Math.floor((10 * upTo) / ordinary) / 10} × the ordinary ${formatDuration(ordinary)})`;
 
-/** Fields that a stack file may leave to others of its fields (infra/config/read.ts). */
-const DERIVED = ["arbiter.beaconInterval", "arbiter.silence", "arbiter.evidence"];
+/** Fields that a stack file may leave to its adverts. */
+const FOLLOWING = Object.keys(followingAdverts(ms(0)));
 
 /** Writes what differs and nothing else, comments kept; the file is read back before it is replaced. */
 function write({ stack, file, text, stackFile, pair: present }: LoadedStack, proposed: Pair): boolean {
@@ -176,14 +179,14 @@ function write({ stack, file, text, stackFile, pair: present }: LoadedStack, pro
   };
   let edited = text;
   for (const path of timersOf(proposed)) {
-    const leaves = DERIVED.includes(path) && valueAt(stackFile, path) === undefined;
+    const leaves = FOLLOWING.includes(path) && valueAt(stackFile, path) === undefined;
     if (!leaves && timerAt(present, path) !== timerAt(proposed, path)) edited = set(edited, path);
   }
   for (const name of LIMITS)
     if (present.limits[name] !== proposed.limits[name])
       edited = setValue(edited, ["limits", name], formatDuration(proposed.limits[name]));
   const derived = readStack(edited, shownPath(file), stack).pair;
-  for (const path of DERIVED) if (timerAt(derived, path) !== timerAt(proposed, path)) edited = set(edited, path);
+  for (const path of FOLLOWING) if (timerAt(derived, path) !== timerAt(proposed, path)) edited = set(edited, path);
   const { pair } = readStack(edited, shownPath(file), stack);
   const wrong = timersOf(proposed).filter((path) => timerAt(pair, path) !== timerAt(proposed, path));
   if (wrong.length > 0) throw new Error(`${shownPath(file)} would not say what was proposed for ${wrong.join(", ")}`);

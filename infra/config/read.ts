@@ -25,6 +25,7 @@ import type {
 import { NODE_IDS } from "../model/pair.ts";
 import { parseRate } from "../model/rate.ts";
 import { parseSize } from "../model/size.ts";
+import { followingAdverts } from "../model/timers.ts";
 import { isHostKey } from "./formats.ts";
 import { formatProblem, type Locate, type Problem } from "./problem.ts";
 import { problemsOf } from "./rules.ts";
@@ -95,6 +96,7 @@ function checkPair(
 
 function pairOf(settings: PairSettings, name: string): Pair {
   const advert = time(settings.vrrp.advertInterval);
+  const following = followingAdverts(advert);
   const nodes = settings.nodes.map((node, index) => nodeOf(node, index)) as [Node, Node];
   const { networks, arbiter, haproxy, nginx, external, vrrp } = settings;
   return {
@@ -117,9 +119,9 @@ function pairOf(settings: PairSettings, name: string): Pair {
       email: vrrp.email,
     },
     arbiter: {
-      beaconInterval: timeOr(arbiter.beaconInterval, Math.min(20, advert / 5)),
-      silence: timeOr(arbiter.silence, 1.5 * advert),
-      evidence: timeOr(arbiter.evidence, Math.max(200, 2 * advert)),
+      beaconInterval: timeOr(arbiter.beaconInterval, following["arbiter.beaconInterval"]),
+      silence: timeOr(arbiter.silence, following["arbiter.silence"]),
+      evidence: timeOr(arbiter.evidence, following["arbiter.evidence"]),
       hold: time(arbiter.hold),
       port: arbiter.port,
       serviceDead: time(arbiter.serviceDead),
@@ -178,8 +180,8 @@ function time(text: string): Duration {
   return ms(Math.round(value * 1_000) / 1_000);
 }
 
-const timeOr = (text: string | undefined, otherwise: number): Duration =>
-  text === undefined ? ms(otherwise) : time(text);
+const timeOr = (text: string | undefined, otherwise: Duration): Duration =>
+  text === undefined ? otherwise : time(text);
 
 function bytes(text: string): number {
   const value = parseSize(text);

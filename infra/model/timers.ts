@@ -463,6 +463,15 @@ function leaseDemands(pair: Pair, authority: Authority): readonly Demand[] {
   ];
 }
 
+/** Timers of the arbiter that follow the advert interval where a stack file does not state them. */
+export const followingAdverts = (
+  advert: Duration,
+): Readonly<Record<"arbiter.beaconInterval" | "arbiter.silence" | "arbiter.evidence", Duration>> => ({
+  "arbiter.beaconInterval": ms(Math.min(20, advert / 5)),
+  "arbiter.silence": ms(1.5 * advert),
+  "arbiter.evidence": ms(Math.max(200, 2 * advert)),
+});
+
 /** Timers that a proposal may change, in the order in which one is read after the other. */
 export const timersOf = (pair: Pair): readonly string[] => [
   "vrrp.advertInterval",

@@ -14,6 +14,7 @@ import {
   BEST_PRIORITY,
   type Demand,
   demandsOf,
+  followingAdverts,
   meets,
   ordinarySilence,
   SMALLEST_SAFE_ADVERT,
@@ -64,12 +65,19 @@ export interface Tuning {
   readonly unmet: readonly Unmet[];
 }
 
-/** Proposes sets of timers for this pair: for all of its targets, or for that of one failure class. */
-export function tunerOf(pair: Pair, estimates: Estimates): (only?: FailureClassId) => Tuning {
+/**
+ * Proposes sets of timers for this pair: for all of its targets, or for that of one failure class. What is `unstated` in the
+ * stack file goes on following the adverts where that keeps everything.
+ */
+export function tunerOf(
+  pair: Pair,
+  estimates: Estimates,
+  unstated: readonly string[] = [],
+): (only?: FailureClassId) => Tuning {
   const agreement = new Map<string, string>();
   const agreeing = settled(pair, (path, { why }) => agreement.set(path, why));
   const shortest = shortestSet(agreeing);
-  return (only) => tune(pair, agreeing, shortest, agreement, estimates, only);
+  return (only) => tune(pair, agreeing, shortest, agreement, estimates, unstated, only);
 }
 
 function tune(
@@ -78,6 +86,7 @@ function tune(
   shortest: Pair,
   agreement: ReadonlyMap<string, string>,
   estimates: Estimates,
+  unstated: readonly string[],
   only: FailureClassId | undefined,
 ): Tuning {
   const reasons = new Map(agreement);
@@ -95,6 +104,18 @@ function tune(
     proposed = shortened(proposed, failure, least.rto.target.value, estimates);
     for (const { path, to } of differences(before, proposed))
       reasons.set(path, reasonOf(failure, path, to, timerAt(before, path), estimates, before, proposed));
+  }
+  const followed = Object.entries(followingAdverts(proposed.vrrp.advertInterval))
+    .filter(([path]) => unstated.includes(path))
+    .reduce<Pair>((now, [path, value]) => withTimer(now, path, value), proposed);
+  const keeps = (other: Pair): boolean =>
+    demandsOf(other).every((demand) => meets(other, demand)) &&
+    estimates(other, only).every(
+      ({ failure, rto }) => rto.verdict !== "missed" || unmet.some((one) => one.failure === failure),
+    );
+  if (differences(proposed, followed).length > 0 && keeps(followed)) {
+    for (const { path } of differences(proposed, followed)) reasons.set(path, "is not stated, and follows the adverts");
+    proposed = followed;
   }
   const changes = differences(pair, proposed).map((change) => ({
     ...change,

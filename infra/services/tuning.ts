@@ -8,8 +8,8 @@ import { type Tuning, tunerOf } from "../model/tuning.ts";
 import { estimate } from "./estimate.ts";
 import { services } from "./index.ts";
 
-/** A target that no set of timers keeps is in `unmet`. */
-export const tuningOf = (pair: Pair): Tuning => tunerOf(pair, estimates)();
+/** A target that no set of timers keeps is in `unmet`. `unstated`: timers that the stack file leaves to their defaults. */
+export const tuningOf = (pair: Pair, unstated: readonly string[] = []): Tuning => tunerOf(pair, estimates, unstated)();
 
 /** For the target of one class after the other; nothing is worked out before the first is asked for. */
 export function tuningPerClass(pair: Pair): (failure: FailureClassId) => Tuning {
