@@ -220,7 +220,11 @@ function waysOf(pair: Pair): readonly Way[] {
       ? []
       : [
           down("arbiter.serviceDead", leastOf(pair, "arbiter.serviceDead"), 1),
-          down("haproxy.timeouts.connect", leastOf(pair, "haproxy.timeouts.connect"), 1),
+          down(
+            "haproxy.timeouts.connect",
+            Math.max(SHORTEST_MEASURED.connect, leastOf(pair, "haproxy.timeouts.connect")),
+            1,
+          ),
         ]),
     ...(authority === undefined
       ? []
@@ -231,8 +235,11 @@ function waysOf(pair: Pair): readonly Way[] {
   ].map(({ steps, at }) => ({ steps, at: (step) => (step === 0 ? pair : settled(at(step))) }));
 }
 
-/** The shortest with which an authority, and a beacon, were measured to hold (docs/authority.md, docs/arbitration.md#measured). */
-const SHORTEST_MEASURED = { beacon: 20, heartbeat: 50, election: 300 } as const;
+/**
+ * The shortest with which a beacon, an authority and HAProxy's connections were measured to hold (docs/arbitration.md#measured,
+ * docs/authority.md, docs/estimate.md#measured).
+ */
+const SHORTEST_MEASURED = { beacon: 20, heartbeat: 50, election: 300, connect: 50 } as const;
 
 const leastOf = (pair: Pair, path: string): number =>
   Math.max(
@@ -378,7 +385,10 @@ function whyNotShorter(term: TimingTerm, failure: FailureClassId, shortest: Pair
       .filter((demand) => demand.path === path && demand.bound === "at least")
       .sort((one, other) => other.value - one.value);
     const [tightest] = demands;
-    return tightest === undefined ? [] : [`${path} ${shownTimer(path, timerAt(shortest, path))}: ${tightest.why}`];
+    if (tightest === undefined) return [];
+    const value = timerAt(shortest, path);
+    const why = value > tightest.value ? "no shorter one was measured to hold" : tightest.why;
+    return [`${path} ${shownTimer(path, value)}: ${why}`];
   });
   return holding.length > 0
     ? holding.join("; ")

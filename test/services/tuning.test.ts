@@ -164,7 +164,7 @@ const GRID: Readonly<Record<string, readonly number[]>> = {
   "vrrp.priority": [200, 253],
   "arbiter.evidence": [90, 110, 200, 400, 2_000],
   "arbiter.serviceDead": [700, 1_050, 2_000, 5_000],
-  "haproxy.timeouts.connect": [5, 11, 50, 200],
+  "haproxy.timeouts.connect": [5, 50, 200],
 };
 const LEASE_GRID: Readonly<Record<string, readonly number[]>> = {
   "authority.etcd.election": [300, 400],
