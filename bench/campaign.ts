@@ -37,9 +37,9 @@ export async function run(args: readonly string[]): Promise<unknown> {
     await labDown(lab);
   }
   const journals = dirname(campaignPath(RESULTS, "lab-stateful", seed));
-  const all = readdirSync(journals).map((file) =>
-    parseCampaign(readFileSync(join(journals, file), "utf8"), join(journals, file)),
-  );
+  const all = readdirSync(journals)
+    .filter((file) => file.endsWith(".jsonl"))
+    .map((file) => parseCampaign(readFileSync(join(journals, file), "utf8"), join(journals, file)));
   const seeds = all.map(({ header, steps: done }) => ({ seed: header.seed, steps: done.length }));
   const [first] = all;
   if (first === undefined) throw new Error("there is no journal");
