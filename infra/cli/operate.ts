@@ -15,7 +15,7 @@ import { announce, confirm, paint } from "./terminal.ts";
 
 const ARBITER = "/usr/lib/hotpair/hotpair-arbiter";
 /** A node that says nothing for this long is shown as silent. */
-const STATUS_DEADLINE_MS = 5_000;
+const STATUS_DEADLINE_MS = 10_000;
 /** A hand-over takes milliseconds; the rest is SSH and systemd. */
 const ACT_DEADLINE_MS = 90_000;
 const WATCH_INTERVAL_MS = 1_000;
