@@ -126,6 +126,7 @@ test("whatever is ordinary and whatever was written, the timers can be made to a
         );
         const { pair: proposed } = tuningOf(written);
         expect(demandsOf(proposed).filter((demand) => !meets(proposed, demand))).toEqual([]);
+        expect(tuningOf(proposed).changes).toEqual([]);
         for (const path of timersOf(proposed)) {
           const value = timerAt(proposed, path);
           expect(Number.isInteger(value), `${path} ${value}`).toBe(true);
