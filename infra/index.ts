@@ -73,9 +73,10 @@ async function serversOf(
   ]);
   const cloud = { ...pair, aws };
   const declared = declareAws(cloud, collectListeners(pair));
-  refuseMandatory(stack, resourceFindings(declared, clientPorts(pair)));
+  const ports = clientPorts(pair);
+  refuseMandatory(stack, resourceFindings(declared, ports));
   const servers = { a: serverOf(cloud, "a"), b: serverOf(cloud, "b") };
-  return new AwsServers("aws", { region: aws.region, declared, servers, secrets }).servers;
+  return new AwsServers("aws", { region: aws.region, declared, servers, secrets, clientPorts: ports }).servers;
 }
 
 /** The engine hands over decrypted values: that a secret stands in plain text, and where, only the file itself tells. */

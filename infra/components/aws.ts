@@ -26,6 +26,8 @@ export interface AwsServersArgs {
   /** Names of the resources that make a node reachable. */
   readonly servers: Readonly<Record<NodeId, readonly string[]>>;
   readonly secrets: (ref: SecretRef) => string;
+  /** Ports that services declare for clients, for the policy that compares what is open with them. */
+  readonly clientPorts: readonly number[];
 }
 
 class AwsProvider extends pulumi.ProviderResource {
@@ -100,7 +102,7 @@ export class AwsServers extends pulumi.ComponentResource {
       );
     }
     this.servers = { a: args.servers.a.map(named), b: args.servers.b.map(named) };
-    this.registerOutputs({});
+    this.registerOutputs({ clientPorts: args.clientPorts });
   }
 }
 

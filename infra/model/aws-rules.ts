@@ -21,11 +21,16 @@ const isWorld = (prefix: unknown): boolean =>
 
 const INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule";
 
-const portsDeclared: ResourceRule = ({ type, props }, clientPorts) => {
+/** Of inputs: what a group has in the end is every rule that leads to it. */
+const rulesApart: ResourceRule = ({ type, props }) => {
   if (type === "aws:ec2/securityGroup:SecurityGroup" && list(props.ingress).length > 0)
     return "has rules of its own, which nobody compares with what the services declare";
   if (type === "aws:vpc/securityGroupRule:SecurityGroupRule" || type === "aws:ec2/securityGroupRule:SecurityGroupRule")
     return `is a rule of a form that nobody compares with what the services declare; use ${INGRESS}`;
+  return undefined;
+};
+
+const portsDeclared: ResourceRule = ({ type, props }, clientPorts) => {
   if (type !== INGRESS || !(isWorld(props.cidrIpv4) || props.cidrIpv6 !== undefined)) return undefined;
   const { ipProtocol, fromPort, toPort } = props;
   const single = (ipProtocol === "tcp" || ipProtocol === "udp") && fromPort === toPort;
@@ -88,6 +93,7 @@ const noWildcards: ResourceRule = ({ type, props }) => {
 /** By the name of the policy that carries each (`infra/policy/aws/<name>.ts`). */
 export const RESOURCE_RULES = {
   "ports-declared": portsDeclared,
+  "rules-apart": rulesApart,
   encrypted,
   "bucket-closed": bucketClosed,
   "metadata-tokens": metadataTokens,

@@ -48,6 +48,7 @@ async function deploy() {
       declared,
       servers: { a: serverOf(cloudPair, "a"), b: serverOf(cloudPair, "b") },
       secrets: () => HOST_KEY,
+      clientPorts: [80],
     },
     {
       transformations: [

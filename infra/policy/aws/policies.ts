@@ -6,5 +6,6 @@ import { encrypted } from "./encrypted.ts";
 import { metadataTokens } from "./metadata-tokens.ts";
 import { noWildcards } from "./no-wildcards.ts";
 import { portsDeclared } from "./ports-declared.ts";
+import { rulesApart } from "./rules-apart.ts";
 
-export const awsPolicies: Policies = [portsDeclared, encrypted, bucketClosed, metadataTokens, noWildcards];
+export const awsPolicies: Policies = [portsDeclared, rulesApart, encrypted, bucketClosed, metadataTokens, noWildcards];

@@ -1,4 +1,4 @@
-// Asks a policy about resources in AWS as the engine would: one resource, or a whole stack with its pair.
+// Asks a policy about resources in AWS as the engine would: one resource, or a whole stack.
 
 import type {
   ResourceValidationArgs,
@@ -6,8 +6,7 @@ import type {
   StackValidationArgs,
   StackValidationPolicy,
 } from "@pulumi/policy";
-import { PAIR_TYPE } from "../../../infra/policy/policy.ts";
-import { cloudPair } from "../../model/pairs.ts";
+import { SERVERS_TYPE } from "../../../infra/policy/aws/policy.ts";
 
 type Props = Readonly<Record<string, unknown>>;
 
@@ -18,7 +17,7 @@ export async function judged(policy: ResourceValidationPolicy, type: string, pro
   return said;
 }
 
-/** The example's pair is in the stack beside the resource. */
+/** In the stack beside the resource, a service declares port 80 for clients. */
 export async function judgedInStack(
   policy: StackValidationPolicy,
   type: string,
@@ -27,7 +26,7 @@ export async function judgedInStack(
   const said: string[] = [];
   const resources = [
     { type, props, urn: "urn:pulumi:cloud::hotpair::type::it", name: "it" },
-    { type: PAIR_TYPE, props: { pair: JSON.parse(JSON.stringify(cloudPair)) }, urn: "urn", name: "pair" },
+    { type: SERVERS_TYPE, props: { clientPorts: [80] }, urn: "urn", name: "aws" },
   ];
   await policy.validateStack({ resources } as unknown as StackValidationArgs, (message) => said.push(message));
   return said;
