@@ -293,6 +293,28 @@ const OF_EVERY_PAIR: readonly Scenario[] = [
     movement: "to-peer",
     healWithinMs: QUICK_HEAL_MS,
   },
+  {
+    name: "switch-loss",
+    failure: "switch-loss",
+    fault: "The public links of both nodes lose their carrier at the same time, as when the one switch dies.",
+    expectation: "Nobody owns the VIP while there is no way to a client; then one of them takes it, and only one.",
+    undo: "The links come back by themselves after a deadline that was armed before.",
+    place: "lab",
+    inapplicable: (pair) =>
+      pair.mariadb ? "a pair that keeps data loses its quorum with it: quorum-loss, public-link-down" : undefined,
+    actions: [
+      {
+        kind: "together",
+        each: [
+          [{ kind: "link-down", node: "active", networks: ["public"] }],
+          [{ kind: "link-down", node: "standby", networks: ["public"] }],
+        ],
+      },
+    ],
+    holdMs: HOLD_MS,
+    movement: "somewhere",
+    healWithinMs: QUICK_HEAL_MS,
+  },
   linkLoss(
     "heartbeat-link-down",
     "heartbeat-link-loss",

@@ -142,7 +142,7 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "the way of both nodes to their clients",
     "keepalived on both nodes, by the carrier; clients",
     "P0",
-    never("it does what both public links do; what comes back is the switch's doing and not the pair's"),
+    ["switch-loss"],
   ),
   "storage-device-failure": fact(
     "what is on the disk of the active node",

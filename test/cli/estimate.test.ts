@@ -14,7 +14,8 @@ test("every failure class has its cost, what it leaves and its drills", async ()
   const { code, stdout } = await project.hotpair(["estimate", "-s", "lab"]);
   expect(code).toBe(0);
   expect(stdout).toMatch(/^node-power-cut +191\.1ms\.\.461\.2ms +0ms +P2 +node-power-cut$/m);
-  expect(stdout).toMatch(/^switch-loss +0ms\.\.unbounded +0ms +P0 +-$/m);
+  expect(stdout).toMatch(/^switch-loss +0ms\.\.unbounded +0ms +P0 +switch-loss$/m);
+  expect(stdout).toMatch(/^kernel-panic +191\.1ms\.\.461\.2ms +0ms +P2 +-$/m);
 });
 
 test("a year is shown with the pair and without it, its budgets, and where it goes", async () => {
@@ -35,15 +36,15 @@ test("a year is shown with the pair and without it, its budgets, and where it go
 });
 
 test("of one class it says what is known: who notices, the sum, what would be needed, and where the checklist is", async () => {
-  const { code, stdout } = await project.hotpair(["estimate", "switch-loss", "-s", "lab"]);
+  const { code, stdout } = await project.hotpair(["estimate", "site-loss", "-s", "lab"]);
   expect(code).toBe(0);
   for (const said of [
-    /noticed by +keepalived on both nodes/,
+    /noticed by +clients; the other site/,
     /no bound +cannot be survived/,
-    /needed +each node's public link as a bond over two switches/,
+    /needed +the nodes at two sites/,
     /left +P0: no service/,
     /drill +none: /,
-    /what to do +docs\/failures\/switch-loss\.md#what-to-do/,
+    /what to do +docs\/failures\/site-loss\.md#what-to-do/,
   ])
     expect(stdout).toMatch(said);
   const { classes } = JSON.parse((await project.hotpair(["estimate", "haproxy-kill", "-s", "lab", "--json"])).stdout);

@@ -34,7 +34,7 @@ test("names are unique and fit a command line, a unit and a file", () => {
 test.each([
   ["a pair without data", pair, []],
   // It has no nginx, and its binary log is on the root disk.
-  ["a pair with data", statefulPair, ["backend-kill", "disk-full"]],
+  ["a pair with data", statefulPair, ["backend-kill", "disk-full", "switch-loss"]],
 ])("every failure class of %s that can be drilled has a scenario that applies to it", (_, one, without) => {
   const applying = SCENARIOS.filter((scenario) => scenario.inapplicable?.(one) === undefined);
   const left = failureClassesOf(one)
@@ -103,7 +103,7 @@ test("members that a forced promotion leaves behind are taken in again until all
 });
 
 test("what could hurt a production pair runs in the lab only", () => {
-  for (const name of ["full-partition", "vip-conflict", "disk-full"])
+  for (const name of ["full-partition", "vip-conflict", "disk-full", "switch-loss"])
     expect(SCENARIOS.find((scenario) => scenario.name === name)?.place).toBe("lab");
 });
 
