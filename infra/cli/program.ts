@@ -6,6 +6,7 @@ import { register as authority } from "./authority.ts";
 import { register as check } from "./check.ts";
 import { register as cloud } from "./cloud.ts";
 import { register as configure } from "./configure.ts";
+import { register as cost } from "./cost.ts";
 import { register as deploy } from "./deploy.ts";
 import { register as drill } from "./drill.ts";
 import { register as estimate } from "./estimate.ts";
@@ -21,6 +22,7 @@ import { register as upgrade } from "./upgrade.ts";
 const groups = [
   configure,
   cloud,
+  cost,
   check,
   estimate,
   tune,

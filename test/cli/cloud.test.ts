@@ -1,4 +1,4 @@
-// `hotpair cloud keys` as a user runs it on a copy of the example, and what is said where the AWS plugin cannot be had.
+// `hotpair cloud keys` and `hotpair cost` as a user runs them on a copy of the example, and what is said where the AWS plugin cannot be had.
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -87,4 +87,25 @@ test("a server that is about to be made is not one that fails to answer", () => 
   expect(makesServer(step("same"), "a")).toBe(false);
   expect(makesServer(step("update"), "a")).toBe(false);
   expect(makesServer(step("create"), "b")).toBe(false);
+});
+
+test("what a stack costs is said with the date and source of its prices, and refused without them", async () => {
+  const file = join(project.directory, "prices.yaml");
+  const priced = async (text: string) => {
+    writeFileSync(file, text);
+    return project.hotpair(["cost", "-s", "prod", "--prices", file]);
+  };
+  const good = await priced(
+    'currency: USD\ndate: "2026-11-20"\nsource: this test\nprices: {instance/m7i.large/eu-central-1: 0.1}\n',
+  );
+  expect([good.code, good.stderr]).toEqual([0, ""]);
+  expect(good.stdout).toContain("prod: 146.00 USD a month; a single server of the same kind: 73.00 USD");
+  expect(good.stdout).toContain("prices of 2026-11-20, from this test");
+  expect(good.stdout).toMatch(/recovery-a +alarm\/eu-central-1 +1 month +no price/);
+  const rumour = await priced("currency: USD\nprices: {}\n");
+  expect(rumour.code).toBe(2);
+  expect(rumour.stderr).toMatch(/date: .*\n.*source: /);
+  const none = await project.hotpair(["cost", "-s", "prod"]);
+  expect(none.stdout).toContain("No prices are known here");
+  expect((await project.hotpair(["cost", "-s", "lab"])).stderr).toContain("makes nothing in AWS");
 });

@@ -1,0 +1,86 @@
+// What AWS bills for of what is declared, with quantities per month and the name that each price has in a price file. Prices
+// are nobody's here: they come from a file with a date and a source, and what has none says so.
+
+import type { Aws, Pair } from "../model/pair.ts";
+import type { Declared } from "../model/resource.ts";
+
+/** Hours of an average month, as AWS's own calculator counts them: 8760 / 12. */
+export const MONTH_HOURS = 730;
+/** Operations per second that every gp3 volume has without extra charge (Amazon EBS user guide, gp3). */
+const GP3_INCLUDED = 3_000;
+
+export interface Billed {
+  /** Resource of the stack, e.g. `instance-a`. */
+  readonly resource: string;
+  /** Name of the price, e.g. `instance/m7i.large/eu-central-1`. */
+  readonly price: string;
+  readonly unit: "hour" | "GiB-month" | "IOPS-month" | "month";
+  /** Per month; undefined: it depends on use. */
+  readonly quantity: number | undefined;
+  /** A single server would have it, too. */
+  readonly single: boolean;
+}
+
+export interface Prices {
+  readonly currency: string;
+  /** ISO date on which they were read. */
+  readonly date: string;
+  readonly source: string;
+  /** Per unit, by name. */
+  readonly prices: Readonly<Record<string, number>>;
+}
+
+export interface Cost {
+  readonly lines: readonly (Billed & { readonly cost: number | undefined })[];
+  /** Of the lines that have a price and a quantity. */
+  readonly pair: number;
+  readonly single: number;
+  /** Names of prices that are missing. */
+  readonly missing: readonly string[];
+}
+
+export function billedOf({ aws }: Pair & { readonly aws: Aws }, declared: readonly Declared[]): readonly Billed[] {
+  const { region, instance, volume } = aws;
+  return declared.flatMap(({ name, type }): readonly Billed[] => {
+    const single = name.endsWith("-a");
+    const item = (price: string, unit: Billed["unit"], quantity: number | undefined, alone = single): Billed => ({
+      resource: name,
+      price: `${price}/${region}`,
+      unit,
+      quantity,
+      single: alone,
+    });
+    const kind = type.split(":").at(-1);
+    if (kind === "Instance") {
+      const iops = (volume.iops ?? 0) - (volume.type === "gp3" ? GP3_INCLUDED : 0);
+      return [
+        item(`${instance.spot ? "spot" : "instance"}/${instance.type}`, "hour", MONTH_HOURS),
+        item("detailed-monitoring", "month", 1),
+        item(`volume/${volume.type}`, "GiB-month", volume.size / 1024 ** 3),
+        ...(iops > 0 ? [item(`volume-iops/${volume.type}`, "IOPS-month", iops)] : []),
+      ];
+    }
+    if (kind === "MetricAlarm") return [item("alarm", "month", 1)];
+    // By the hour whether or not it is in use (Amazon VPC pricing, public IPv4 addresses).
+    if (kind === "EipAssociation") return [item("public-ipv4", "hour", MONTH_HOURS)];
+    if (kind === "Eip") return [item("public-ipv4", "hour", MONTH_HOURS, false)];
+    if (kind === "Bucket") return [item("storage/s3", "GiB-month", undefined, true)];
+    return [];
+  });
+}
+
+/** Without prices, what there would be to pay for. */
+export function costOf(billed: readonly Billed[], prices: Prices | undefined): Cost {
+  const lines = billed.map((item) => {
+    const price = prices?.prices[item.price];
+    const known = price !== undefined && item.quantity !== undefined;
+    return { ...item, cost: known ? price * item.quantity : undefined };
+  });
+  const sum = (some: typeof lines) => some.reduce((total, { cost }) => total + (cost ?? 0), 0);
+  return {
+    lines,
+    pair: sum(lines),
+    single: sum(lines.filter(({ single }) => single)),
+    missing: [...new Set(billed.map(({ price }) => price))].filter((name) => prices?.prices[name] === undefined),
+  };
+}
