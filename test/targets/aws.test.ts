@@ -417,7 +417,7 @@ const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
 const everywhere = (holds: (declared: readonly Declared[], pair: CloudPair) => void) =>
   fc.assert(
     fc.property(arbitraryCloud(), (pair) => holds(declare(pair), pair)),
-    { numRuns: 100 },
+    { numRuns: 60 },
   );
 
 describe("in every configuration", () => {
