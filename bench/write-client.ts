@@ -3,16 +3,12 @@
 
 import { text } from "node:stream/consumers";
 import mysql from "mysql2/promise";
+import type { LedgerOptions } from "../infra/drill/ledger.ts";
 import { percentile } from "../infra/evidence/summary.ts";
 
-export interface WriteOptions {
-  readonly address: string;
-  readonly port: number;
-  readonly user: string;
-  readonly password: string;
-  /** There is a table `writes` in it. */
-  readonly database: string;
-  readonly writers: number;
+/** In `database` there is a table `writes`. */
+export interface WriteOptions
+  extends Pick<LedgerOptions, "address" | "port" | "user" | "password" | "database" | "writers"> {
   readonly seconds: number;
 }
 
