@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -32,6 +34,8 @@ class Cloud:
         self.role = True
         self.tokens = 0
         self.lock = threading.Lock()
+        # what the nodes keep of it
+        self.directory = tempfile.mkdtemp(prefix="hotpair-cloud-")
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -40,6 +44,7 @@ class Cloud:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def metadata(self, path: str) -> Optional[str]:
         for node, mac in NODES.items():

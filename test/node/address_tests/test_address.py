@@ -44,7 +44,8 @@ def written(cloud: Cloud, method: str, node: str = "a") -> Dict[str, object]:
         "within": 10,
         "timeout": 0.5,
         "endpoints": {"metadata": cloud.url, "ec2": cloud.url, "route53": cloud.url},
-        "state": os.devnull,
+        # A file of its own, in a directory that ends with the cloud: it is replaced as a whole.
+        "state": os.path.join(cloud.directory, f"state-{node}"),
     }
 
 
