@@ -16,11 +16,11 @@ export interface SideInterface {
   readonly whole: Cidr;
 }
 
-/** The second address of the public interface, where the pair needs one. */
-export interface ServiceAddress {
+/** The interface that has its address, and the way out, by DHCP. */
+export interface PublicInterface {
   readonly resource: string;
-  readonly address: string;
-  readonly subnet: Cidr;
+  /** Its second address with the subnet's prefix length, where the pair needs one. */
+  readonly second: string | undefined;
 }
 
 /** cloud-init's configuration (its documentation, modules cc_ssh, cc_set_hostname, cc_write_files, cc_runcmd), as JSON, which is YAML. */
@@ -29,10 +29,10 @@ export function userData(
   id: NodeId,
   hostKey: SecretRef,
   sides: readonly SideInterface[],
-  service: ServiceAddress | undefined,
+  open: PublicInterface,
 ): Joined {
   const node = pair.nodes[id === "a" ? 0 : 1];
-  const files = [...sides.map(sideFile), ...(service === undefined ? [] : [publicFile(service)])];
+  const files = [publicFile(open), ...sides.map(sideFile)];
   return {
     join: [
       "#cloud-config\n",
@@ -61,9 +61,15 @@ const NO_ADDRESSES_FROM_METADATA = "datasource: {Ec2: {apply_full_imds_network_c
 const fileEntry = (path: string, content: string): string =>
   `{"path": ${JSON.stringify(path)}, "content": ${JSON.stringify(content)}}`;
 
-/** The public interface keeps what DHCP gives it, the router among it, and has a second address. */
-const publicFile = ({ resource, address, subnet }: ServiceAddress): Joined["join"] =>
-  networkFile("public", resource, ["[Network]", "DHCP=ipv4", `Address=${address}/${subnet.bits}`, ""]);
+/** The VIP is keepalived's: without KeepConfiguration, systemd-networkd takes it off at its own restart (systemd.network(5)). */
+const publicFile = ({ resource, second }: PublicInterface): Joined["join"] =>
+  networkFile("public", resource, [
+    "[Network]",
+    "DHCP=ipv4",
+    "KeepConfiguration=yes",
+    ...(second === undefined ? [] : [`Address=${second}`]),
+    "",
+  ]);
 
 function sideFile({ network, resource, address, subnet, whole }: SideInterface): Joined["join"] {
   const router = formatIpv4(networkOf(subnet) + 1);

@@ -6,7 +6,7 @@ import { type Cidr, formatCidr, halvesOf } from "../model/ipv4.ts";
 import { type Aws, type NetworkName, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
 import type { Listener } from "../model/plan.ts";
 import { type Declared, outputOf, type Value } from "../model/resource.ts";
-import { cidrOf, type ServiceAddress, type SideInterface, userData } from "./aws-user-data.ts";
+import { cidrOf, type PublicInterface, type SideInterface, userData } from "./aws-user-data.ts";
 
 type CloudPair = Pair & { readonly aws: Aws };
 
@@ -420,7 +420,7 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
           id,
           aws.hostKeys[id],
           sides.map((name) => sideInterface(pair, name, id)),
-          serviceInterface(pair, id),
+          publicInterface(pair, id),
         ),
         ...(oneZone(pair) ? { placementGroup: outputOf("apart", "name") } : {}),
         ...(aws.instance.spot ? { instanceMarketOptions: { marketType: "spot" } } : {}),
@@ -517,12 +517,12 @@ function sideInterface(pair: CloudPair, name: (typeof SIDES)[number], id: NodeId
   };
 }
 
-const serviceInterface = (pair: CloudPair, id: NodeId): ServiceAddress | undefined =>
-  pair.aws.vip.addresses && {
-    resource: `interface-public-${id}`,
-    address: pair.aws.vip.addresses[id],
-    subnet: subnetOf(pair, "public", id).subnet,
-  };
+const publicInterface = (pair: CloudPair, id: NodeId): PublicInterface => ({
+  resource: `interface-public-${id}`,
+  second: serviceAddress(pair, id)
+    .map((address) => `${address}/${subnetOf(pair, "public", id).subnet.bits}`)
+    .at(0),
+});
 
 // --- the right to move the address ------------------------------------------------------------------------------------
 

@@ -207,9 +207,9 @@ describe("the first boot", () => {
     );
     expect(Object.keys(byPath)).toEqual([
       "/etc/cloud/cloud.cfg.d/60-hotpair.cfg",
+      "/etc/systemd/network/05-hotpair-public.network",
       "/etc/systemd/network/05-hotpair-heartbeat.network",
       "/etc/systemd/network/05-hotpair-storage.network",
-      "/etc/systemd/network/05-hotpair-public.network",
     ]);
     expect(byPath["/etc/systemd/network/05-hotpair-heartbeat.network"]).toBe(
       [
@@ -230,7 +230,13 @@ describe("the first boot", () => {
         "",
       ].join("\n"),
     );
-    expect(byPath["/etc/systemd/network/05-hotpair-public.network"]).toContain("DHCP=ipv4\nAddress=10.20.0.140/25\n");
+    expect(byPath["/etc/systemd/network/05-hotpair-public.network"]).toContain(
+      "DHCP=ipv4\nKeepConfiguration=yes\nAddress=10.20.0.140/25\n",
+    );
+  });
+
+  it("leaves the VIP to keepalived, whatever the method", () => {
+    for (const pair of Object.values(BY_METHOD)) expect(text(pair, "a")).toContain("DHCP=ipv4\\nKeepConfiguration=yes");
   });
 
   it("needs no route to the peer within one zone", () => {
