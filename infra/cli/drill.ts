@@ -285,13 +285,10 @@ async function confirm(pair: Pair, chosen: readonly Scenario[], yes: boolean): P
 
 function list(options: Options, pair?: Pair): void {
   if (options.json) {
-    const plain = SCENARIOS.map(({ name, failure, place, fault, expectation, undo }) => ({
-      name,
-      failure,
-      place,
-      fault,
-      expectation,
-      undo,
+    const plain = SCENARIOS.map(({ name, failure, place, fault, expectation, undo, inapplicable }) => ({
+      ...{ name, failure, place, fault, expectation, undo },
+      // Why it says nothing about this pair; null: it applies, or no stack was named.
+      inapplicable: (pair && inapplicable?.(pair)) ?? null,
     }));
     console.log(JSON.stringify(plain, undefined, 2));
     return;

@@ -25,8 +25,13 @@ test("lists every scenario with what must happen, and why one says nothing about
     expect(plain).toContain(expectation);
   }
   expect(plain).toMatch(/vip-conflict .*\(lab only\)/);
-  const json = JSON.parse(await hotpair("drill", "-s", "lab", "--list", "--json")) as { name: string }[];
+  const json = JSON.parse(await hotpair("drill", "-s", "lab", "--list", "--json")) as {
+    name: string;
+    inapplicable: string | null;
+  }[];
   expect(json.map((one) => one.name)).toEqual(SCENARIOS.map((one) => one.name));
+  const why = Object.fromEntries(json.map((one) => [one.name, one.inapplicable]));
+  expect(why).toMatchObject({ "node-power-cut": null, "witness-loss": "this pair keeps no data" });
 });
 
 test("a scenario that there is not, is named with those that there are", async () => {
