@@ -6,6 +6,7 @@ import type { Finding } from "../model/finding.ts";
 import type { Pair } from "../model/pair.ts";
 import type { Contribution, Listener, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { behindHaproxy } from "./haproxy.ts";
 
 export const external: Service = { name: "external", plan, timing, findings, listeners };
 
@@ -30,19 +31,8 @@ function timing(pair: Pair): readonly TimingTerm[] {
   ];
 }
 
-/** Behind HAProxy only HAProxy asks; without one, clients do. */
-function listeners({ external: service, haproxy }: Pair): readonly Listener[] {
-  return service === undefined
-    ? []
-    : [
-        {
-          what: service.name,
-          network: "public",
-          from: haproxy === undefined ? "clients" : "peer",
-          protocol: "tcp",
-          port: service.port,
-        },
-      ];
+function listeners(pair: Pair): readonly Listener[] {
+  return pair.external === undefined ? [] : [behindHaproxy(pair, pair.external.name, pair.external.port)];
 }
 
 function findings(pair: Pair): readonly Finding[] {

@@ -116,19 +116,25 @@ function configuration(pair: Pair, settings: Haproxy, node: string): Readonly<Re
 function listeners(pair: Pair): readonly Listener[] {
   const { haproxy: settings } = pair;
   if (settings === undefined) return [];
-  const forClients = (what: string, port: number): Listener => ({
-    what,
-    network: "public",
-    from: "clients",
-    protocol: "tcp",
-    port,
-  });
+  const forClients = (what: string, port: number) => onPublic(what, "clients", port);
   const readsPort = reads(pair, settings) === undefined ? undefined : pair.mariadb?.replicaReads?.port;
   return [
     ...settings.frontends.map(({ name, bind }) => forClients(`HAProxy's frontend ${name}`, bind.port)),
     ...(readsPort === undefined ? [] : [forClients("reads from the replica", readsPort)]),
   ];
 }
+
+/** A service's port on the nodes: behind HAProxy only HAProxy asks; without one, clients do. */
+export const behindHaproxy = ({ haproxy: settings }: Pair, what: string, port: number): Listener =>
+  onPublic(what, settings === undefined ? "clients" : "peer", port);
+
+const onPublic = (what: string, from: Listener["from"], port: number): Listener => ({
+  what,
+  network: "public",
+  from,
+  protocol: "tcp",
+  port,
+});
 
 /** Where clients read from the replica: a port on the VIP of every frontend that leads to the primary; undefined: nowhere. */
 function reads(pair: Pair, settings: Haproxy): Readonly<Record<string, unknown>> | undefined {

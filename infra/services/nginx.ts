@@ -6,6 +6,7 @@ import type { Finding } from "../model/finding.ts";
 import type { NodeId, Pair } from "../model/pair.ts";
 import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { behindHaproxy } from "./haproxy.ts";
 import { render } from "./template.ts";
 
 export const nginx: Service = { name: "nginx", plan, timing, findings, listeners };
@@ -84,19 +85,8 @@ function timing(pair: Pair): readonly TimingTerm[] {
   ];
 }
 
-/** Behind HAProxy only HAProxy asks; without one, clients do. */
-function listeners({ nginx: settings, haproxy }: Pair): readonly Listener[] {
-  return settings === undefined
-    ? []
-    : [
-        {
-          what: "nginx",
-          network: "public",
-          from: haproxy === undefined ? "clients" : "peer",
-          protocol: "tcp",
-          port: settings.port,
-        },
-      ];
+function listeners(pair: Pair): readonly Listener[] {
+  return pair.nginx === undefined ? [] : [behindHaproxy(pair, "nginx", pair.nginx.port)];
 }
 
 /** Two daemons cannot listen on one port of one address; HAProxy on every address takes the port from nginx as well. */
