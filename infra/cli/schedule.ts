@@ -2,7 +2,7 @@
 // it is typed on. What speaks against a drill is infra/drill/window.ts; how one runs, infra/drill/runner.ts.
 
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +11,7 @@ import type { Place } from "../drill/host.ts";
 import { ask } from "../drill/runner.ts";
 import type { Scenario } from "../drill/scenario.ts";
 import { lagOf, neededMs, type Stop, stopOf, type Window, type WindowReport, windowReport } from "../drill/window.ts";
+import { namesIn } from "../evidence/store.ts";
 import { type Duration, formatDuration } from "../model/duration.ts";
 import { FailedError, UserError } from "../model/errors.ts";
 import { render } from "../services/template.ts";
@@ -138,17 +139,6 @@ function reportsOf(directory: string, stack: string): readonly WindowReport[] {
       if (!read.success) throw new UserError(`${join(folder, name)} is no report of a window`, ["move it away"]);
       return read.data;
     });
-}
-
-function namesIn(folder: string, pattern: RegExp): readonly string[] {
-  try {
-    return readdirSync(folder)
-      .filter((name) => pattern.test(name))
-      .sort();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
 }
 
 export function describeReport({ startedAt, drilled, left, stopped }: WindowReport): readonly string[] {

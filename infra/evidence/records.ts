@@ -176,7 +176,7 @@ export function verifyEvidence(
     }),
   );
   const known = new Set(recorded.map(({ file }) => file));
-  const others = namesIn(join(directory, stack), ".json").filter((file) => !known.has(file));
+  const others = namesIn(join(directory, stack), /\.json$/).filter((file) => !known.has(file));
   const unrecorded = others.map((file) => ({ file, sequence: undefined, signer: undefined, problem: undefined }));
   return { broken, files: [...recorded, ...unrecorded] };
 }

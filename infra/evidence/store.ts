@@ -173,18 +173,18 @@ function render(value: unknown, indent = ""): string {
 
 /** All evidence of a stack, oldest first; empty when there is none. Throws UserError at the first file that cannot be read. */
 export function readStackEvidence(directory: string, stack: string): Evidence[] {
-  return readAll(join(directory, stack), ".json", parseEvidence);
+  return readAll(join(directory, stack), /\.json$/, parseEvidence);
 }
 
-/** The files of a folder with this ending, in the order of their names; none when there is no folder. */
-function readAll<T>(folder: string, ending: string, parse: (text: string, file: string) => T): T[] {
-  return namesIn(folder, ending).map((name) => parse(readFileSync(join(folder, name), "utf8"), join(folder, name)));
+function readAll<T>(folder: string, pattern: RegExp, parse: (text: string, file: string) => T): T[] {
+  return namesIn(folder, pattern).map((name) => parse(readFileSync(join(folder, name), "utf8"), join(folder, name)));
 }
 
-export function namesIn(folder: string, ending: string): readonly string[] {
+/** The names in a folder that match, in their order; none when there is no folder. */
+export function namesIn(folder: string, pattern: RegExp): readonly string[] {
   try {
     return readdirSync(folder)
-      .filter((name) => name.endsWith(ending))
+      .filter((name) => pattern.test(name))
       .toSorted();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
@@ -298,5 +298,5 @@ export function parseCampaign(text: string, file: string): Campaign {
 
 /** All campaigns of a stack, in the order of their seeds; empty when there is none. */
 export function readCampaigns(directory: string, stack: string): Campaign[] {
-  return readAll(campaignFolder(directory, stack), ".jsonl", parseCampaign);
+  return readAll(campaignFolder(directory, stack), /\.jsonl$/, parseCampaign);
 }
