@@ -3,6 +3,7 @@
 
 import { isMap, isScalar, isSeq, type Node, type Pair, parseDocument, type Scalar, type YAMLMap } from "yaml";
 import { configPath, type Path, placeOf } from "./problem.ts";
+import { valueAt } from "./stackfile.ts";
 
 /** A text, a number, or ciphertext to stand as `{secure: …}`. */
 export type NewValue = string | number | { readonly secure: string };
@@ -156,11 +157,7 @@ function checked(edited: string, path: Path, value: NewValue): string {
   const document = parseDocument(edited);
   const found: unknown = document.errors.length > 0 ? undefined : document.toJS();
   const { key, below } = placeOf(path);
-  const now = ["config", key, ...below].reduce<unknown>(
-    (node, part) => (node as Record<PropertyKey, unknown> | null | undefined)?.[part],
-    found,
-  );
-  if (JSON.stringify(now) !== JSON.stringify(value))
+  if (JSON.stringify(valueAt(found, ["config", key, ...below])) !== JSON.stringify(value))
     throw new Error(`${configPath(path)} could not be written into the stack file; write it by hand`);
   return edited;
 }

@@ -3,4 +3,4 @@
 export { readInput } from "./input.ts";
 export { CONFIG_KEY, configPath, parsePath } from "./problem.ts";
 export { readPair, readStack, secretPaths, secretStates, secretsOf, withPlaceholders } from "./read.ts";
-export { readStackFile, type StackFile } from "./stackfile.ts";
+export { readStackFile, type StackFile, valueAt } from "./stackfile.ts";

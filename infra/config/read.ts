@@ -480,8 +480,8 @@ export function secretStates(
 
 /**
  * A stack file's input as it will be once `hotpair scan` has pinned the host keys, and `hotpair authority init`, `hotpair
- * cloud keys` and `hotpair secrets rotate` have made what is theirs: missing places get something that opens nothing, so that everything else can be
- * checked before.
+ * cloud keys` and `hotpair secrets rotate` have made what is theirs: missing places get something that opens nothing, so
+ * that everything else can be checked before.
  */
 export function withPlaceholders(input: unknown): unknown {
   let made = 0;

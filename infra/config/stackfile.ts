@@ -48,6 +48,10 @@ export interface StackFile {
   readonly problems: readonly string[];
 }
 
+/** What stands at a path of such an input; undefined when nothing does. */
+export const valueAt = (input: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce<unknown>((node, part) => (node as Record<PropertyKey, unknown> | null | undefined)?.[part], input);
+
 const OUR_KEYS: readonly string[] = [CONFIG_KEY, ...APART.map((name) => `hotpair:${name}`)];
 /** What Pulumi writes into a stack file (ProjectStack in its sdk/go/common/workspace/project.go). */
 const TOP_KEYS = ["config", "encryptionsalt", "secretsprovider", "encryptedkey", "environment"];
@@ -94,8 +98,8 @@ export function readStackFile(text: string, file: string): StackFile {
     }
   }
 
-  const valueAt = (key: string): Node | undefined => (isMap(config) ? (config.get(key, true) as Node) : undefined);
-  const pair = valueAt(CONFIG_KEY);
+  const nodeOf = (key: string): Node | undefined => (isMap(config) ? (config.get(key, true) as Node) : undefined);
+  const pair = nodeOf(CONFIG_KEY);
   for (const item of pairsOf(pair)) {
     const name = misplaced(keyOf(item));
     if (name !== undefined) report(MISPLACED(name), offsetOf(item.key));
@@ -112,7 +116,7 @@ export function readStackFile(text: string, file: string): StackFile {
       readable && pair !== undefined
         ? mergeInput(
             pair.toJS(document),
-            APART.map((name) => valueAt(`hotpair:${name}`)?.toJS(document)),
+            APART.map((name) => nodeOf(`hotpair:${name}`)?.toJS(document)),
           )
         : undefined,
     locate: (path, at) => {
