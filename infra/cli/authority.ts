@@ -4,7 +4,7 @@
 
 import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { removeValue, setValue } from "../config/edit.ts";
 import { readPair, readStackFile, withPlaceholders } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
@@ -25,12 +25,8 @@ import {
   targetOf,
   targetsOf,
 } from "./servers.ts";
-import { type LoadedStack, loadStack, readStackText, shownPath } from "./stack.ts";
+import { type LoadedStack, loadStack, type Named, readStackText, shownPath, stackOption } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
-
-interface Named {
-  readonly stack?: string;
-}
 
 /** Loaded when it is needed: every other command starts without it. */
 const certificates = () => import("./certificates.ts");
@@ -83,8 +79,6 @@ export function register(program: Command): void {
     .option("--yes", "do not ask", false)
     .action(restore);
 }
-
-const stackOption = () => new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is");
 
 // --- certificates ----------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { parsePath, readStack } from "../config/index.ts";
 import { proofOf } from "../drill/proof.ts";
 import { formatDuration } from "../model/duration.ts";
@@ -17,7 +17,7 @@ import { estimate } from "../services/estimate.ts";
 import { collectFindings } from "../services/findings.ts";
 import { type Annotation, annotationOfMistake, junit, sarif } from "./annotations.ts";
 import { type Before, changesOf, commentOn, evidenceWords } from "./comparison.ts";
-import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes } from "./stack.ts";
+import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes, stackOption } from "./stack.ts";
 import { columns } from "./terminal.ts";
 
 interface Options {
@@ -36,7 +36,7 @@ export function register(program: Command): void {
     .description(
       "is the configuration right, and will the pair keep its targets? exit 2: wrong, 3: a target is missed or not proven",
     )
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .option("--explain", "write out the sum behind every estimate", false)
     .option("--json", "print as JSON", false)
     .option("--sarif <file>", "also write the findings as SARIF 2.1.0, for annotations of a change")

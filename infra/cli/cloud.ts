@@ -2,26 +2,22 @@
 
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { setValue } from "../config/edit.ts";
-import { readPair, readStackFile, withPlaceholders } from "../config/index.ts";
+import { readPair, readStackFile, valueAt, withPlaceholders } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { NODE_IDS } from "../model/pair.ts";
 import { keyPairOf } from "../ssh/keypair.ts";
 import { newSalt } from "./passphrase.ts";
 import { passphrase, type SecretStore, secretStore } from "./secrets.ts";
-import { readStackText, shownPath } from "./stack.ts";
-
-interface Named {
-  readonly stack?: string;
-}
+import { type Named, readStackText, shownPath, stackOption } from "./stack.ts";
 
 export function register(program: Command): void {
   const cloud = program.command("cloud").description("what a stack in AWS needs before its servers are made");
   cloud
     .command("keys")
     .description("make the servers' SSH host keys, and the beacon key, where the stack file lacks them")
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .action(keys);
 }
 
@@ -32,11 +28,7 @@ async function keys(options: Named): Promise<void> {
   const shown = shownPath(file);
   const stackFile = readStackFile(found.text, shown);
   if (stackFile.problems.length > 0) throw new UserError(`${shown} has mistakes`, stackFile.problems);
-  const at = (...path: readonly PropertyKey[]): unknown =>
-    path.reduce<unknown>(
-      (node, part) => (node as Record<PropertyKey, unknown> | undefined)?.[part],
-      stackFile.pairInput,
-    );
+  const at = (...path: readonly PropertyKey[]): unknown => valueAt(stackFile.pairInput, path);
   if (at("aws") === undefined)
     throw new UserError(`stack ${stack} makes no servers: ${shown} has no hotpair:aws`, [
       `host keys of servers that exist are fetched: hotpair scan -s ${stack}`,

@@ -15,6 +15,7 @@ import {
   readStackFile,
   secretPaths,
   secretStates,
+  valueAt,
   withPlaceholders,
 } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
@@ -26,12 +27,8 @@ import { scanHostKeys } from "../ssh/run.ts";
 import { newSalt } from "./passphrase.ts";
 import { ask, isTerminal } from "./questions.ts";
 import { passphrase, secretStore } from "./secrets.ts";
-import { loadStack, readStackText, shownPath, stackPath } from "./stack.ts";
+import { loadStack, type Named, readStackText, shownPath, stackOption, stackPath } from "./stack.ts";
 import { columns, confirm } from "./terminal.ts";
-
-interface Named {
-  readonly stack?: string;
-}
 
 export function register(program: Command): void {
   program
@@ -83,9 +80,6 @@ export function register(program: Command): void {
     .option("--with-secrets", "with the secrets' values instead of placeholders", false)
     .action(renderFiles);
 }
-
-const stackOption = () =>
-  new Option("-s, --stack <name>", "the stack; default: PULUMI_STACK, or the only one there is");
 
 const collect = (value: string, before: readonly string[]): readonly string[] => [...before, value];
 
@@ -414,9 +408,6 @@ async function rotate(options: Named & { readonly finish: boolean }): Promise<vo
       `next: hotpair up -s ${stack} (both nodes accept old and new), then hotpair secrets rotate --finish -s ${stack}, then up`,
     );
 }
-
-const valueAt = (input: unknown, path: readonly PropertyKey[]): unknown =>
-  path.reduce<unknown>((node, part) => (node as Record<PropertyKey, unknown> | null | undefined)?.[part], input);
 
 function ciphertextOf(value: unknown): string | undefined {
   const secure = (value as { secure?: unknown } | undefined)?.secure;

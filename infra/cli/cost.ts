@@ -1,14 +1,14 @@
 // `hotpair cost`: what the servers of a stack in AWS cost a month, by resource, beside a single server. It reaches no network.
 
 import { readFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { parse } from "yaml";
 import { z } from "zod";
 import { UserError } from "../model/errors.ts";
 import { collectListeners } from "../services/listeners.ts";
 import { declareAws } from "../targets/aws.ts";
 import { billedOf, type Cost, costOf, type Prices } from "../targets/aws-cost.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, stackOption } from "./stack.ts";
 import { columns } from "./terminal.ts";
 
 interface Options {
@@ -21,7 +21,7 @@ export function register(program: Command): void {
   program
     .command("cost")
     .description("what the servers of a stack in AWS cost a month, by resource, beside a single server")
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .option("--prices <file>", "YAML with currency, date, source and prices by name (docs/aws.md)")
     .option("--json", "print as JSON", false)
     .action(cost);

@@ -26,8 +26,8 @@ import { estimate } from "../services/estimate.ts";
 import { signerOf, signOption } from "./evidence.ts";
 import { describeReport, guardOf, install, keepReport, listSchedules, remove } from "./schedule.ts";
 import { keyPathsOf, openSecrets } from "./servers.ts";
-import { type LoadedStack, loadStack } from "./stack.ts";
-import { announce } from "./terminal.ts";
+import { type LoadedStack, loadStack, stackOption } from "./stack.ts";
+import { announce, columns } from "./terminal.ts";
 
 /** After a drill that was broken off, servers may have to boot. */
 const HEAL_MS = 180_000;
@@ -57,7 +57,7 @@ export function register(program: Command): void {
   program
     .command("drill")
     .description("break the pair on purpose and measure what clients see")
-    .option("-s, --stack <name>", "the stack whose pair is drilled")
+    .addOption(stackOption())
     .option("--scenario <names...>", "only these; default: all that apply to the pair and its place")
     .option("--list", "show the scenarios and end", false)
     .option("--runs <n>", "how often each scenario is run", wholeNumber, 1)
@@ -326,12 +326,10 @@ function table(all: readonly Evidence[]): string {
     ];
   });
   const head = ["scenario", "verdict", "out for", "promised", "target", "two owners", "failed requests"];
-  const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = [head, ...rows].map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  "));
   const reasons = all.flatMap((one) =>
     one.runs.flatMap((each) => each.reasons.map((reason) => `${one.scenario}, run ${each.number}: ${reason}`)),
   );
-  return [...lines.map((line) => line.trimEnd()), ...reasons].join("\n");
+  return [...columns([head, ...rows]), ...reasons].join("\n");
 }
 
 const time = (value: number): string => (value === 0 ? "0" : formatDuration(ms(Math.round(value))));
@@ -348,13 +346,7 @@ export function campaignTable(seed: string, sum: CampaignSummary): string {
     spread(rto),
   ]);
   const rows = [["fault", "times", "violations", "alone, clients were out for"], ...faults];
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  const table = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
+  const table = columns(rows);
   const figures = [
     `campaign ${seed}: ${sum.faults} faults in ${sum.steps} steps${sum.brokenOff > 0 ? `, ${sum.brokenOff} steps measured nothing` : ""}`,
     `promises kept in steps: ${showRate(sum.kept)}`,

@@ -8,7 +8,7 @@ import { createInterface } from "node:readline";
 import type { StackFile } from "../config/index.ts";
 import { cacheDirectory } from "../machine/cache.ts";
 import { UserError } from "../model/errors.ts";
-import { type HostId, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
+import { type HostId, NODE_IDS, type Pair } from "../model/pair.ts";
 import { AWS_PLUGIN_VERSION } from "../model/resource.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { awsPlugin, projectRoot, pulumiHome } from "../toolchain/places.ts";
@@ -183,8 +183,8 @@ export const hostOf = (urn: string): HostId | undefined => HOST_IDS.find((id) =>
 
 export const COMMAND_TYPE = "command:remote:Command";
 
-/** Whether the engine would make this node's server, so that nobody can answer there yet. */
-export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: NodeId): boolean =>
+/** Whether the engine would make this server, so that nobody can answer there yet. */
+export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: HostId): boolean =>
   steps.some(
     ({ type, op, urn }) =>
       type === "aws:ec2/instance:Instance" && /^(create|replace)/.test(op) && urn.endsWith(`::instance-${id}`),

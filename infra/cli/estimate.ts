@@ -1,7 +1,7 @@
 // `hotpair estimate`: what is known of every failure class of a stack, or all of one. Thin: the catalogue and the sums are in
 // infra/model; whether targets are kept is `hotpair check`'s to say.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { type Availability, availabilityOf, type Share, showYearly } from "../model/availability.ts";
 import { CATALOGUE, type FailureFacts, pageOf, type Severity, severityOf } from "../model/catalogue.ts";
 import { formatDuration } from "../model/duration.ts";
@@ -10,7 +10,7 @@ import { type Estimate, showBound, showRange } from "../model/estimate.ts";
 import type { Objectives } from "../model/pair.ts";
 import { formatRate } from "../model/rate.ts";
 import { estimate } from "../services/estimate.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, stackOption } from "./stack.ts";
 import { columns } from "./terminal.ts";
 
 interface EstimateOptions {
@@ -25,7 +25,7 @@ export function register(program: Command): void {
       "what each failure costs and leaves, who notices it, which drill does it, and what a year of them costs",
     )
     .argument("[class]", "one failure class, with its sum and everything else that is known of it")
-    .addOption(new Option("-s, --stack <name>", "the stack; default: PULUMI_STACK, or the only one there is"))
+    .addOption(stackOption())
     .option("--json", "print as JSON", false)
     .action(show);
 }

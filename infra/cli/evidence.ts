@@ -19,7 +19,7 @@ import { type Duration, parseDuration } from "../model/duration.ts";
 import { FailedError, UserError } from "../model/errors.ts";
 import type { Pair } from "../model/pair.ts";
 import { shortDigest } from "../model/proof.ts";
-import { loadStack, shownPath } from "./stack.ts";
+import { loadStack, shownPath, stackOption } from "./stack.ts";
 import { announce, columns, confirm } from "./terminal.ts";
 
 interface Named {
@@ -36,7 +36,7 @@ export function register(program: Command): void {
     group
       .command(name)
       .description(description)
-      .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+      .addOption(stackOption())
       .option("--evidence <directory>", "where drills keep what they measured", evidenceDirectory())
       .option("--json", "print as JSON", false);
 

@@ -1,7 +1,7 @@
 // `hotpair fence test`: whether each node could switch the other one off, without doing it. Thin: the nodes ask their agents
 // themselves (hotpair-fence on each). When the holder of the lease really shoots is written in docs/fencing.md.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { formatDuration, ms } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Fencing, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
@@ -9,7 +9,7 @@ import type { FencingTest } from "../model/status.ts";
 import { FENCE_PROGRAM } from "../services/fencing.ts";
 import { disconnectAll, run, SshError, type SshTarget } from "../ssh/run.ts";
 import { keyPathsOf, nameOf, openSecrets, targetsOf } from "./servers.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, stackOption } from "./stack.ts";
 import { paint } from "./terminal.ts";
 
 /** Of a shot's time, what is kept for the look that confirms it (infra/node/fence/shoot.py, RESERVE). */
@@ -24,7 +24,7 @@ export function register(program: Command): void {
   fence
     .command("test")
     .description("prove on both nodes that the agent reaches the other one's power controller; shoots nobody")
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .option("--json", "print as JSON", false)
     .action(test);
 }

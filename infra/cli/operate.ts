@@ -2,7 +2,7 @@
 // (hotpair-arbiter on each), what their answers mean is in infra/model/outlook.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { UserError } from "../model/errors.ts";
 import { type NodeAnswer, type Outlook, outlook } from "../model/outlook.ts";
 import { NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
@@ -10,7 +10,7 @@ import { type AuthorityStatus, type NodeStatus, standsBy } from "../model/status
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
 import { patience } from "./patience.ts";
 import { keyPathsOf, nameOf, nodeNamed, openSecrets, targetsOf } from "./servers.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, type Named, stackOption } from "./stack.ts";
 import { announce, confirm, paint } from "./terminal.ts";
 
 const ARBITER = "/usr/lib/hotpair/hotpair-arbiter";
@@ -20,10 +20,6 @@ const STATUS_DEADLINE_MS = 10_000;
 const ACT_DEADLINE_MS = 90_000;
 const WATCH_INTERVAL_MS = 1_000;
 const LAST_CHANGES = 6;
-
-interface Named {
-  readonly stack?: string;
-}
 
 export function register(program: Command): void {
   program
@@ -58,8 +54,6 @@ export function register(program: Command): void {
     .option("--yes", "do not ask before the whole pair is parked", false)
     .action(maintenance);
 }
-
-const stackOption = () => new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is");
 
 function wholeSeconds(text: string): number {
   const value = Number(text);

@@ -2,7 +2,7 @@
 // nothing without consent, and then has the node itself do it (hotpair-lease force, docs/lease.md "Forced promotion").
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { UserError } from "../model/errors.ts";
 import { type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { FencingShot, FencingStatus, NodeStatus } from "../model/status.ts";
@@ -10,7 +10,7 @@ import { FENCE_PROGRAM } from "../services/fencing.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
 import { patience } from "./patience.ts";
 import { keyPathsOf, nameOf, nodeNamed, openSecrets, type Targets, targetOf, targetsOf } from "./servers.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, stackOption } from "./stack.ts";
 import { announce, paint } from "./terminal.ts";
 
 const LIBRARY = "/usr/lib/hotpair";
@@ -33,7 +33,7 @@ export function register(program: Command): void {
       patience("seconds", 3_600),
       120,
     )
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .option("--json", "print as JSON", false)
     .action(promote);
 }

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { summarizeCampaign } from "../evidence/campaign.ts";
 import { versionsThatMatter } from "../evidence/history.ts";
 import { type Rate, ratesOf } from "../evidence/rate.ts";
@@ -19,13 +19,13 @@ import { timeline } from "../evidence/timeline.ts";
 import { UserError } from "../model/errors.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { NodeId, Pair } from "../model/pair.ts";
-import { chooseStack, loadStack, shownPath } from "./stack.ts";
+import { chooseStack, loadStack, shownPath, stackOption } from "./stack.ts";
 
 export function register(program: Command): void {
   program
     .command("report")
     .description("the newest evidence of each drill as one HTML page")
-    .addOption(new Option("-s, --stack <name>", "stack").env("PULUMI_STACK"))
+    .addOption(stackOption())
     .option("--evidence <directory>", "where drills keep what they measured", evidenceDirectory())
     .option("--out <file>", "the page, or with --picture the picture", "report.html")
     .option("--picture <scenario>", "only the timeline of a drill's first run, as SVG")

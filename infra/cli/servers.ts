@@ -19,6 +19,15 @@ import { announce } from "./terminal.ts";
 /** What a server said, or why it could not be asked. */
 export type Answer = { readonly state: ServerState } | { readonly silent: UserError };
 
+export const manifestIn = (answer: Answer | undefined) =>
+  answer && "state" in answer ? answer.state.manifest : undefined;
+
+export const roleIn = (answer: Answer | undefined) => (answer && "state" in answer ? answer.state.role : "silent");
+
+/** Why a server could not be asked; empty when it could. */
+export const silence = (answer: Answer | undefined): string =>
+  answer && "silent" in answer ? [answer.silent.message, ...answer.silent.details].join("\n") : "";
+
 export type Secrets = (ref: SecretRef) => string;
 
 /** An apply may install packages; beyond this, hotpair-apply itself would have given up. */

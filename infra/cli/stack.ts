@@ -1,8 +1,9 @@
-// Finds a stack's file, stacks/Pulumi.<stack>.yaml, and reads it. The only place where a command meets that file; what
-// stands in it is understood in infra/config.
+// Which stack a command means; finds its file, stacks/Pulumi.<stack>.yaml, and reads it. The only place where a command
+// meets that file; what stands in it is understood in infra/config.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
+import { Option } from "commander";
 import { readStack, type StackFile } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import type { Finding } from "../model/finding.ts";
@@ -11,6 +12,14 @@ import type { Pair } from "../model/pair.ts";
 const PROJECT = join(import.meta.dirname, "../..");
 /** Where Pulumi.yaml's `stackConfigDir` points. */
 export const STACKS = join(PROJECT, "stacks");
+
+/** What a command that works on a stack is given; `chooseStack` says which one is meant. */
+export interface Named {
+  readonly stack?: string;
+}
+
+export const stackOption = (): Option =>
+  new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is");
 
 export interface LoadedStack {
   /** Name without organisation and project. */

@@ -2,9 +2,9 @@
 // timers demand of each other and how a set is found is in infra/model.
 
 import { writeFileSync } from "node:fs";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { setValue } from "../config/edit.ts";
-import { parsePath, readStack, type readStackFile } from "../config/index.ts";
+import { parsePath, readStack, valueAt } from "../config/index.ts";
 import { type Duration, formatDuration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import { type Estimate, showBound } from "../model/estimate.ts";
@@ -13,7 +13,7 @@ import { countsOnly, followingAdverts, shownTimer, timerAt, timersOf } from "../
 import type { Tuning } from "../model/tuning.ts";
 import { estimate } from "../services/estimate.ts";
 import { tuningOf } from "../services/tuning.ts";
-import { type LoadedStack, loadStack, shownPath } from "./stack.ts";
+import { type LoadedStack, loadStack, shownPath, stackOption } from "./stack.ts";
 import { columns } from "./terminal.ts";
 
 interface TuneOptions extends Partial<Record<keyof Limits, string>> {
@@ -28,7 +28,7 @@ export function register(program: Command): void {
     .description(
       "propose timers that agree with each other, with the limits and with the targets; exit 3: none keep them",
     )
-    .addOption(new Option("-s, --stack <name>", "the stack; default: PULUMI_STACK, or the only one there is"))
+    .addOption(stackOption())
     .option("--round-trip <time>", "longest round trip between the hosts, in place of limits.roundTrip")
     .option("--jitter <time>", "how much longer a packet takes now and then, in place of limits.jitter")
     .option("--pause <time>", "longest time for which a server does not run, in place of limits.pause")
@@ -44,7 +44,7 @@ function tune(options: TuneOptions): void {
   const pair: Pair = { ...loaded.pair, limits };
   const tuning = tuningOf(
     pair,
-    FOLLOWING.filter((path) => valueAt(loaded.stackFile, path) === undefined),
+    FOLLOWING.filter((path) => valueAt(loaded.stackFile.pairInput, parsePath(path)) === undefined),
   );
   const [before, after] = [estimate(pair), estimate(tuning.pair)];
   const written = options.write ? write(loaded, tuning.pair) : false;
@@ -179,7 +179,7 @@ function write({ stack, file, text, stackFile, pair: present }: LoadedStack, pro
   };
   let edited = text;
   for (const path of timersOf(proposed)) {
-    const leaves = FOLLOWING.includes(path) && valueAt(stackFile, path) === undefined;
+    const leaves = FOLLOWING.includes(path) && valueAt(stackFile.pairInput, parsePath(path)) === undefined;
     if (!leaves && timerAt(present, path) !== timerAt(proposed, path)) edited = set(edited, path);
   }
   for (const name of LIMITS)
@@ -194,9 +194,3 @@ function write({ stack, file, text, stackFile, pair: present }: LoadedStack, pro
   writeFileSync(file, edited);
   return true;
 }
-
-const valueAt = ({ pairInput }: ReturnType<typeof readStackFile>, path: string): unknown =>
-  parsePath(path).reduce<unknown>(
-    (node, part) => (node as Record<PropertyKey, unknown> | undefined)?.[part],
-    pairInput,
-  );

@@ -3,7 +3,7 @@
 // infra/node/hotpair-apply.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { unwell } from "../drill/health.ts";
 import { placeOf } from "../drill/host.ts";
 import { versionsOf } from "../drill/runner.ts";
@@ -30,7 +30,7 @@ import { disconnect, disconnectAll, type RunResult, run, SshError } from "../ssh
 import { askBoth, handOver } from "./operate.ts";
 import { patience } from "./patience.ts";
 import { hostNamed, keyPathsOf, lastWord, nameOf, openSecrets, type Targets, targetOf, targetsOf } from "./servers.ts";
-import { loadStack } from "./stack.ts";
+import { loadStack, stackOption } from "./stack.ts";
 import { announce, paint } from "./terminal.ts";
 
 const LEASE = "/usr/lib/hotpair/hotpair-lease";
@@ -62,7 +62,7 @@ export function register(program: Command): void {
     .description(
       "upgrade operating system and daemons, one host after the other: the standby, a hand-over, the other node, the witness",
     )
-    .addOption(new Option("-s, --stack <name>", "default: PULUMI_STACK, or the only stack that there is"))
+    .addOption(stackOption())
     .option("--node <server>", "this server alone; a node that is active hands over first")
     .option("--packages <names...>", "these packages alone; default: all that have newer versions", packageNames, [])
     .option("--reboot", "reboot every host that something is done on, or that wants a reboot", false)
