@@ -90,6 +90,27 @@ export interface DraftMariadb {
   readonly replicationNetwork: string | undefined;
 }
 
+export interface DraftDrbd {
+  readonly network: string | undefined;
+  readonly resources: readonly {
+    readonly path: Path;
+    readonly name: string | undefined;
+    readonly minor: number | undefined;
+    readonly port: number | undefined;
+    /** Every device that it uses, with the node ("a", "b") that has it. */
+    readonly devices: readonly { readonly path: Path; readonly node: string; readonly device: string | undefined }[];
+  }[];
+  readonly pingInterval: Duration | undefined;
+  readonly pingTimeout: Duration | undefined;
+}
+
+export interface DraftVolume {
+  readonly path: Path;
+  readonly device: string | undefined;
+  readonly mountPoint: string | undefined;
+  readonly units: readonly (string | undefined)[];
+}
+
 export interface DraftFencing {
   readonly agents: readonly {
     readonly path: Path;
@@ -136,6 +157,8 @@ export interface Draft {
   readonly authority: DraftAuthority | undefined;
   readonly mariadb: DraftMariadb | undefined;
   readonly fencing: DraftFencing | undefined;
+  readonly drbd: DraftDrbd | undefined;
+  readonly volumes: readonly DraftVolume[] | undefined;
   readonly tier: string;
   /** The author's own tiers, and the failure classes under `failures`. */
   readonly tiers: readonly { readonly path: Path; readonly name: string | undefined }[];
@@ -186,6 +209,8 @@ export function draftOf(input: unknown): Draft {
     authority: pair.authority === undefined ? undefined : draftAuthority(map(map(pair.authority).etcd)),
     mariadb: pair.mariadb === undefined ? undefined : draftMariadb(map(pair.mariadb)),
     fencing: pair.fencing === undefined ? undefined : draftFencing(map(pair.fencing)),
+    drbd: pair.drbd === undefined ? undefined : draftDrbd(map(pair.drbd)),
+    volumes: pair.volumes === undefined ? undefined : items(pair.volumes).map(draftVolume),
     tier: word(objectives.tier) ?? "standard",
     tiers: items(objectives.tiers).map((value, index) => ({
       path: ["objectives", "tiers", index],
@@ -256,6 +281,36 @@ const draftFencing = (fencing: Record<string, unknown>): DraftFencing => ({
     options: Object.keys(map(map(value).options)),
     secrets: Object.keys(map(map(value).secrets)),
   })),
+});
+
+const draftDrbd = (drbd: Record<string, unknown>): DraftDrbd => ({
+  network: word(drbd.network),
+  resources: items(drbd.resources).map((value, index) => {
+    const resource = map(value);
+    const path = ["drbd", "resources", index];
+    return {
+      path,
+      name: word(resource.name),
+      minor: whole(resource.minor),
+      port: whole(resource.port),
+      devices: (["disks", "metadata"] as const).flatMap((kind) =>
+        Object.entries(map(resource[kind])).map(([node, device]) => ({
+          path: [...path, kind, node],
+          node,
+          device: word(device),
+        })),
+      ),
+    };
+  }),
+  pingInterval: time(drbd.pingInterval ?? "1s"),
+  pingTimeout: time(drbd.pingTimeout ?? "500ms"),
+});
+
+const draftVolume = (value: unknown, index: number): DraftVolume => ({
+  path: ["volumes", index],
+  device: word(map(value).device),
+  mountPoint: word(map(value).mountPoint),
+  units: items(map(value).units).map(word),
 });
 
 /** The names of the bucket's ages in the order in which objects grow old. */

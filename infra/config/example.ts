@@ -48,6 +48,45 @@ export const AWS_EXAMPLE = {
   hostKeys: { a: CIPHERTEXT, b: CIPHERTEXT },
 };
 
+/** Everything that can be said of replicated disks and what runs on them, in place of a database. */
+export const DRBD_EXAMPLE = {
+  drbd: {
+    resources: [
+      {
+        name: "data",
+        minor: 0,
+        port: 7789,
+        disks: { a: "/dev/disk/by-id/nvme-one-part1", b: "/dev/disk/by-id/nvme-two-part1" },
+        metadata: { a: "/dev/vg/data-meta", b: "/dev/vg/data-meta" },
+      },
+    ],
+    protocol: "C",
+    network: "storage",
+    pingInterval: "1s",
+    pingTimeout: "500ms",
+    diskPerSecond: "200MiB",
+    networkPerSecond: "110MiB",
+    crashResync: "30s",
+    sendBuffer: "1MiB",
+    onIoError: "detach",
+    checksum: "crc32c",
+    verify: "weekly",
+    sharedSecret: CIPHERTEXT,
+    accepted: { undrilled: "a trial on servers that hold nothing anybody needs" },
+  },
+  volumes: [
+    {
+      device: "data",
+      fileSystem: "ext4",
+      mountPoint: "/srv/data",
+      units: ["app.service"],
+      stopTimeout: "3s",
+      checkWithin: "2s",
+      startWithin: "5s",
+    },
+  ],
+};
+
 export const EXAMPLE = {
   name: "shop",
   target: "onprem",

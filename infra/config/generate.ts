@@ -3,7 +3,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { annotatedAwsExample, annotatedExample, jsonSchema, referencePage } from "./reference.ts";
+import { annotatedAwsExample, annotatedDrbdExample, annotatedExample, jsonSchema, referencePage } from "./reference.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 
@@ -11,6 +11,7 @@ const GENERATED: Readonly<Record<string, () => string>> = {
   "stacks/schema.json": jsonSchema,
   "docs/example.yaml": annotatedExample,
   "docs/example-aws.yaml": annotatedAwsExample,
+  "docs/example-drbd.yaml": annotatedDrbdExample,
   "docs/configuration.md": referencePage,
 };
 

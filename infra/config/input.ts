@@ -1,4 +1,4 @@
-// A stack's configuration has four keys of hotpair's, and they are one description: here they become the one input that is
+// A stack's configuration has several keys of hotpair's, and they are one description: here they become the one input that is
 // checked, whoever reads it, hotpair a stack file or the Pulumi engine for its program.
 
 import { UserError } from "../model/errors.ts";

@@ -24,8 +24,8 @@ export type Locate = (path: Path, at?: "key") => Place | undefined;
 
 export const CONFIG_KEY = "hotpair:pair";
 
-/** Parts of the input that stand under keys of their own beside the pair: `hotpair:witness`, `hotpair:fencing`, `hotpair:aws`. */
-export const APART = ["witness", "fencing", "aws"] as const;
+/** Parts of the input that stand under keys of their own beside the pair: `hotpair:witness`, `hotpair:fencing`, … */
+export const APART = ["witness", "fencing", "drbd", "volumes", "aws"] as const;
 
 /** The key of the stack's configuration that a path of the input stands under, and the rest of it. */
 export function placeOf(path: Path): { readonly key: string; readonly below: Path } {

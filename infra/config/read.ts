@@ -8,6 +8,7 @@ import type {
   Authority,
   Aws,
   Backend,
+  Drbd,
   Fencing,
   FencingAgent,
   Frontend,
@@ -20,6 +21,7 @@ import type {
   SecretRef,
   Ssh,
   Vip,
+  Volume,
   Witness,
 } from "../model/pair.ts";
 import { NODE_IDS } from "../model/pair.ts";
@@ -142,6 +144,8 @@ function pairOf(settings: PairSettings, name: string): Pair {
     witness: witnessOf(settings.witness),
     authority: authorityOf(settings.authority),
     mariadb: mariadbOf(settings),
+    ...(settings.drbd === undefined ? {} : { drbd: drbdOf(settings.drbd, networks.storage === undefined) }),
+    ...(settings.volumes === undefined ? {} : { volumes: settings.volumes.map(volumeOf) }),
     fencing: fencingOf(settings.fencing, nodes),
     ...(settings.aws === undefined ? {} : { aws: awsOf(settings.aws) }),
     base: {
@@ -275,6 +279,33 @@ function mariadbOf({ mariadb: settings, networks }: PairSettings): Mariadb | und
   };
 }
 
+const drbdOf = (settings: NonNullable<PairSettings["drbd"]>, withoutStorage: boolean): Drbd => ({
+  network: settings.network ?? (withoutStorage ? "heartbeat" : "storage"),
+  protocol: settings.protocol,
+  resources: settings.resources.map((resource) => ({ ...resource, metadata: resource.metadata })),
+  pingInterval: time(settings.pingInterval),
+  pingTimeout: time(settings.pingTimeout),
+  diskPerSecond: bytes(settings.diskPerSecond),
+  networkPerSecond: bytes(settings.networkPerSecond),
+  crashResync: time(settings.crashResync),
+  sendBuffer: bytes(settings.sendBuffer),
+  onIoError: settings.onIoError === "pass-on" ? "pass_on" : "detach",
+  checksum: settings.checksum,
+  verify: settings.verify,
+  sharedSecret: settings.sharedSecret === undefined ? undefined : { secret: "drbd.sharedSecret" },
+  accepted: { undrilled: settings.accepted.undrilled },
+});
+
+const volumeOf = ({ device, ...settings }: NonNullable<PairSettings["volumes"]>[number]): Volume => ({
+  resource: device,
+  fileSystem: settings.fileSystem,
+  mountPoint: settings.mountPoint,
+  units: settings.units,
+  stopTimeout: time(settings.stopTimeout),
+  checkWithin: time(settings.checkWithin),
+  startWithin: time(settings.startWithin),
+});
+
 function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Node]): Fencing | undefined {
   if (settings === undefined) return undefined;
   const agentOf = (node: Node): FencingAgent => {
@@ -404,7 +435,7 @@ function objectivesOf({
 
 /** Paths of the secrets that this pair's configuration holds, e.g. `beaconKey`, `nodes[0].ssh.key`, `witness.ssh.key`. */
 export function secretPaths(pair: Pair): readonly string[] {
-  const { nodes, witness, authority, mariadb, fencing, aws } = pair;
+  const { nodes, witness, authority, mariadb, drbd, fencing, aws } = pair;
   const refs: readonly (SecretRef | undefined)[] = [
     pair.secrets.beaconKey,
     pair.secrets.previousBeaconKey,
@@ -415,6 +446,7 @@ export function secretPaths(pair: Pair): readonly string[] {
     ...(authority === undefined ? [] : HOST_IDS.map((id) => authority.members[id].key)),
     mariadb?.replicationPassword,
     mariadb?.previousReplicationPassword,
+    drbd?.sharedSecret,
     ...(fencing === undefined
       ? []
       : NODE_IDS.flatMap((id) =>
@@ -447,6 +479,7 @@ function secretFields(
     ),
     field("mariadb.replicationPassword", map(pair.mariadb).replicationPassword, pair.mariadb !== undefined),
     field("mariadb.previousReplicationPassword", map(pair.mariadb).previousReplicationPassword),
+    field("drbd.sharedSecret", map(pair.drbd).sharedSecret),
     ...(Array.isArray(agents) ? (agents as readonly unknown[]) : []).flatMap((agent, index) =>
       Object.entries(map(map(agent).secrets)).map(([name, value]) =>
         field(`fencing.agents[${index}].secrets.${name}`, value),

@@ -2,7 +2,7 @@
 // the reference page. Texts only; generate.ts writes them. Explanations of a single field belong into schema.ts.
 
 import { z } from "zod";
-import { AWS_EXAMPLE, EXAMPLE } from "./example.ts";
+import { AWS_EXAMPLE, DRBD_EXAMPLE, EXAMPLE } from "./example.ts";
 import { APART, CONFIG_KEY } from "./problem.ts";
 import { fileSchema } from "./schema.ts";
 
@@ -93,6 +93,22 @@ export function annotatedAwsExample(): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** docs/example-drbd.yaml: every field of `hotpair:drbd` and `hotpair:volumes`. */
+export function annotatedDrbdExample(): string {
+  const lines = [
+    "# Everything that hotpair:drbd and hotpair:volumes can say, each field under its description, beside a pair with a witness",
+    "# and without mariadb. Generated from infra/config/schema.ts. The other fields: docs/example.yaml.",
+    "config:",
+    ...annotated(drbdExampleByKey(), { properties: shapesByKey(shapeOfInput()) }, 2, new Set()),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+export const drbdExampleByKey = (): Readonly<Record<string, object>> => ({
+  "hotpair:drbd": DRBD_EXAMPLE.drbd,
+  "hotpair:volumes": DRBD_EXAMPLE.volumes,
+});
+
 /** The example as it is written, under the keys of a stack's configuration. */
 export function exampleByKey(): Readonly<Record<string, object>> {
   const { witness, fencing, ...pair } = EXAMPLE;
@@ -175,7 +191,12 @@ function wrap(text: string, prefix: string): readonly string[] {
 /** docs/configuration.md. */
 export function referencePage(): string {
   const { [CONFIG_KEY]: pair = {}, ...apart } = shapesByKey(shapeOfInput());
-  const pages = [...sections(pair, "", 2), ...Object.entries(apart).flatMap(([key, shape]) => sections(shape, key, 2))];
+  const pages = [
+    ...sections(pair, "", 2),
+    ...Object.entries(apart).flatMap(([key, { description = "", ...shape }]) =>
+      sections({ ...(shape.items ?? shape), description }, shape.items === undefined ? key : `${key}[]`, 2),
+    ),
+  ];
   return `${[INTRODUCTION, ...pages].join("\n\n")}\n`;
 }
 
@@ -184,7 +205,8 @@ const INTRODUCTION = `<!-- Generated from infra/config/schema.ts by \`npm run ge
 # The stack file
 
 A pair is described in \`stacks/Pulumi.<stack>.yaml\`, under \`config\` and the key \`${CONFIG_KEY}\`; a pair that keeps data has
-its witness under [\`hotpair:witness\`](#hotpairwitness), and its fence agents under [\`hotpair:fencing\`](#hotpairfencing). \`hotpair init\` writes a
+its witness under [\`hotpair:witness\`](#hotpairwitness), its fence agents under [\`hotpair:fencing\`](#hotpairfencing), and replicated
+disks under [\`hotpair:drbd\`](#hotpairdrbd) and [\`hotpair:volumes\`](#hotpairvolumes). \`hotpair init\` writes a
 new one; [example.yaml](example.yaml) shows every field once; [the lab's](../stacks/Pulumi.lab.yaml) is the smallest that
 is complete. With its first line, \`# yaml-language-server: $schema=schema.json\`, an editor completes and checks the file.
 

@@ -3,7 +3,7 @@
 
 import { formatDuration, ms } from "../model/duration.ts";
 import { TIER_NAMES } from "../model/estimate.ts";
-import { needsData } from "../model/failure.ts";
+import { whyNot } from "../model/failure.ts";
 import {
   broadcastOf,
   type Cidr,
@@ -18,6 +18,7 @@ import {
 import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
 import { AWS_RULES, type Rule, vipIsInNetwork } from "./rules-aws.ts";
+import { DRBD_RULES } from "./rules-drbd.ts";
 
 /** Every rule's problems, as far as the input can be understood. */
 export const problemsOf = (input: unknown): readonly Problem[] => {
@@ -373,6 +374,12 @@ function* portsAreFree(draft: Draft): Generator<Problem> {
             port: draft.mariadb?.readPort,
           })),
         ]),
+    ...(draft.drbd?.resources ?? []).map(({ path, port }) => ({
+      path: [...path, "port"],
+      what: formatPath(path),
+      host: "node",
+      port,
+    })),
     { path: ["haproxy", "stats", "port"], what: "HAProxy's statistics page", host: "localhost", port: draft.statsPort },
     ...draft.frontends.map(({ path, bindHost = "", bindPort }) => ({
       path: [...path, "bind"],
@@ -402,11 +409,11 @@ function* customTargetsAreStated({ tier, hasDefaultRto, hasDefaultRpo }: Draft):
     yield problem(["objectives", "rpo", "default"], "is missing: tier custom has no target of its own; write e.g. 5s");
 }
 
-function* tierIsKnown({ tier, tiers, mariadb }: Draft): Generator<Problem> {
+function* tierIsKnown({ tier, tiers, mariadb, drbd }: Draft): Generator<Problem> {
   const own = tiers.flatMap(({ name }) => name ?? []);
   if (!TIER_NAMES.includes(tier) && !own.includes(tier))
     yield problem(["objectives", "tier"], unknown(tier, "a tier", [...TIER_NAMES, ...own]));
-  if (tier === "extreme" && mariadb !== undefined)
+  if (tier === "extreme" && (mariadb !== undefined || drbd !== undefined))
     yield problem(
       ["objectives", "tier"],
       "extreme is for pairs that keep no data: with data the lease must run out first, for more than its 300ms; write critical",
@@ -420,16 +427,14 @@ function* tierIsKnown({ tier, tiers, mariadb }: Draft): Generator<Problem> {
   }
 }
 
-function* failuresApply({ failures, mariadb }: Draft): Generator<Problem> {
+function* failuresApply({ failures, ...draft }: Draft): Generator<Problem> {
   for (const [index, { path, failure }] of failures.entries()) {
     if (failure === undefined) continue;
     if (failures.findIndex((other) => other.failure === failure) < index)
       yield problem([...path, "class"], `${failure} stands there already; each class is described once`);
-    if (mariadb === undefined && needsData(failure))
-      yield problem(
-        [...path, "class"],
-        `only a pair that keeps data can have ${failure}; this pair keeps none, remove it`,
-      );
+    const without = whyNot(failure, draft);
+    if (without !== undefined)
+      yield problem([...path, "class"], `only ${without.only} can have ${failure}; ${without.lacks}, remove it`);
   }
 }
 
@@ -518,14 +523,12 @@ function* agentsShootNodes({ nodes, fencing }: Draft): Generator<Problem> {
   }
 }
 
-function* targetsApply({ targets, mariadb }: Draft): Generator<Problem> {
-  if (mariadb !== undefined) return;
-  for (const { path, failure } of targets)
-    if (needsData(failure))
-      yield problem(
-        path,
-        "is a target for a failure that only a pair that keeps data can have; this pair keeps none, remove it",
-      );
+function* targetsApply({ targets, ...draft }: Draft): Generator<Problem> {
+  for (const { path, failure } of targets) {
+    const without = whyNot(failure, draft);
+    if (without !== undefined)
+      yield problem(path, `is a target for a failure that only ${without.only} can have; ${without.lacks}, remove it`);
+  }
 }
 
 const RULES: readonly Rule[] = [
@@ -557,5 +560,6 @@ const RULES: readonly Rule[] = [
   tierIsKnown,
   failuresApply,
   targetsApply,
+  ...DRBD_RULES,
   ...AWS_RULES,
 ];

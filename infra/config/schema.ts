@@ -1,5 +1,5 @@
-// What may be written under `hotpair:pair`, `hotpair:witness`, `hotpair:fencing` and `hotpair:aws`: every field with its meaning, unit, default and limits. The JSON Schema, the
-// annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
+// What may be written under `hotpair:pair` and the keys beside it (`hotpair:witness`, `hotpair:drbd`, …): every field with its
+// meaning, unit, default and limits. The JSON Schema, the annotated example and docs/configuration.md are made from this file. How fields must fit together is in rules.ts.
 
 import { z } from "zod";
 import { TIER_NAMES } from "../model/estimate.ts";
@@ -551,6 +551,159 @@ const fencing = (secret: Secret) =>
       ),
   });
 
+const device = (example: string) =>
+  text({
+    what: "a block device: a path below /dev of letters, digits and . _ - + @ : /",
+    example,
+    pattern: /^\/dev(\/[A-Za-z0-9._+@:-]+)+$/,
+    accepts: (value) => !value.split("/").some((part) => part === "." || part === ".."),
+  });
+
+const onBothNodes = (what: string, examples: readonly [string, string]) =>
+  keys({
+    a: device(examples[0]).describe(`${what} on the first node.`),
+    b: device(examples[1]).describe(`${what} on the second node.`),
+  });
+
+/** DRBD's names end up in file names, units and its own configuration. */
+const resourceName = () => label("the name of a resource", 32, "data");
+
+const perSecond = (example: string) =>
+  size({ min: "1MiB", max: "64GiB", step: "1MiB", because: "what disks and networks carry in a second", example });
+
+const drbdTime = (min: string, max: string, step: string, example: string) =>
+  duration({ min, max, step, because: "drbd.conf(5) counts it so", example });
+
+const drbd = (secret: Secret) =>
+  keys({
+    resources: list(
+      keys({
+        name: resourceName().describe("Name of the resource, in DRBD's configuration and in `volumes`."),
+        minor: integer(0, 255, 0, "a minor number").describe("It becomes /dev/drbd<minor> on both nodes."),
+        port: port(7789).describe("TCP port of its connection, on the network that replication uses."),
+        disks: onBothNodes("Disk, partition or logical volume", [
+          "/dev/disk/by-id/nvme-one-part1",
+          "/dev/disk/by-id/nvme-two-part1",
+        ]).describe("What it is made of. Names below /dev/disk/ stay the same when disks are added; /dev/sdb may not."),
+        metadata: onBothNodes("Device for its metadata", ["/dev/vg/data-meta", "/dev/vg/data-meta"])
+          .optional()
+          .describe(
+            "Devices of their own for DRBD's metadata, whole. Default: internal, at the end of the disk; data that is there already needs room for it, or this.",
+          ),
+      }),
+      "resources",
+      { min: 1, max: 16 },
+    ).describe("Replicated block devices. All of them are written on the same node."),
+    protocol: oneOf("A", "B", "C")
+      .default("C")
+      .describe(
+        "When a write is acknowledged. `C`: on both disks, so no single failure loses one. `B`: on one disk and in the other node's memory; power lost on both may lose it. `A`: on one disk and on its way; a failure of the active node loses what is in the send buffer.",
+      ),
+    network: oneOf("public", "heartbeat", "storage")
+      .optional()
+      .describe("Network that replication uses. Default: storage where there is one, else heartbeat."),
+    pingInterval: drbdTime("1s", "120s", "1s", "1s")
+      .default("1s")
+      .describe("A connection that is silent for this long is tested (ping-int)."),
+    pingTimeout: drbdTime("100ms", "30s", "100ms", "500ms")
+      .default("500ms")
+      .describe("A peer that does not answer the test within this time is lost (ping-timeout). The default is DRBD's."),
+    diskPerSecond: perSecond("200MiB").describe(
+      "What the slower node's disk writes in a second. With the next one it sets the resync and the activity log.",
+    ),
+    networkPerSecond: perSecond("110MiB").describe("What that network carries in a second."),
+    crashResync: duration({
+      min: "1s",
+      max: "1h",
+      step: "1s",
+      because: "the activity log is between 268 MiB and 25 GiB of the device",
+      example: "30s",
+    })
+      .default("30s")
+      .describe(
+        "Longest resync after a crash of the active node that you accept, for each resource: so long the pair survives nothing more. Longer is faster in daily use (fewer writes to the metadata).",
+      ),
+    sendBuffer: size({
+      min: "64KiB",
+      max: "10MiB",
+      step: "1KiB",
+      because: "sndbuf-size, drbd.conf(5)",
+      example: "1MiB",
+    })
+      .default("1MiB")
+      .describe("For protocol A: what may be acknowledged and not sent yet. With B and C the kernel chooses."),
+    onIoError: oneOf("detach", "pass-on")
+      .default("detach")
+      .describe(
+        "A disk with errors: `detach` gives it up, reads and writes go to the peer's, and the pair hands over. `pass-on` tells the file system.",
+      ),
+    checksum: oneOf("crc32c", "sha1", "sha256")
+      .default("crc32c")
+      .describe("Digest that verification and resyncs compare blocks by; crc32c is in hardware on most servers."),
+    verify: oneOf("never", "daily", "weekly", "monthly")
+      .default("weekly")
+      .describe("How often the active node compares both copies block by block, while it serves."),
+    sharedSecret: secret("sharedSecret")
+      .optional()
+      .describe(
+        "Encrypted secret that both sides prove to know before they connect. Without it, whoever reaches the port can be the peer. It authenticates; it does not encrypt.",
+      ),
+    accepted: keys({
+      undrilled: reason("a trial on servers that hold nothing anybody needs")
+        .optional()
+        .describe(
+          "Why DRBD is used although hotpair has not drilled it with a real kernel driver yet. Without a reason it is refused.",
+        ),
+    })
+      .default({})
+      .describe("What is unusual on purpose, with the reason."),
+  });
+
+const serviceUnit = () =>
+  text({
+    what: "the full name of a systemd service, a plain one and no template",
+    example: "app.service",
+    pattern: /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.service$/,
+  });
+
+const ownTime = (min: string, max: string, because: string, example: string) =>
+  duration({ min, max, step: "1ms", because, example });
+
+const volumes = () =>
+  list(
+    keys({
+      device: resourceName().describe("The resource of `hotpair:drbd` that carries it; each carries one."),
+      fileSystem: oneOf("ext4", "xfs")
+        .default("ext4")
+        .describe("Its file system, made by you or by the first set-up (docs/drbd.md#first-set-up)."),
+      mountPoint: text({
+        what: "a directory on the servers: an absolute path of letters, digits, _ and inner dots (systemd names the mount by it)",
+        example: "/srv/data",
+        pattern: /^(\/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*)+$/,
+      }).describe("Where the active node mounts it. On the standby the directory is empty."),
+      units: list(serviceUnit(), "systemd services", { max: 16 })
+        .default([])
+        .describe(
+          "Services that run on it, on the active node only, started in this order. They are installed on both servers and not enabled there: hotpair starts and stops them.",
+        ),
+      stopTimeout: ownTime("100ms", "4s", "a hand-over is called off after 5s", "3s")
+        .default("3s")
+        .describe("A service that has not stopped after this long is killed, as a crash would end it."),
+      checkWithin: ownTime("10ms", "1h", "a term of the estimate", "2s")
+        .default("2s")
+        .describe(
+          "Longest check of the file system after a crash: replaying its journal. Your own word, a term of the estimate; nothing ends a check that takes longer.",
+        ),
+      startWithin: ownTime("10ms", "1h", "a term of the estimate", "5s")
+        .default("5s")
+        .describe(
+          "Longest start of its services after a crash, recovery of their data included. Your own word, a term of the estimate.",
+        ),
+    }),
+    "volumes",
+    { min: 1, max: 16 },
+  );
+
 /** A prefix as AWS takes it, e.g. in a rule of a security group. */
 const cloudPrefix = (example: string) => address(example);
 
@@ -558,10 +711,10 @@ const cloudPrefix = (example: string) => address(example);
 const cloudId = (kind: string, what: string) =>
   text({ what, example: `${kind}-0a1b2c3d4e5f60718`, pattern: new RegExp(`^${kind}-([0-9a-f]{8}|[0-9a-f]{17})$`) });
 
-const reason = () =>
+const reason = (example = REASON) =>
   text({
     what: "a reason in a sentence of 10 to 200 characters",
-    example: REASON,
+    example,
     pattern: /^[^\s][^\r\n]{8,198}[^\s]$/,
   });
 
@@ -915,7 +1068,7 @@ const networks = () =>
 /** What stands where a secret belongs: `{secure: …}` in a stack file, the decrypted text in the engine. */
 type Secret = (what: SecretField) => z.ZodType<unknown>;
 
-/** The whole input: the pair, with `witness`, `fencing` and `aws`, which are written under keys of their own. */
+/** The whole input: the pair, with what is written under keys of their own (APART). */
 const inputSchema = (secret: Secret) =>
   keys(
     {
@@ -928,6 +1081,14 @@ const inputSchema = (secret: Secret) =>
         .describe(
           "How the holder of the lease makes sure that the other node is off, where time alone does not prove it (a frozen machine that wakes up).",
         ),
+      drbd: drbd(secret)
+        .optional()
+        .describe(
+          "Replicated block devices (DRBD), promoted on the node that holds the lease. They need `hotpair:witness`, `authority` and `hotpair:volumes`.",
+        ),
+      volumes: volumes()
+        .optional()
+        .describe("File systems on replicated devices, and the services that run on them while a node is active."),
       aws: aws(secret)
         .optional()
         .describe("Where in AWS the servers are made, and what is made for them; with `target: aws` alone."),
@@ -988,7 +1149,14 @@ const pairKeys = (secret: Secret) =>
       .describe("The key before the last rotation, accepted until `hotpair secrets rotate --finish` drops it."),
   }) as const;
 
-export type SecretField = "beaconKey" | "sshKey" | "hostKey" | "authorityKey" | "replicationPassword" | "fencingSecret";
+export type SecretField =
+  | "beaconKey"
+  | "sshKey"
+  | "hostKey"
+  | "authorityKey"
+  | "replicationPassword"
+  | "fencingSecret"
+  | "sharedSecret";
 
 const MAKE_AUTHORITY = "make it with `hotpair authority init`";
 
@@ -1018,6 +1186,12 @@ const SECRETS: Record<SecretField, { readonly what: string; readonly pattern: Re
     what: "a password of 20 to 32 letters and digits",
     pattern: /^[A-Za-z0-9]{20,32}$/,
     how: "make one with `hotpair secrets rotate`",
+  },
+  sharedSecret: {
+    // shared-secret is at most 64 characters (drbd.conf(5)).
+    what: "a secret of 20 to 64 letters and digits",
+    pattern: /^[A-Za-z0-9]{20,64}$/,
+    how: "set it with `pulumi config set --path --secret 'hotpair:drbd.sharedSecret'`",
   },
   fencingSecret: {
     what: "a text of one line",

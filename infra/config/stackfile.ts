@@ -33,8 +33,8 @@ import {
 export interface StackFile {
   readonly file: string;
   /**
-   * What stands under `hotpair:pair`, with `hotpair:witness`, `hotpair:fencing` and `hotpair:aws` as its keys `witness`,
-   * `fencing` and `aws`, secrets as `{secure: …}`; undefined when there is no pair.
+   * What stands under `hotpair:pair`, with `hotpair:witness` and the others that stand beside it as its keys `witness` and
+   * so on, secrets as `{secure: …}`; undefined when there is no pair.
    */
   readonly pairInput: unknown;
   /** Place of a path in that input. */

@@ -2,7 +2,7 @@
 // of themselves; a verdict on a drill never rests on it.
 
 import { serverProblems } from "../model/outlook.ts";
-import { NODE_IDS, type Pair } from "../model/pair.ts";
+import { holdsState, NODE_IDS, type Pair } from "../model/pair.ts";
 import { type NodeStatus, standsBy } from "../model/status.ts";
 
 /** Beacons come every few tens of milliseconds; a second without one is a cut network. */
@@ -37,26 +37,26 @@ function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
   const names = pair.nodes.map((node) => node.name);
   const said = answers.map((answer) => ("error" in answer ? undefined : answer));
   const holding = said.filter((answer) => answer?.authority?.holding).length;
-  if (pair.mariadb !== undefined && holding !== 1)
+  if (holdsState(pair) && holding !== 1)
     problems.push(`the lease is held by ${holding === 0 ? "nobody" : "both nodes"}`);
   for (const [index, answer] of said.entries()) {
     const { authority, database } = answer ?? {};
     if (answer === undefined) continue;
     const name = names[index];
     const held = answer.vips.filter((vip) => vip.held).map((vip) => vip.name);
-    if (pair.mariadb !== undefined && authority?.holding === false && held.length > 0)
+    if (holdsState(pair) && authority?.holding === false && held.length > 0)
       problems.push(`${name}: it has VIP ${held.join(" and ")} and not the lease`);
     if (authority === null || authority === undefined) problems.push(`${name}: its observer of the lease is silent`);
     else {
       if (ago(authority.quorumMsAgo)) problems.push(`${name}: it has no quorum`);
       if (ago(authority.witnessMsAgo)) problems.push(`${name}: it does not hear the witness`);
       const missing = NODE_IDS.filter((id) => !authority.insync?.includes(id));
-      if (pair.mariadb !== undefined && missing.length > 0)
+      if (holdsState(pair) && missing.length > 0)
         problems.push(
           `${name}: insync does not list ${missing.map((id) => names[NODE_IDS.indexOf(id)]).join(" and ")}`,
         );
     }
-    if (pair.mariadb === undefined) continue;
+    if (!holdsState(pair)) continue;
     const expected = authority?.holding ? "primary" : "replica";
     if (database === null || database === undefined) problems.push(`${name}: its database does not answer`);
     else if (database.state !== expected) problems.push(`${name}: its database is ${database.state}, not ${expected}`);

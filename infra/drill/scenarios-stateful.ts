@@ -35,7 +35,11 @@ const ensures =
 
 /** Says nothing about a pair that keeps no data. */
 const onlyWithData = (pair: Pair): string | undefined =>
-  pair.mariadb === undefined ? "this pair keeps no data" : undefined;
+  pair.drbd !== undefined
+    ? "no drill breaks a pair with DRBD yet: it takes virtual machines"
+    : pair.mariadb === undefined
+      ? "this pair keeps no data"
+      : undefined;
 
 const ITSELF = "It ends by itself after a deadline that was armed before.";
 const NOTHING_LOST = "no acknowledged write is lost, and never two nodes could acknowledge one";

@@ -1,7 +1,7 @@
 // The scenarios: every way in which a drill breaks the pair. One entry says what is broken, what must happen, and what
 // undoes it; a new way to fail is one entry more. Server commands are POSIX shell and name only units that hotpair plans.
 
-import type { NetworkName, Pair } from "../model/pair.ts";
+import { holdsState, type NetworkName, type Pair } from "../model/pair.ts";
 import type { Action, Role, Scenario, Stage } from "./scenario.ts";
 import { STATEFUL_SCENARIOS } from "./scenarios-stateful.ts";
 import { dropIn, dropInGone, ensure, signal, UNIT, wake } from "./units.ts";
@@ -301,7 +301,7 @@ const OF_EVERY_PAIR: readonly Scenario[] = [
     undo: "The links come back by themselves after a deadline that was armed before.",
     place: "lab",
     inapplicable: (pair) =>
-      pair.mariadb ? "a pair that keeps data loses its quorum with it: quorum-loss, public-link-down" : undefined,
+      holdsState(pair) ? "a pair that keeps data loses its quorum with it: quorum-loss, public-link-down" : undefined,
     actions: [
       {
         kind: "together",

@@ -31,7 +31,7 @@ function relevant(pair: Pair): unknown {
     base,
     ...rest
   } = pair;
-  const { vrrp, witness, authority, mariadb, fencing, aws, ...parts } = rest;
+  const { vrrp, witness, authority, mariadb, drbd, volumes, fencing, aws, ...parts } = rest;
   const { notify, email, ...timing } = vrrp;
   return {
     ...parts,
@@ -46,6 +46,15 @@ function relevant(pair: Pair): unknown {
     witness: without(witness, "name", "site", "ssh"),
     authority: authority && { etcd: without(authority.etcd, "quota"), lease: authority.lease },
     mariadb: without(mariadb, "adopt", "replicationPassword", "previousReplicationPassword"),
+    // What it is made of may be another disk, and the owner's words are no settings.
+    drbd: drbd && {
+      ...without(drbd, "resources", "sharedSecret", "accepted"),
+      resources: drbd.resources.map(({ disks, metadata, ...resource }) => ({
+        ...without(resource, "name"),
+        metadata: metadata === undefined ? "internal" : "external",
+      })),
+    },
+    volumes: volumes?.map((volume) => without(volume, "resource", "checkWithin", "startWithin")),
     // Which device shoots whom matters; that a password of it was changed does not.
     fencing: fencing && {
       ...fencing,

@@ -100,6 +100,9 @@ export const DEFAULTS: Readonly<Record<FailureClassId, Expectation>> = {
   "forced-promotion": expect(0.01, hours(4), never, true),
   "rolling-upgrade": expect(12, minutes(10), never, true, "a month's updates; each host is away for minutes"),
   "data-deletion": expect(0.1, hours(8), "repair", false),
+  "replicated-disk-failure": expect(0.03, hours(24), "repair", true, DISK),
+  "unmount-hang": expect(0.02, hours(1), never, true),
+  "split-brain": expect(0.005, hours(8), never, true),
 };
 
 /** What holds for a class of this pair: what the stack file says, else the default. */

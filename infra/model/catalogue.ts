@@ -2,7 +2,7 @@
 // it, and the drills that do it on purpose. What a person does about it stands on the class's page and is only pointed at.
 
 import type { FailureClassId } from "./failure.ts";
-import { holdsState, type Pair } from "./pair.ts";
+import { holdsState, type Pair, type Stateful } from "./pair.ts";
 
 /**
  * What is left when the pair has done what it does by itself, until somebody has repaired the rest. `P0`: no service, or two of
@@ -31,6 +31,7 @@ const VRRP = "the standby's keepalived, by three adverts that are missing";
 const GOODBYE = "keepalived of the active node, which says goodbye with an advert of priority 0";
 const OPERATOR = "nobody has to: the operator does it";
 const ETCD = "the lease's observers on both nodes, by what etcd answers";
+const NOT_DRILLED = "the lab's hosts share this machine's kernel, which has no DRBD; it takes virtual machines";
 const OWN_KERNEL = "the lab's hosts share this machine's kernel";
 
 const fact = (lost: string, detectedBy: string, severity: Severity, drills: FailureFacts["drills"]): FailureFacts => ({
@@ -206,6 +207,19 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "P0",
     never("a pair cannot bring it back, so there is nothing to measure"),
   ),
+  "replicated-disk-failure": fact("the active node's copy", "DRBD, by the disk's errors", "P2", never(NOT_DRILLED)),
+  "unmount-hang": fact(
+    "the hand-over",
+    "hotpair-drbd, which ends what holds the file system",
+    "P0",
+    never(NOT_DRILLED),
+  ),
+  "split-brain": fact(
+    "one copy, as soon as somebody decides which",
+    "DRBD, when both nodes meet again",
+    "P2",
+    never(NOT_DRILLED),
+  ),
 };
 
 /** What would be needed to survive a class that this pair cannot survive, or to bound one that it does not. */
@@ -225,12 +239,14 @@ const NEEDED: Readonly<Partial<Record<FailureClassId, string>>> = {
   "quorum-loss": "a second member back, or hotpair promote",
   "witness-loss-then-power-cut": "a second member back, or hotpair promote",
   "binlog-disk-full": "room on the disk, or a disk of its own for the binary log with an alarm at 80 %",
+  "unmount-hang": "fencing: the other node switches off the one that does not let go",
+  "split-brain": "somebody who decides which copy is given up",
 };
 
 export const neededFor = (failure: FailureClassId): string | undefined => NEEDED[failure];
 
 /** Whether the nodes are stated to stand where no one fault takes both, and with data the witness at a third place. */
-export function standApart({ nodes, witness, mariadb }: Pick<Pair, "nodes" | "witness" | "mariadb">): boolean {
-  const sites = [...nodes.map(({ site }) => site), ...(holdsState({ mariadb }) ? [witness?.site] : [])];
+export function standApart(pair: Pick<Pair, "nodes" | "witness"> & Stateful): boolean {
+  const sites = [...pair.nodes.map(({ site }) => site), ...(holdsState(pair) ? [pair.witness?.site] : [])];
   return sites.every((site) => site !== undefined) && new Set(sites).size === sites.length;
 }

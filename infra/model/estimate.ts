@@ -3,9 +3,10 @@
 // services' business (`infra/services/estimate.ts` gathers them).
 
 import { neededFor, standApart } from "./catalogue.ts";
+import { unsent, unsentFormula } from "./drbd.ts";
 import { addBounds, type Bound, type Duration, formatDuration, ms, seconds, UNBOUNDED, within } from "./duration.ts";
 import { FAILURE_CLASSES, type FailureClassId, failureClassesOf } from "./failure.ts";
-import { holdsState, type Pair } from "./pair.ts";
+import { type Drbd, holdsState, type Pair, type Stateful } from "./pair.ts";
 import type { TimingTerm } from "./timing.ts";
 
 /** The client that an estimate is made for, and that a drill brings along. */
@@ -76,8 +77,8 @@ export interface Estimate {
 }
 
 /** What of a pair an estimate depends on, besides the terms of its services. */
-export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb"> &
-  Partial<Pick<Pair, "fencing" | "nodes" | "witness">>;
+export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb" | "drbd"> &
+  Partial<Pick<Pair, "fencing" | "nodes" | "witness" | "limits">>;
 
 /** Classes whose length no setting of any pair bounds, and why. */
 const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {
@@ -113,6 +114,11 @@ const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> 
   "data-deletion": "cannot be survived: the replica deletes what the primary deletes; lasts as long as a restore takes",
 };
 
+const BEYOND_PAIRS_WITH_DISKS: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "unmount-hang":
+    "the other node cannot be promoted while this one holds the device; lasts until it is switched off (hotpair:fencing, or somebody)",
+};
+
 const NOT_CONFIRMED =
   "the promotion waits until the peer is confirmed off (hotpair:fencing.required): a power controller that does not answer, " +
   "as one that lost its power with the node, makes it last until the operator says that the peer is down";
@@ -136,10 +142,11 @@ export const beyondOf = (failure: FailureClassId, pair: Omit<Estimated, "objecti
   (isApart(pair) ? undefined : BEYOND_ONE_SITE[failure]) ??
   (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
   (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined) ??
+  (pair.drbd === undefined ? undefined : BEYOND_PAIRS_WITH_DISKS[failure]) ??
   (holdsState(pair) && pair.fencing?.required === true ? BEYOND_REQUIRED_FENCING[failure] : undefined);
 
-const isApart = ({ nodes, witness, mariadb }: Omit<Estimated, "objectives">): boolean =>
-  nodes !== undefined && standApart({ nodes, witness, mariadb });
+const isApart = ({ nodes, witness, ...pair }: Omit<Estimated, "objectives">): boolean =>
+  nodes !== undefined && standApart({ ...pair, nodes, witness });
 
 /** A sum of nothing is no promise. */
 const NOBODY_SAYS = "no service of this pair says how long it lasts, so nothing is promised";
@@ -224,19 +231,59 @@ function lossOf(failure: FailureClassId, pair: Omit<Estimated, "objectives">): {
     case "witness-loss-then-power-cut":
     case "quorum-loss":
       return none("nobody is promoted without a quorum, so nothing is given up while the pair waits");
+    case "split-brain":
+      return {
+        upper: UNBOUNDED,
+        formula:
+          "unbounded: whatever the copy holds that is given up; DRBD counts it on both sides, and nothing is given up without somebody's word",
+      };
     case "replica-diverged":
       return none(
         "the pair acknowledged none of what only the replica has; it is saved before the replica is made anew",
       );
   }
+  if (pair.drbd !== undefined) return lossOfDevice(failure, pair.drbd, pair);
   return none(
     "a commit is acknowledged once both servers have it on disk (AFTER_SYNC, sync_binlog 1) or insync lists its server alone, and only a server in insync is promoted",
   );
 }
 
+/** Classes that end the active node with what it has not sent. */
+const ENDS_AT_ONCE: readonly FailureClassId[] = [
+  "node-power-cut",
+  "arbiter-loss-then-power-cut",
+  "kernel-panic",
+  "whole-node-freeze",
+  "site-loss",
+];
+
+/** By the protocol: where an acknowledged write is at the least. */
+function lossOfDevice(
+  failure: FailureClassId,
+  drbd: Drbd,
+  { limits }: Pick<Estimated, "limits">,
+): { upper: Bound; formula: string } {
+  if (drbd.protocol === "A" && limits !== undefined && ENDS_AT_ONCE.includes(failure))
+    return { upper: unsent(drbd, limits), formula: `protocol A: ${unsentFormula(drbd, limits)}` };
+  if (drbd.protocol !== "C" && failure === "both-power-cut")
+    return {
+      upper: UNBOUNDED,
+      formula: `unbounded: with protocol ${drbd.protocol} the standby's copy may lack what was acknowledged, and the active node's disk may not come back`,
+    };
+  const where = {
+    A: "this node's disk and on its way",
+    B: "this node's disk and in the other's memory",
+    C: "both disks",
+  };
+  return {
+    upper: ms(0),
+    formula: `0: a write is acknowledged once it is on ${where[drbd.protocol]} (protocol ${drbd.protocol}), or insync lists its node alone, and only a node in insync is promoted`,
+  };
+}
+
 /** The target that holds for a class: its own, else the one for all, else the tier's. */
 export function targetOf(
-  pair: Pick<Pair, "objectives" | "mariadb">,
+  pair: Pick<Pair, "objectives"> & Stateful,
   kind: "rto" | "rpo",
   failure: FailureClassId,
 ): Target | undefined {

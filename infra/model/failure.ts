@@ -1,7 +1,7 @@
 // The catalogue of failure classes that this configuration room, the drills, the estimate and the report share. A drill
 // scenario belongs to exactly one class; a class states what a client may see.
 
-import { holdsState, type Pair } from "./pair.ts";
+import { holdsState, type Stateful } from "./pair.ts";
 
 /** What can happen to every pair. */
 const OF_EVERY_PAIR = {
@@ -37,7 +37,7 @@ const OF_EVERY_PAIR = {
   "site-loss": "the site where the active node stands is lost",
 } as const satisfies Record<string, string>;
 
-/** What can happen to a pair that keeps data, and to no other: it has a witness, a lease and a database. */
+/** What can happen to a pair that keeps data, and to no other: it has a witness, a lease, and a database or a replicated disk. */
 const OF_PAIRS_WITH_DATA = {
   "witness-loss": "the witness is down, or cut off from both nodes",
   "witness-link-loss": "the active node alone is cut off from the witness",
@@ -57,6 +57,9 @@ const OF_PAIRS_WITH_DATA = {
   "forced-promotion": "the operator promotes a node by force, and the old primary comes back",
   "rolling-upgrade": "operating system and daemons are upgraded, one host after the other",
   "data-deletion": "data is deleted by mistake",
+  "replicated-disk-failure": "the disk under a replicated device fails on the active node",
+  "unmount-hang": "a replicated file system cannot be unmounted when its node is to let go of it",
+  "split-brain": "both copies of a replicated device were written apart from each other",
 } as const satisfies Record<string, string>;
 
 export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as const;
@@ -64,9 +67,31 @@ export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as co
 export type FailureClassId = keyof typeof FAILURE_CLASSES;
 export const FAILURE_CLASS_IDS = Object.keys(FAILURE_CLASSES) as FailureClassId[];
 
+/** Of those, what needs a database server that replicates; and what needs a replicated disk. */
+const OF_DATABASES: readonly string[] = [
+  "database-kill",
+  "database-hang",
+  "replica-loss",
+  "replica-lag",
+  "replication-stopped",
+  "replica-diverged",
+  "binlog-disk-full",
+];
+const OF_DISKS: readonly string[] = ["replicated-disk-failure", "unmount-hang", "split-brain"];
+
 /** Whether only a pair that keeps data has this class; false for a text that names none. */
 export const needsData = (id: string): boolean => Object.hasOwn(OF_PAIRS_WITH_DATA, id);
 
 /** The classes that this pair has, in the catalogue's order. */
-export const failureClassesOf = (pair: Pick<Pair, "mariadb">): readonly FailureClassId[] =>
-  FAILURE_CLASS_IDS.filter((id) => holdsState(pair) || !needsData(id));
+export const failureClassesOf = (pair: Stateful): readonly FailureClassId[] =>
+  FAILURE_CLASS_IDS.filter((id) => whyNot(id, pair) === undefined);
+
+/** Why a failure class cannot happen to this pair: who has it, and what this one lacks; undefined: it can happen. */
+export function whyNot(id: string, pair: Stateful): { readonly only: string; readonly lacks: string } | undefined {
+  if (needsData(id) && !holdsState(pair)) return { only: "a pair that keeps data", lacks: "this pair keeps none" };
+  if (OF_DATABASES.includes(id) && pair.mariadb === undefined)
+    return { only: "a pair with MariaDB", lacks: "this pair has none" };
+  if (OF_DISKS.includes(id) && pair.drbd === undefined)
+    return { only: "a pair with replicated disks", lacks: "this pair has no hotpair:drbd" };
+  return undefined;
+}

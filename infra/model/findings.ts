@@ -248,7 +248,7 @@ const LOOKS_SECRET = /-----BEGIN [A-Z ]*PRIVATE KEY-----|^[0-9a-f]{64}$|^AGE-SEC
 
 function noPlainSecrets(pair: Pair): readonly Finding[] {
   const plain = (path: string): Finding => {
-    const written = /^(witness|fencing|aws)\b/.test(path) ? `hotpair:${path}` : `hotpair:pair.${path}`;
+    const written = /^(witness|fencing|drbd|volumes|aws)\b/.test(path) ? `hotpair:${path}` : `hotpair:pair.${path}`;
     return found(
       "no-plain-secrets",
       "mandatory",
@@ -257,7 +257,7 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
       `move it below the stack's secrets: pulumi config set --secret --path '${written}', and replace the secret itself, it has been seen`,
     );
   };
-  const { witness, authority, mariadb, aws } = pair;
+  const { witness, authority, mariadb, drbd, aws } = pair;
   const references: readonly (readonly [string, unknown])[] = [
     ["beaconKey", pair.secrets.beaconKey] as const,
     ["previousBeaconKey", pair.secrets.previousBeaconKey] as const,
@@ -269,6 +269,7 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
     ),
     ["mariadb.replicationPassword", mariadb?.replicationPassword],
     ["mariadb.previousReplicationPassword", mariadb?.previousReplicationPassword],
+    ["drbd.sharedSecret", drbd?.sharedSecret],
     ["aws.hostKeys.a", aws?.hostKeys.a],
     ["aws.hostKeys.b", aws?.hostKeys.b],
   ];
@@ -378,13 +379,14 @@ function vipOwnershipSafe(pair: Pair): readonly Finding[] {
 /** Two nodes cannot tell a dead peer from a cut network; with data behind the VIP both would write. */
 function stateHasWitness(pair: Pair): readonly Finding[] {
   if (!holdsState(pair) || pair.witness !== undefined) return [];
+  const data = pair.mariadb === undefined ? "hotpair:drbd" : "hotpair:pair.mariadb";
   return [
     found(
       "state-has-witness",
       "mandatory",
       "hotpair:witness",
-      "the pair keeps data (hotpair:pair.mariadb) and has no witness: after a cut between the nodes both would accept writes, and one side's would be lost",
-      "describe a third, small host as hotpair:witness, then run: hotpair authority init; or remove hotpair:pair.mariadb",
+      `the pair keeps data (${data}) and has no witness: after a cut between the nodes both would accept writes, and one side's would be lost`,
+      `describe a third, small host as hotpair:witness, then run: hotpair authority init; or remove ${data}`,
     ),
   ];
 }

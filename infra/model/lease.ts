@@ -5,7 +5,7 @@ import { type Duration, formatDuration, ms } from "./duration.ts";
 import type { Authority, Pair } from "./pair.ts";
 
 type Lease = Authority["lease"];
-type Timed = Pick<Pair, "mariadb"> & { readonly authority: Pick<Authority, "etcd" | "lease"> };
+type Timed = Pick<Pair, "mariadb" | "volumes"> & { readonly authority: Pick<Authority, "etcd" | "lease"> };
 
 /** One unit whose end the new holder waits for, and how long it may take at most. */
 export interface Stop {
@@ -18,11 +18,14 @@ export interface Stop {
  * that writes. `stopTimeout` is each one's TimeoutStopSec; at its deadline the holder does not wait for it, but writes
  * cgroup.kill.
  */
-export const stopChain = ({ mariadb, authority }: Timed): readonly Stop[] =>
-  ["hotpair-lease.service", ...(mariadb === undefined ? [] : ["hotpair-mariadb.service"])].map((unit) => ({
-    unit,
-    atMost: authority.lease.stopTimeout,
-  }));
+export const stopChain = (pair: Timed): readonly Stop[] =>
+  ["hotpair-lease.service", ...writersOf(pair)].map((unit) => ({ unit, atMost: pair.authority.lease.stopTimeout }));
+
+/** Units that write and that the holder kills at its deadline, in order: the last one to start is the first to end. */
+export const writersOf = ({ mariadb, volumes = [] }: Pick<Pair, "mariadb" | "volumes">): readonly string[] => [
+  ...(mariadb === undefined ? [] : ["hotpair-mariadb.service"]),
+  ...volumes.flatMap(({ units }) => units).toReversed(),
+];
 
 /** S: the sum over the chain. */
 export const stopTime = (pair: Timed): Duration => ms(stopChain(pair).reduce((sum, { atMost }) => sum + atMost, 0));

@@ -225,11 +225,15 @@ function survivalsWithData(pair: Pair, views: readonly View[]): readonly Entry[]
       text: "the active node's etcd member cut off",
       reasons: notPromotable(pair, views),
     },
-    {
-      failure: "replica-loss",
-      text: "loss of the replica's database",
-      reasons: known?.holder === null || known === undefined ? ["nobody is known to hold the lease"] : [],
-    },
+    ...(pair.mariadb === undefined
+      ? []
+      : [
+          {
+            failure: "replica-loss" as const,
+            text: "loss of the replica's database",
+            reasons: known?.holder === null || known === undefined ? ["nobody is known to hold the lease"] : [],
+          },
+        ]),
     {
       failure: "quorum-loss",
       text: "loss of two etcd members",
@@ -393,7 +397,7 @@ function authoritySteps(pair: Pair, views: readonly View[]): readonly string[] {
     if (!insync.includes(id))
       steps.push(
         `${name} is not in sync${status?.database?.state === undefined ? "" : ` (${status.database.state})`}: it catches up by itself when replication runs; ` +
-          `on it: /usr/lib/hotpair/hotpair-mariadb status`,
+          `on it: /usr/lib/hotpair/${pair.drbd === undefined ? "hotpair-mariadb" : "hotpair-drbd"} status`,
       );
   return steps;
 }

@@ -43,6 +43,10 @@ export interface Pair {
   /** Defined exactly when `witness` is. */
   readonly authority: Authority | undefined;
   readonly mariadb: Mariadb | undefined;
+  /** A second way to hold state, never beside MariaDB's replication: `insync` speaks for one copy of the data. */
+  readonly drbd?: Drbd;
+  /** File systems on those devices, with what runs on them while the node is active. Defined exactly when `drbd` is. */
+  readonly volumes?: readonly Volume[];
   readonly fencing: Fencing | undefined;
   readonly base: Base;
   readonly objectives: Objectives;
@@ -198,7 +202,13 @@ export interface External {
 }
 
 /** A pair whose nodes keep data: who may write is decided by the lease, and who may be promoted by `insync`. */
-export const holdsState = (pair: Pick<Pair, "mariadb">): boolean => pair.mariadb !== undefined;
+export const holdsState = (pair: Stateful): boolean => pair.mariadb !== undefined || pair.drbd !== undefined;
+
+/** What makes a pair hold state; that it is there counts, not what it says. */
+export interface Stateful {
+  readonly mariadb?: unknown;
+  readonly drbd?: unknown;
+}
 
 /** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
 export interface Witness {
@@ -267,6 +277,63 @@ export interface Mariadb {
   readonly replicationPassword: SecretRef;
   /** While a rotation is under way. */
   readonly previousReplicationPassword: SecretRef | undefined;
+}
+
+/** Block devices that both nodes have, written on one of them at a time (docs/drbd.md). */
+export interface Drbd {
+  readonly network: NetworkName;
+  /** `C`: a write is on both disks when it is acknowledged. `B`: on one and in the other's memory. `A`: on one, and on its way. */
+  readonly protocol: "A" | "B" | "C";
+  readonly resources: readonly DrbdResource[];
+  /** Whole seconds; a peer that is silent for it is asked, and lost when it does not answer within `pingTimeout`. */
+  readonly pingInterval: Duration;
+  readonly pingTimeout: Duration;
+  /** What a disk writes and the network carries, in bytes per second, as the owner states it. */
+  readonly diskPerSecond: number;
+  readonly networkPerSecond: number;
+  /** Longest resync after a crash of the primary that the owner accepts; it sets the activity log. */
+  readonly crashResync: Duration;
+  /** Bytes that protocol A may have acknowledged and not sent. */
+  readonly sendBuffer: number;
+  /** A disk with errors is given up, and the peer's serves; or the file system is told. */
+  readonly onIoError: "detach" | "pass_on";
+  /** Of verification and of resyncs, a digest of the kernel's. */
+  readonly checksum: "crc32c" | "sha1" | "sha256";
+  /** How often both copies are compared; systemd's own words (systemd.time(7)). */
+  readonly verify: "never" | "daily" | "weekly" | "monthly";
+  /** Both sides prove that they know it before they connect; letters and digits. */
+  readonly sharedSecret: SecretRef | undefined;
+  readonly accepted: {
+    /** Why it is used although no drill has broken it yet. */
+    readonly undrilled: string | undefined;
+  };
+}
+
+export interface DrbdResource {
+  /** [a-z0-9-]{1,32} */
+  readonly name: string;
+  /** /dev/drbd<minor> on both nodes. */
+  readonly minor: number;
+  /** TCP port of its connection, on `Drbd.network`. */
+  readonly port: number;
+  readonly disks: Readonly<Record<NodeId, string>>;
+  /** A device of its own for DRBD's metadata; undefined: at the end of the disk. */
+  readonly metadata: Readonly<Record<NodeId, string>> | undefined;
+}
+
+/** A file system on a replicated device, mounted on the active node, and the units that run on it there. */
+export interface Volume {
+  /** Name of a resource; a volume has its name. */
+  readonly resource: string;
+  readonly fileSystem: "ext4" | "xfs";
+  readonly mountPoint: string;
+  /** Service units in the order in which they start; each is stopped before the device goes. */
+  readonly units: readonly string[];
+  /** A unit that has not stopped after this long is killed. */
+  readonly stopTimeout: Duration;
+  /** Longest check of the file system after a crash, and longest start of the units: the owner's own words, terms of the estimate. */
+  readonly checkWithin: Duration;
+  readonly startWithin: Duration;
 }
 
 /** How the holder of the lease makes sure that the peer is off, where time alone does not prove it. */

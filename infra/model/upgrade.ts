@@ -2,7 +2,7 @@
 // could lose one of them at this moment. Pure, over what the hosts say of themselves; asking and doing is the commands'
 // business.
 
-import { type HostId, NODE_IDS, type NodeId, type Pair, peerOf } from "./pair.ts";
+import { type HostId, holdsState, NODE_IDS, type NodeId, type Pair, peerOf } from "./pair.ts";
 
 /** What one host has to upgrade: `hotpair-apply upgrades` says it, a line each. */
 export interface HostNeeds {
@@ -108,7 +108,7 @@ export function authorityGaps(pair: Pair, answers: readonly (LeaseAnswer | { rea
     if (!answer.quorum) gaps.add(`${name}: it reaches no quorum of the etcd members`);
     for (const { host, error } of Object.values(answer.members))
       if (error !== "") gaps.add(`the etcd member on ${host} is not healthy (${error})`);
-    if (pair.mariadb === undefined) continue;
+    if (!holdsState(pair)) continue;
     if (answer.incarnation === null || answer.insync?.[id] !== answer.incarnation)
       gaps.add(`${name}: its data is not in sync: it may lack acknowledged writes`);
   }

@@ -8,6 +8,9 @@ import { awsNoDefaultVpc } from "./aws-no-default-vpc.ts";
 import { awsSteadyInstances } from "./aws-steady-instances.ts";
 import { awsTwoZones } from "./aws-two-zones.ts";
 import { downtimeBudget } from "./downtime-budget.ts";
+import { drbdDrilled } from "./drbd-drilled.ts";
+import { drbdFenced } from "./drbd-fenced.ts";
+import { drbdStableDevices } from "./drbd-stable-devices.ts";
 import { evidenceFresh } from "./evidence-fresh.ts";
 import { evidenceMatches } from "./evidence-matches.ts";
 import { evidencePassed } from "./evidence-passed.ts";
@@ -65,6 +68,9 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...leaseTiming,
   ...fencingAgentsDistinct,
   ...mariadbCheck,
+  ...drbdDrilled,
+  ...drbdStableDevices,
+  ...drbdFenced,
   ...statisticsNotPublic,
   ...listenersDistinct,
   ...externalReached,

@@ -3,7 +3,15 @@
 
 import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type Authority, type NetworkName, type Node, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import {
+  type Authority,
+  holdsState,
+  type NetworkName,
+  type Node,
+  type NodeId,
+  type Pair,
+  peerOf,
+} from "../model/pair.ts";
 import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import { HAPROXY_ASKED_EVERY } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
@@ -154,6 +162,7 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
     haproxySocket: pair.haproxy === undefined ? null : ADMIN_SOCKET,
     ...(pair.authority === undefined ? {} : { authority: authority(pair, pair.authority) }),
     ...(pair.mariadb === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-mariadb" }),
+    ...(pair.drbd === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-drbd" }),
     ...(pair.fencing === undefined ? {} : { fencing: "/usr/lib/hotpair/hotpair-fence" }),
     units: units(pair),
   };
@@ -173,6 +182,7 @@ const units = (pair: Pair): readonly string[] => [
   "hotpair-arbiter",
   ...(pair.authority === undefined ? [] : ["hotpair-quorum", `hotpair-etcd-${pair.name}`]),
   ...(pair.mariadb === undefined ? [] : ["hotpair-mariadb"]),
+  ...(pair.drbd === undefined ? [] : ["hotpair-drbd-watch"]),
   ...(pair.haproxy === undefined ? [] : ["haproxy"]),
   ...(pair.nginx === undefined ? [] : ["nginx"]),
   ...(pair.external?.units ?? []),
@@ -182,7 +192,7 @@ const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 
 /** What the strict gate adds to a crash; nothing where a database is, which waits for the lease just as long. */
 function lastWord(pair: Pair): readonly { lower: Duration; upper: Duration; formula: string }[] {
-  if (pair.authority === undefined || pair.mariadb !== undefined) return [];
+  if (pair.authority === undefined || holdsState(pair)) return [];
   const { takeover, renewal } = pair.authority.lease;
   const down = masterDownInterval(pair.vrrp.advertInterval, priorityOf(pair));
   const upper = ms(Math.max(0, takeover - down));

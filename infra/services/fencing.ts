@@ -4,9 +4,18 @@
 
 import { type Duration, formatDuration, ms } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type Fencing, type FencingAgent, type NodeId, type Pair, peerOf, type SecretRef } from "../model/pair.ts";
+import {
+  type Fencing,
+  type FencingAgent,
+  holdsState,
+  type NodeId,
+  type Pair,
+  peerOf,
+  type SecretRef,
+} from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { DEVICES_PRIMARY_UNIT } from "./drbd.ts";
 import { hostName } from "./etcd.ts";
 import { PRIMARY_UNIT } from "./mariadb.ts";
 import { nodeFile, nodeModules, render } from "./template.ts";
@@ -79,8 +88,8 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       // What shoots the peer, and nothing that shoots this node.
       { ...root, path: OPTIONS, mode: "0600", secret: true, content: optionLines(agent), onChange: nothing },
       unit(FENCE_UNIT, "fencing/hotpair-fence.service.hbs"),
-      ...(settings.required && pair.mariadb !== undefined
-        ? [unit(`${PRIMARY_UNIT}.d/60-fencing.conf`, "fencing/promotion.conf.hbs")]
+      ...(settings.required
+        ? promotions(pair).map((name) => unit(`${name}.d/60-fencing.conf`, "fencing/promotion.conf.hbs"))
         : []),
     ],
     units: [{ name: FENCE_UNIT, running: false, holdsRole: false }],
@@ -95,6 +104,12 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     state: ["/var/lib/hotpair/fence.json"],
   };
 }
+
+/** Units that promote what the pair keeps its data in. */
+const promotions = (pair: Pair): readonly string[] => [
+  ...(pair.mariadb === undefined ? [] : [PRIMARY_UNIT]),
+  ...(pair.drbd === undefined ? [] : [DEVICES_PRIMARY_UNIT]),
+];
 
 /** /etc/hotpair/fencing.json; every time in seconds, as Python counts them. */
 const programSettings = (
@@ -130,8 +145,8 @@ export const SHOT: readonly FailureClassId[] = [
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {
-  const { fencing: settings, mariadb } = pair;
-  if (settings === undefined || mariadb === undefined) return [];
+  const { fencing: settings } = pair;
+  if (settings === undefined || !holdsState(pair)) return [];
   const nothing: Duration = ms(0);
   return SHOT.map((failure) => ({
     service: "fencing",

@@ -5,6 +5,7 @@ import type { Service } from "../model/plan.ts";
 import { arbiter } from "./arbiter.ts";
 import { aws } from "./aws.ts";
 import { base } from "./base.ts";
+import { drbd } from "./drbd.ts";
 import { etcd } from "./etcd.ts";
 import { external } from "./external.ts";
 import { fencing } from "./fencing.ts";
@@ -24,6 +25,7 @@ export const services: readonly Service[] = [
   keepalived,
   arbiter,
   mariadb,
+  drbd,
   haproxy,
   nginx,
   external,

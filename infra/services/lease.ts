@@ -3,7 +3,8 @@
 
 import { type Duration, formatDuration, ms } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type Authority, type HostId, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { writersOf } from "../model/lease.ts";
+import { type Authority, type HostId, holdsState, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { clientUrl, directoryOf, hostName, MEMBER_IDS, unitOf } from "./etcd.ts";
@@ -16,10 +17,6 @@ const PROGRAM = `${LIBRARY}/hotpair-lease`;
 const STOPPED = `${LIBRARY}/lease-stopped`;
 export const LEASE_UNIT = "hotpair-lease.service";
 export const QUORUM_UNIT = "hotpair-quorum.service";
-
-/** Units that write and that the holder kills at its deadline, in order. */
-export const writersOf = (pair: Pair): readonly string[] =>
-  pair.mariadb === undefined ? [] : ["hotpair-mariadb.service"];
 
 function plan(pair: Pair, id: NodeId): Contribution | undefined {
   const { authority } = pair;
@@ -149,9 +146,9 @@ const RELEASED: readonly FailureClassId[] = [
 ];
 
 function timing(pair: Pair): readonly TimingTerm[] {
-  const { authority, mariadb } = pair;
+  const { authority } = pair;
   // Without a service that writes nothing waits for the lease.
-  if (authority === undefined || mariadb === undefined) return [];
+  if (authority === undefined || !holdsState(pair)) return [];
   const { takeover, renewal, rpcTimeout, stopTimeout } = authority.lease;
   const taking = `start of the program ${formatDuration(PROGRAM_START)} + one answer ${formatDuration(rpcTimeout)}`;
   const term = (

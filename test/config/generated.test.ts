@@ -5,23 +5,26 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { AWS_EXAMPLE } from "../../infra/config/example.ts";
+import { AWS_EXAMPLE, DRBD_EXAMPLE } from "../../infra/config/example.ts";
 import { readPair, readStack } from "../../infra/config/index.ts";
 import {
   annotatedAwsExample,
+  annotatedDrbdExample,
   annotatedExample,
+  drbdExampleByKey,
   exampleByKey,
   jsonSchema,
   referencePage,
 } from "../../infra/config/reference.ts";
 import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
-import { cloudInput, type Input, LAB_TEXT, mistakesIn, PROJECT } from "./sample.ts";
+import { cloudInput, diskInput, type Input, LAB_TEXT, mistakesIn, PROJECT } from "./sample.ts";
 
 test.each([
   ["stacks/schema.json", jsonSchema],
   ["docs/example.yaml", annotatedExample],
   ["docs/example-aws.yaml", annotatedAwsExample],
+  ["docs/example-drbd.yaml", annotatedDrbdExample],
   ["docs/configuration.md", referencePage],
 ])("%s is what the schema gives (npm run generate)", (path, generate) => {
   expect(readFileSync(join(PROJECT, path), "utf8")).toBe(generate());
@@ -45,8 +48,16 @@ test("the example of a pair in AWS is valid with the servers of the one that is 
   expect(parse(annotatedAwsExample()).config).toEqual({ "hotpair:aws": AWS_EXAMPLE });
 });
 
+test("the example of replicated disks is valid beside a pair with a witness", () => {
+  const { drbd: _, volumes: __, ...input } = diskInput();
+  expect(mistakesIn(() => readPair({ ...input, ...DRBD_EXAMPLE }, { stack: "lab", locate: () => undefined }))).toEqual(
+    [],
+  );
+  expect(parse(annotatedDrbdExample()).config).toEqual(drbdExampleByKey());
+});
+
 test("the annotated examples show every field", () => {
-  const shown = pathsOf({ ...exampleByKey(), "hotpair:aws": AWS_EXAMPLE });
+  const shown = pathsOf({ ...exampleByKey(), ...drbdExampleByKey(), "hotpair:aws": AWS_EXAMPLE });
   const input = JSON.parse(jsonSchema()).properties.config;
   // One class stands for all: each can have a target of its own. A key stands beside no key file; the nodes show both.
   const others = [

@@ -57,14 +57,53 @@ export function statefulInput(): Input {
   return JSON.parse(JSON.stringify(input));
 }
 
-/** The input as it stands in a stack file: witness and fencing under keys of their own. */
+/** The lab's configuration with a replicated disk in place of the database. */
+export function diskInput(): Input {
+  const { mariadb: _, ...input } = statefulInput();
+  input.haproxy.frontends = [{ name: "web", bind: "web:80", backend: "nginx" }];
+  input.haproxy.backends = [{ name: "nginx", service: "nginx" }];
+  input.nginx = {};
+  input.authority.lease = { takeover: "2s" };
+  input.drbd = {
+    resources: [
+      { name: "data", minor: 0, port: 7789, disks: { a: "/dev/disk/by-id/one", b: "/dev/disk/by-id/two" } },
+      {
+        name: "files",
+        minor: 1,
+        port: 7790,
+        disks: { a: "/dev/vg/files", b: "/dev/vg/files" },
+        metadata: { a: "/dev/vg/meta", b: "/dev/vg/meta" },
+      },
+    ],
+    diskPerSecond: "200MiB",
+    networkPerSecond: "110MiB",
+    sharedSecret: CIPHERTEXT,
+    accepted: { undrilled: "a trial on servers that hold nothing" },
+  };
+  input.volumes = [
+    { device: "data", mountPoint: "/srv/data", units: ["shop-db.service", "shop.service"] },
+    { device: "files", mountPoint: "/srv/files", fileSystem: "xfs" },
+  ];
+  return JSON.parse(JSON.stringify(input));
+}
+
+/** All mistakes of that configuration after a change. */
+export function mistakesWithDisks(change: (input: Input) => void): readonly string[] {
+  const input = diskInput();
+  change(input);
+  return mistakesIn(() => readPair(input, { stack: "lab", locate: () => undefined }));
+}
+
+/** The input as it stands in a stack file: what stands beside the pair under keys of its own. */
 export function asWritten(input: Input): Input {
-  const { witness, fencing, aws, ...pair } = input;
+  const { witness, fencing, drbd, volumes, aws, ...pair } = input;
   return {
     "hotpair:pair": pair,
     ...(aws === undefined ? {} : { "hotpair:aws": aws }),
     ...(witness === undefined ? {} : { "hotpair:witness": witness }),
     ...(fencing === undefined ? {} : { "hotpair:fencing": fencing }),
+    ...(drbd === undefined ? {} : { "hotpair:drbd": drbd }),
+    ...(volumes === undefined ? {} : { "hotpair:volumes": volumes }),
   };
 }
 

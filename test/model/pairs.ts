@@ -2,7 +2,7 @@
 // place where tests below the configuration get a Pair from.
 
 import { days, ms, seconds } from "../../infra/model/duration.ts";
-import type { Aws, HostId, Pair } from "../../infra/model/pair.ts";
+import type { Aws, Drbd, HostId, Pair, Volume } from "../../infra/model/pair.ts";
 
 const hostKey = (letter: string): string => `ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI${letter.repeat(43)}`;
 
@@ -353,6 +353,70 @@ export const statefulPair: Pair = {
     replicationPassword: { secret: "mariadb.replicationPassword" },
     previousReplicationPassword: undefined,
   },
+};
+
+/** Two replicated disks with a service on each, in place of the database; its owner says why it is used undrilled. */
+export const diskPair: Pair & { readonly drbd: Drbd; readonly volumes: readonly Volume[] } = {
+  ...statefulPair,
+  name: "disks",
+  mariadb: undefined,
+  nginx: labPair.nginx,
+  haproxy: labPair.haproxy,
+  authority: statefulPair.authority && {
+    ...statefulPair.authority,
+    lease: { ...statefulPair.authority.lease, takeover: ms(2_000) },
+  },
+  drbd: {
+    network: "storage",
+    protocol: "C",
+    resources: [
+      {
+        name: "data",
+        minor: 0,
+        port: 7789,
+        disks: { a: "/dev/disk/by-id/one-part1", b: "/dev/disk/by-id/two-part1" },
+        metadata: undefined,
+      },
+      {
+        name: "files",
+        minor: 1,
+        port: 7790,
+        disks: { a: "/dev/vg/files", b: "/dev/vg/files" },
+        metadata: { a: "/dev/vg/files-meta", b: "/dev/vg/files-meta" },
+      },
+    ],
+    pingInterval: seconds(1),
+    pingTimeout: ms(500),
+    diskPerSecond: 200 * 1024 ** 2,
+    networkPerSecond: 110 * 1024 ** 2,
+    crashResync: seconds(30),
+    sendBuffer: 1024 ** 2,
+    onIoError: "detach",
+    checksum: "crc32c",
+    verify: "weekly",
+    sharedSecret: { secret: "drbd.sharedSecret" },
+    accepted: { undrilled: "a trial on servers that hold nothing" },
+  },
+  volumes: [
+    {
+      resource: "data",
+      fileSystem: "ext4",
+      mountPoint: "/srv/data",
+      units: ["shop-db.service", "shop.service"],
+      stopTimeout: seconds(3),
+      checkWithin: seconds(2),
+      startWithin: seconds(5),
+    },
+    {
+      resource: "files",
+      fileSystem: "xfs",
+      mountPoint: "/srv/files",
+      units: [],
+      stopTimeout: seconds(3),
+      checkWithin: seconds(2),
+      startWithin: seconds(5),
+    },
+  ],
 };
 
 function withoutStorage(node: Pair["nodes"][number]): Pair["nodes"][number] {

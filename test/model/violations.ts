@@ -4,9 +4,9 @@
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
-import type { Authority, Backend, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
+import type { Authority, Backend, Drbd, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
 import { perYear } from "../../infra/model/rate.ts";
-import { cloudPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
+import { cloudPair, diskPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
 
 export interface Violation {
   readonly level: Finding["level"];
@@ -305,6 +305,31 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /set hotpair:pair\.authority\.lease\.takeover to 1452ms or more/,
     broken: withLease({ takeover: ms(1_450) }),
     fixed: withLease({ takeover: ms(1_452) }),
+  },
+  "drbd-drilled": {
+    level: "mandatory",
+    path: "hotpair:drbd.accepted.undrilled",
+    message:
+      /nothing of DRBD has been drilled: no failure of such a pair was ever brought about on a real kernel driver/,
+    fix: /use hotpair:pair\.mariadb, which is drilled; or, on servers that hold nothing anybody needs, say why as hotpair:drbd\.accepted\.undrilled/,
+    broken: withDrbd({ accepted: { undrilled: undefined } }),
+    fixed: statefulPair,
+  },
+  "drbd-stable-devices": {
+    level: "advisory",
+    path: "hotpair:drbd.resources[0].disks.a",
+    message: /\/dev\/sdb is what the kernel found in this order at one boot/,
+    fix: /write a name that stays, e\.g\. the link to it in \/dev\/disk\/by-id\//,
+    broken: withDisk("/dev/sdb"),
+    fixed: withDisk("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"),
+  },
+  "drbd-fenced": {
+    level: "advisory",
+    path: "hotpair:fencing",
+    message: /has no fencing: a node whose file system cannot be unmounted keeps its devices/,
+    fix: /describe what switches each node off as hotpair:fencing/,
+    broken: { ...diskPair, fencing: undefined },
+    fixed: diskPair,
   },
   "mariadb-check": {
     level: "mandatory",
@@ -778,4 +803,15 @@ function budgeted(budgets: Partial<Pair["objectives"]>): Pair {
 /** Once a year, repaired within these hours. */
 function history(failure: FailureClassId, hours: number): Pair["failures"][number] {
   return { failure, rate: perYear(1), repair: seconds(hours * 3_600) };
+}
+
+/** The pair with replicated disks, described otherwise. */
+function withDrbd(changes: Partial<Drbd>): Pair {
+  return { ...diskPair, drbd: { ...diskPair.drbd, ...changes } };
+}
+
+function withDisk(device: string): Pair {
+  const [first, ...others] = diskPair.drbd.resources;
+  if (first === undefined) throw new Error("the pair with replicated disks has a disk");
+  return withDrbd({ resources: [{ ...first, disks: { ...first.disks, a: device } }, ...others] });
 }

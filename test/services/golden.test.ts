@@ -9,6 +9,7 @@ import { NODE_IDS, type Pair } from "../../infra/model/pair.ts";
 import type { Service } from "../../infra/model/plan.ts";
 import { arbiter } from "../../infra/services/arbiter.ts";
 import { base } from "../../infra/services/base.ts";
+import { drbd } from "../../infra/services/drbd.ts";
 import { etcd } from "../../infra/services/etcd.ts";
 import { external } from "../../infra/services/external.ts";
 import { fencing } from "../../infra/services/fencing.ts";
@@ -18,7 +19,16 @@ import { lease } from "../../infra/services/lease.ts";
 import { mariadb } from "../../infra/services/mariadb.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { witness } from "../../infra/services/witness.ts";
-import { externalService, labPair, statefulPair, tls, twoVips, virtualMac, witnessed } from "../model/pairs.ts";
+import {
+  diskPair,
+  externalService,
+  labPair,
+  statefulPair,
+  tls,
+  twoVips,
+  virtualMac,
+  witnessed,
+} from "../model/pairs.ts";
 
 const GOLDEN = join(import.meta.dirname, "golden");
 const update = process.env.UPDATE_GOLDEN === "1";
@@ -32,6 +42,7 @@ const rendering: readonly Service[] = [
   keepalived,
   arbiter,
   mariadb,
+  drbd,
   haproxy,
   nginx,
   external,
@@ -46,6 +57,7 @@ const CASES: Readonly<Record<string, Pair>> = {
   mariadb: statefulPair.mariadb
     ? { ...statefulPair, mariadb: { ...statefulPair.mariadb, replicaReads: { port: 3308, maxLag: seconds(1) } } }
     : statefulPair,
+  drbd: { ...diskPair, drbd: { ...diskPair.drbd, sharedSecret: undefined } },
 };
 
 /** Files made from templates, by path below the case's directory; programs are compared nowhere, they are files already. */

@@ -1,0 +1,144 @@
+"""The daemon of hotpair-drbd-watch.service, on both nodes, always: keeps `insync` true while the devices change.
+
+The holder of the lease adds its peer once both copies are equal, and removes it when they are not (the fence-peer
+handler is faster where a connection ends; this one sees a peer that lost its disk). Each node says what its copies
+are called, and gives a copy that ended a new name before anybody can ask for the old one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from typing import Callable, Dict, NoReturn, Optional, Sequence
+
+from lease.journal import Systemd
+
+from . import record
+from .authority import Authority, Refused
+from .kernel import KernelError
+from .rules import Device, given_up, redundancy
+from .settings import Settings
+
+# Between two looks (seconds): reading /proc/drbd costs nothing, starting drbdsetup for driver 9 some milliseconds.
+LOOK_EVERY = 0.5
+# What this node's copies are called is said again this often, in case that etcd was made anew (seconds).
+OFFER_EVERY = 30.0
+# While `detach` takes the devices down on purpose.
+DETACHING = "drbd.detaching"
+STATUS = "drbd.status"
+
+Look = Callable[[], Sequence[Device]]
+
+
+class Watch:
+    """One node's; `step` is one look."""
+
+    def __init__(self, settings: Settings, authority: Authority, look: Look) -> None:
+        self.settings = settings
+        self.authority = authority
+        self.look = look
+        self.disks: Dict[str, str] = {}
+        self.offered_at = -OFFER_EVERY
+        self.trouble = ""
+        self.reason = ""
+
+    def step(self, now: float) -> None:
+        self.trouble = ""
+        try:
+            devices = self.look()
+        except KernelError as error:
+            self.trouble = str(error)
+            return
+        self._own_copies(devices)
+        self._offer(now)
+        self._redundancy(devices)
+        self._split_brain(devices)
+        self.disks = {device.name: device.disk for device in devices}
+
+    def _own_copies(self, devices: Sequence[Device]) -> None:
+        """A copy that ended while it ran is not what `insync` lists any more, whatever its disk says later."""
+        if os.path.exists(os.path.join(self.settings.run, DETACHING)):
+            return
+        ended = given_up(self.disks, devices)
+        if not ended:
+            return
+        self.authority.call_copies(record.new_incarnation())
+        self.offered_at = -OFFER_EVERY
+        record.audit(self.settings, "attached", "given up", f"{', '.join(ended)}: the disk failed or was detached")
+        if self.authority.holds() and any(device.role == "Primary" for device in devices):
+            try:
+                self.authority.hand_over(f"the disk of {self.settings.name} failed ({', '.join(ended)})")
+            except Refused as error:
+                record.audit(self.settings, "given up", "primary without a copy", f"no hand-over: {error}")
+
+    def _offer(self, now: float) -> None:
+        if now - self.offered_at < OFFER_EVERY or not self.authority.incarnation():
+            return
+        try:
+            self.authority.offer(self.authority.incarnation())
+            self.offered_at = now
+        except Refused as error:
+            self.trouble = str(error)
+
+    def _redundancy(self, devices: Sequence[Device]) -> None:
+        if not self.authority.holds() or len(devices) < len(self.settings.resources):
+            return
+        try:
+            insync = self.authority.insync()
+            offered = self.authority.offered(self.settings.peer) if all(each.equal for each in devices) else ""
+            found = redundancy(devices, self.settings.peer, insync, offered)
+            self.reason = found.reason
+            if found.order == "alone":
+                self.authority.alone()
+            elif found.order == "together":
+                self.authority.together(offered)
+            if found.order is not None:
+                record.audit(self.settings, "insync", found.order, found.reason)
+        except Refused as error:
+            self.trouble = str(error)
+
+    def _split_brain(self, devices: Sequence[Device]) -> None:
+        """Over as soon as both copies are equal again."""
+        noted = record.read(self.settings, record.SPLIT_BRAIN)
+        over = [name for name in noted if any(device.name == name and device.equal for device in devices)]
+        if over:
+            record.write(
+                self.settings, record.SPLIT_BRAIN, {name: since for name, since in noted.items() if name not in over}
+            )
+            record.audit(self.settings, "split brain", "equal", ", ".join(over))
+
+
+def _stop(*_: object) -> NoReturn:
+    sys.exit(0)
+
+
+def main(settings: Settings, authority: Authority, look: Look) -> int:
+    signal.signal(signal.SIGTERM, _stop)
+    systemd = Systemd()
+    watch = Watch(settings, authority, look)
+    said: Optional[str] = None
+    systemd.notify("READY=1")
+    while True:
+        watch.step(time.monotonic())
+        publish(settings, watch)
+        if watch.trouble != said:
+            said = watch.trouble
+            if said:
+                print(f"hotpair-drbd: {said}", file=sys.stderr, flush=True)
+        systemd.notify("WATCHDOG=1")
+        time.sleep(LOOK_EVERY)
+
+
+def publish(settings: Settings, watch: Watch) -> None:
+    """For `status`: when it last looked, and what is wrong."""
+    path = os.path.join(settings.run, STATUS)
+    text = {"at": time.clock_gettime(time.CLOCK_BOOTTIME), "trouble": watch.trouble, "reason": watch.reason}
+    try:
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump(text, file)
+        os.replace(path + ".new", path)
+    except OSError:
+        pass

@@ -1,0 +1,98 @@
+"""The watcher: who is on the list while devices come and go, and a copy that was given up."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unittest
+from typing import List
+from unittest import mock
+
+from drbd import record
+from drbd.rules import Device
+from drbd.watch import DETACHING, Watch
+
+from .world import Etcd, FakeAuthority, device, settings
+
+
+class Watching(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.mkdir(f"{self.folder}/run")
+        for patch in (
+            mock.patch.dict(os.environ, {"HOTPAIR_AUDIT": f"{self.folder}/audit.log"}),
+            mock.patch("sys.stderr"),
+        ):
+            patch.start()
+            self.addCleanup(patch.stop)
+        self.here = settings(self.folder)
+        self.etcd = Etcd(insync={"a": "one"}, holder="a")
+        self.etcd.offers["b"] = "two"
+        self.authority = FakeAuthority(self.etcd)
+        self.devices: List[Device] = [device(role="Primary")]
+        self.watch = Watch(self.here, self.authority, lambda: self.devices)
+        self.now = 0.0
+
+    def step(self, *devices: Device) -> None:
+        if devices:
+            self.devices = list(devices)
+        self.now += 0.5
+        self.watch.step(self.now)
+
+    def test_a_peer_that_has_caught_up_is_listed(self) -> None:
+        self.step(device(role="Primary", connection="SyncSource", peer_disk="Inconsistent"))
+        self.assertEqual(self.etcd.insync, {"a": "one"})
+        self.step(device(role="Primary"))
+        self.assertEqual(self.etcd.insync, {"a": "one", "b": "two"})
+        self.step()
+        self.assertEqual(self.etcd.orders, ["a together"])
+
+    def test_a_peer_whose_disk_failed_is_taken_off(self) -> None:
+        self.step()
+        self.step(device(role="Primary", peer_disk="Diskless"))
+        self.assertEqual(self.etcd.insync, {"a": "one"})
+
+    def test_who_does_not_hold_the_lease_orders_nothing(self) -> None:
+        self.etcd.holder = "b"
+        self.step()
+        self.assertEqual(self.etcd.orders, [])
+        self.assertEqual(self.etcd.offers["a"], "one")
+
+    def test_a_copy_that_ended_gets_another_name_and_the_peer_takes_over(self) -> None:
+        self.step()
+        self.step(device(role="Primary", disk="Diskless"))
+        self.assertNotEqual(self.authority.name, "one")
+        self.assertEqual(self.etcd.offers["a"], self.authority.name)
+        self.assertEqual(len(self.authority.handed_over), 1)
+        # The peer's copy is the one that counts, and stays on the list.
+        self.assertIn("b", self.etcd.insync or {})
+        name = self.authority.name
+        self.step()
+        self.assertEqual(self.authority.name, name)
+
+    def test_where_the_peer_cannot_take_over_it_is_said(self) -> None:
+        self.authority.hand_over_error = "the peer is not fit"
+        self.step()
+        self.step(device(role="Primary", disk="Failed"))
+        with open(f"{self.folder}/audit.log", encoding="utf-8") as file:
+            self.assertIn("no hand-over: the peer is not fit", file.read())
+
+    def test_a_disk_that_is_taken_down_on_purpose_is_not_given_up(self) -> None:
+        self.step()
+        with open(f"{self.folder}/run/{DETACHING}", "w", encoding="ascii"):
+            pass
+        self.step(device(disk="Diskless"))
+        self.assertEqual(self.authority.name, "one")
+
+    def test_a_split_brain_is_over_when_both_copies_are_equal(self) -> None:
+        record.write(self.here, record.SPLIT_BRAIN, {"data": "2026-01-01T00:00:00Z"})
+        self.step(device(role="Primary", connection="StandAlone", peer_disk="DUnknown"))
+        self.assertEqual(record.read(self.here, record.SPLIT_BRAIN), {"data": "2026-01-01T00:00:00Z"})
+        self.step(device(role="Primary"))
+        self.assertEqual(record.read(self.here, record.SPLIT_BRAIN), {})
+
+
+if __name__ == "__main__":
+    unittest.main()
