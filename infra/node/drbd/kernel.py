@@ -109,9 +109,8 @@ def read_proc(text: str, names: Mapping[int, str]) -> Dict[str, Device]:
                     connection=connection,
                     peer_role=peer_role,
                     peer_disk=peer_disk,
-                    # `s`: suspended by an administrator, or by fencing; the first letter, which is `r` otherwise, or a
-                    # later one.
-                    suspended="s" in (flags or ""),
+                    # The first letter; a later `s` is about the activity log (drbd_proc.c).
+                    suspended=(flags or "").startswith("s"),
                 )
             continue
         if re.match(r"\s*\d+: ", line):

@@ -152,7 +152,7 @@ def promotion(
 
 
 # What drbdsetup says when the driver refuses for good, and when only for now (drbd's drbd_strings.c).
-FINAL = ("Need access to UpToDate data", "Refusing to be Primary without at least one UpToDate disk", "is Outdated")
+FINAL = ("Need access to UpToDate data",)
 PASSING = (
     "Multiple primaries not allowed",
     "Refusing to be Primary while peer is not outdated",

@@ -14,14 +14,14 @@ from .world import settings
 # As driver 8.4 writes it (drbd_proc.c); resyncs and verifications have lines of their own.
 PROC = """version: 8.4.11 (api:1/proto:86-101)
 srcversion: 0123456789ABCDEF0123456
- 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----
+ 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r----s
     ns:104 nr:0 dw:104 dr:2273 al:1 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0
  1: cs:SyncSource ro:Secondary/Primary ds:UpToDate/Inconsistent C r-----
     ns:524132 nr:0 dw:0 dr:524132 al:8 bm:0 lo:0 pe:2 ua:0 ap:0 ep:1 wo:f oos:131072
 	[==================>.] sync'ed: 97.1% (15404/524236)K
 	finish: 0:00:00 speed: 41,940 (41,940) K/sec
  2: cs:Unconfigured
- 7: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C rs----
+ 7: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C s-----
     ns:0 nr:0 dw:8 dr:0 al:1 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:8
 """
 
