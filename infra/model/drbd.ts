@@ -12,19 +12,24 @@ export const EXTENT = 4 * 1024 ** 2;
 const EXTENTS = { min: 67, max: 6_433 };
 /** Of what disk and network carry, a resync gets at least this much while the service writes. */
 const RESYNC_SHARE = 10;
-/** In flight for the resync: three times what the network holds, at least 100 KiB (drbd.conf(5), c-fill-target). */
-const IN_FLIGHT = { trips: 3, min: 100 * 1024 };
+/** In flight for the resync: three times what the network holds, at least 100 KiB (drbd.conf(5), c-fill-target: up to 1048576 sectors). */
+const IN_FLIGHT = { trips: 3, min: 100 * 1024, max: 512 * 1024 ** 2 };
+/** Neither driver resyncs faster (drbd.conf(5), c-max-rate: 250 to 4194304 KiB per second). */
+const FASTEST = 4 * 1024 ** 3;
 
-/** Bytes per second that a resync can reach: the slower one of disk and network. */
+/** Bytes per second that a resync can reach: the slower one of disk and network, and of what the drivers allow. */
 export const resyncRate = ({ diskPerSecond, networkPerSecond }: Drbd): number =>
-  Math.min(diskPerSecond, networkPerSecond);
+  Math.min(diskPerSecond, networkPerSecond, FASTEST);
 
 /** Bytes per second that a resync keeps while the service writes. */
 export const leastResyncRate = (drbd: Drbd): number => Math.floor(resyncRate(drbd) / RESYNC_SHARE);
 
 /** Bytes that a resync keeps on the way. */
 export const resyncInFlight = (drbd: Drbd, { roundTrip }: Pick<Limits, "roundTrip">): number =>
-  Math.max(IN_FLIGHT.min, Math.ceil((IN_FLIGHT.trips * drbd.networkPerSecond * roundTrip) / 1_000));
+  Math.min(
+    IN_FLIGHT.max,
+    Math.max(IN_FLIGHT.min, Math.ceil((IN_FLIGHT.trips * drbd.networkPerSecond * roundTrip) / 1_000)),
+  );
 
 /** Extents of the activity log: as many as can be copied again within the stated time after a crash. */
 export const activityLogExtents = (drbd: Drbd): number =>

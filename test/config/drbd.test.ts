@@ -1,8 +1,12 @@
 // Replicated disks and what runs on them, as they are written: what that means, every way in which they can be wrong, and the
 // exact words about it.
 
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { readPair, secretPaths, secretStates, secretsOf } from "../../infra/config/index.ts";
+import { UserError } from "../../infra/model/errors.ts";
+import { planPair } from "../../infra/plan/plan.ts";
+import { estimate } from "../../infra/services/estimate.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
 import { asDecrypted, diskInput, type Input, mistakesWithData, mistakesWithDisks } from "./sample.ts";
 
@@ -302,6 +306,75 @@ test("servers in AWS have no second disk", () => {
   ).toContain(
     "hotpair:drbd: stands beside target: aws, where no second disk is made for a server; use target: onprem with servers of your own",
   );
+});
+
+const word = fc.constantFrom("data", "files", "db", "a".repeat(32), "Data", "", "x y");
+const path = fc.constantFrom("/dev/vg/one", "/dev/vg/two", "/dev/sdb", "/dev/drbd0", "/srv/disk", "sdb", "/dev/../sda");
+const arbitraryDisks = fc.record(
+  {
+    resources: fc.array(
+      fc.record(
+        {
+          name: word,
+          minor: fc.integer({ min: -1, max: 300 }),
+          port: fc.constantFrom(7789, 7790, 22, 8080, 0),
+          disks: fc.record({ a: path, b: path }, { requiredKeys: ["a"] }),
+          metadata: fc.record({ a: path, b: path }),
+        },
+        { requiredKeys: ["name", "minor", "port", "disks"] },
+      ),
+      { maxLength: 3 },
+    ),
+    protocol: fc.constantFrom("A", "B", "C", "D"),
+    network: fc.constantFrom("public", "heartbeat", "storage", "moon"),
+    pingInterval: fc.constantFrom("1s", "120s", "0s", "1.5s"),
+    pingTimeout: fc.constantFrom("100ms", "500ms", "30s", "50ms"),
+    diskPerSecond: fc.constantFrom("1MiB", "200MiB", "64GiB", "1KiB", "fast"),
+    networkPerSecond: fc.constantFrom("1MiB", "110MiB", "64GiB"),
+    crashResync: fc.constantFrom("1s", "30s", "1h", "1d"),
+    sendBuffer: fc.constantFrom("64KiB", "10MiB", "1TiB"),
+    onIoError: fc.constantFrom("detach", "pass-on", "panic"),
+    verify: fc.constantFrom("never", "weekly", "hourly"),
+    accepted: fc.constantFrom({}, { undrilled: "a trial on servers that hold nothing" }, { undrilled: 1 }),
+  },
+  { requiredKeys: ["resources", "diskPerSecond", "networkPerSecond"] },
+);
+const arbitraryVolumes = fc.array(
+  fc.record(
+    {
+      device: word,
+      fileSystem: fc.constantFrom("ext4", "xfs", "ntfs"),
+      mountPoint: fc.constantFrom("/srv/data", "/srv/data/more", "/srv/b", "/", "/srv/a-b", "/var/lib/mysql"),
+      units: fc.array(fc.constantFrom("a.service", "b.service", "a.timer", "haproxy.service", "a b"), { maxLength: 3 }),
+      stopTimeout: fc.constantFrom("100ms", "4s", "5s"),
+    },
+    { requiredKeys: ["device", "mountPoint"] },
+  ),
+  { maxLength: 3 },
+);
+
+test("whatever somebody writes is refused cleanly, or planned for and estimated", () => {
+  let planned = 0;
+  fc.assert(
+    fc.property(arbitraryDisks, arbitraryVolumes, fc.boolean(), (disks, volumes, usual) => {
+      const input = { ...diskInput(), ...(usual ? {} : { volumes }), drbd: disks };
+      // Now and then what fits together, with every other setting drawn.
+      if (usual) input.drbd = { ...disks, resources: diskInput().drbd.resources };
+      try {
+        const pair = read(input);
+        estimate(pair);
+        collectFindings(pair);
+        planPair(pair);
+        planned += 1;
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error;
+        for (const detail of error.details)
+          expect(detail).toMatch(/^hotpair:(pair|drbd|volumes|witness)[^\n]*: [^\n]+$/);
+      }
+    }),
+    { numRuns: 400, seed: 20_261_121 },
+  );
+  expect(planned).toBeGreaterThan(5);
 });
 
 test("all mistakes at once", () => {

@@ -23,6 +23,10 @@ test("a resync is as fast as the slower one of disk and network, and keeps a ten
   expect(resyncRate(drbd)).toBe(110 * MiB);
   expect(resyncRate({ ...drbd, diskPerSecond: 80 * MiB })).toBe(80 * MiB);
   expect(leastResyncRate(drbd)).toBe(11 * MiB);
+  // Faster than 4 GiB a second neither driver goes.
+  expect(resyncRate({ ...drbd, diskPerSecond: 64 * 1_024 * MiB, networkPerSecond: 64 * 1_024 * MiB })).toBe(
+    4_096 * MiB,
+  );
 });
 
 test("the activity log is what can be copied again in the accepted time: 110 MiB × 30 / 4 MiB", () => {
@@ -43,6 +47,7 @@ test("and stays within what both drivers take", () => {
 test("in flight for a resync: three round trips of the network, at least 100 KiB", () => {
   expect(resyncInFlight(drbd, limits)).toBe(Math.ceil((3 * 110 * MiB) / 1_000));
   expect(resyncInFlight({ ...drbd, networkPerSecond: MiB }, limits)).toBe(100 * 1_024);
+  expect(resyncInFlight({ ...drbd, networkPerSecond: 64 * 1_024 * MiB }, { roundTrip: seconds(1) })).toBe(512 * MiB);
 });
 
 test("a silent peer is noticed, and every timeout is shorter than the interval of tests", () => {

@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Pair } from "../../infra/model/pair.ts";
+import { type Duration, ms, seconds } from "../../infra/model/duration.ts";
+import type { Drbd, Pair } from "../../infra/model/pair.ts";
 import { DIALECTS, drbd } from "../../infra/services/drbd.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { diskPair } from "../model/pairs.ts";
@@ -93,6 +94,26 @@ describeWithLab("drbdadm of this machine's Debian", () => {
     const { code, text } = await said(drbdadm(written(diskPair, "other"), "9", "8.4.11", "dump"));
     expect(code, text).not.toBe(0);
     expect(text).toMatch(/quorum/);
+  });
+
+  test("takes the smallest and the largest of everything that a stack file can say", async () => {
+    const extreme = (changes: Partial<Drbd>, roundTrip: Duration): Pair => ({
+      ...diskPair,
+      limits: { ...diskPair.limits, roundTrip },
+      drbd: { ...diskPair.drbd, ...changes, protocol: "A" },
+    });
+    const small: Partial<Drbd> = { pingInterval: seconds(1), pingTimeout: ms(100), crashResync: seconds(1) };
+    const large: Partial<Drbd> = { pingInterval: seconds(120), pingTimeout: seconds(30), crashResync: seconds(3_600) };
+    const speed = (bytes: number) => ({ diskPerSecond: bytes, networkPerSecond: bytes });
+    const pairs = [
+      extreme({ ...small, ...speed(1024 ** 2), sendBuffer: 64 * 1024 }, ms(0)),
+      extreme({ ...large, ...speed(64 * 1024 ** 3), sendBuffer: 10 * 1024 ** 2 }, seconds(1)),
+    ];
+    for (const [index, pair] of pairs.entries())
+      for (const { name, version } of DIALECTS) {
+        const { code, text } = await said(drbdadm(written(pair, `extreme-${index}`), name, version, "dump"));
+        expect(code, text).toBe(0);
+      }
   });
 
   test("refuses a setting that it does not know, in either dialect", async () => {
