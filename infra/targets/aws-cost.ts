@@ -1,6 +1,7 @@
 // What AWS bills for of what is declared, with quantities per month and the name that each price has in a price file. Prices
 // are nobody's here: they come from a file with a date and a source, and what has none says so.
 
+import type { Availability } from "../model/availability.ts";
 import type { Aws, Pair } from "../model/pair.ts";
 import type { Declared } from "../model/resource.ts";
 
@@ -28,6 +29,18 @@ export interface Prices {
   readonly source: string;
   /** Per unit, by name. */
   readonly prices: Readonly<Record<string, number>>;
+  /** What an hour without service costs its owner. */
+  readonly downtimeHour: number | undefined;
+  /** What the same pair costs on premises, a month. */
+  readonly onPremises: number | undefined;
+}
+
+/** What the pair spares its owner beside a single server, a month, expected (infra/model/availability.ts). */
+export interface Avoided {
+  /** Hours without service; the lower bound counts with the pair's worst. */
+  readonly hours: { readonly lower: number; readonly upper: number };
+  /** At the price of an hour; undefined: it is not known. */
+  readonly cost: { readonly lower: number; readonly upper: number } | undefined;
 }
 
 export interface Cost {
@@ -67,6 +80,19 @@ export function billedOf({ aws }: Pair & { readonly aws: Aws }, declared: readon
     if (kind === "Bucket") return [item("storage/s3", "GiB-month", undefined, true)];
     return [];
   });
+}
+
+const MONTHS = 12;
+const HOUR = 3_600_000;
+
+export function avoidedBy(
+  { downtime, downtimeAlone }: Pick<Availability, "downtime" | "downtimeAlone">,
+  downtimeHour: number | undefined,
+): Avoided {
+  const monthly = (time: number): number => Math.max(0, downtimeAlone - time) / HOUR / MONTHS;
+  const hours = { lower: monthly(downtime.upper), upper: monthly(downtime.lower) };
+  const at = (price: number) => ({ lower: hours.lower * price, upper: hours.upper * price });
+  return { hours, cost: downtimeHour === undefined ? undefined : at(downtimeHour) };
 }
 
 /** Without prices, what there would be to pay for. */

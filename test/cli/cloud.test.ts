@@ -101,6 +101,14 @@ test("what a stack costs is said with the date and source of its prices, and ref
   expect([good.code, good.stderr]).toEqual([0, ""]);
   expect(good.stdout).toContain("prod: 146.00 USD a month; a single server of the same kind: 73.00 USD");
   expect(good.stdout).toContain("prices of 2026-11-20, from this test");
+  expect(good.stdout).toMatch(/spares, expected: [\d.]+ to [\d.]+ hours a month less .*an hour costs you is not known/);
+  const worth = await priced(
+    'currency: USD\ndate: "2026-11-20"\nsource: this test\nprices: {}\ndowntimeHour: 1000\nonPremises: 420\n',
+  );
+  expect(worth.stdout).toContain("the pair on premises, by your word: 420.00 USD");
+  const [, hours, money] = /expected: ([\d.]+) to .*server, ([\d.]+) USD to [\d.]+ USD at/.exec(worth.stdout) ?? [];
+  expect(Number(hours)).toBeGreaterThan(0);
+  expect(Number(money)).toBeCloseTo(1_000 * Number(hours), -2);
   expect(good.stdout).toMatch(/recovery-a +alarm\/eu-central-1 +1 month +no price/);
   const rumour = await priced("currency: USD\nprices: {}\n");
   expect(rumour.code).toBe(2);

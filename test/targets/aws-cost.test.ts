@@ -1,9 +1,10 @@
 // What AWS bills for, by resource; prices are the test's own and nobody else's.
 
 import { expect, test } from "vitest";
+import { seconds } from "../../infra/model/duration.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws } from "../../infra/targets/aws.ts";
-import { billedOf, costOf, MONTH_HOURS, type Prices } from "../../infra/targets/aws-cost.ts";
+import { avoidedBy, billedOf, costOf, MONTH_HOURS, type Prices } from "../../infra/targets/aws-cost.ts";
 import { cloudPair } from "../model/pairs.ts";
 
 const billed = (pair = cloudPair) => billedOf(pair, declareAws(pair, collectListeners(pair)));
@@ -12,6 +13,8 @@ const prices: Prices = {
   date: "2026-11-20",
   source: "this test",
   prices: { "instance/m7i.large/eu-central-1": 0.1, "volume/gp3/eu-central-1": 0.5, "public-ipv4/eu-central-1": 0.01 },
+  downtimeHour: undefined,
+  onPremises: undefined,
 };
 
 test("everything that is billed is listed once, with what it is billed by", () => {
@@ -54,4 +57,13 @@ test("operations beyond what a volume has by itself are billed", () => {
   expect(volume({ iops: 3_000 })).toEqual([]);
   expect(volume({ iops: 5_000 })).toEqual([["volume-iops/gp3/eu-central-1", 2_000]]);
   expect(volume({ type: "io2", iops: 5_000 })).toEqual([["volume-iops/io2/eu-central-1", 5_000]]);
+});
+
+test("what the pair spares is the downtime of one server less its own, a month, at the owner's price of an hour", () => {
+  const hour = (count: number) => seconds(3_600 * count);
+  const year = { downtime: { lower: hour(1), upper: hour(4) }, downtimeAlone: hour(16) };
+  expect(avoidedBy(year, 500)).toEqual({ hours: { lower: 1, upper: 1.25 }, cost: { lower: 500, upper: 625 } });
+  expect(avoidedBy(year, undefined).cost).toBeUndefined();
+  // A pair that is down longer than one server would be spares nothing.
+  expect(avoidedBy({ ...year, downtimeAlone: hour(2) }, 500).hours).toEqual({ lower: 0, upper: 1 / 12 });
 });
