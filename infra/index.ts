@@ -67,16 +67,19 @@ async function serversOf(
 ): Promise<HotPairArgs["servers"]> {
   const { aws } = pair;
   if (aws === undefined) return { a: [], b: [] };
-  const [{ AwsServers }, { declareAws, serverOf }] = await Promise.all([
+  const [{ AwsServers }, { loadAwsClasses }, { declareAws, serverOf }, { awsPackage }] = await Promise.all([
     import("./components/aws.ts"),
+    import("./components/aws-classes.ts"),
     import("./targets/aws.ts"),
+    import("./toolchain/aws-package.ts"),
   ]);
   const cloud = { ...pair, aws };
   const declared = declareAws(cloud, collectListeners(pair));
   const ports = clientPorts(pair);
   refuseMandatory(stack, resourceFindings(declared, ports));
   const servers = { a: serverOf(cloud, "a"), b: serverOf(cloud, "b") };
-  return new AwsServers("aws", { region: aws.region, declared, servers, secrets, clientPorts: ports }).servers;
+  const classes = loadAwsClasses(awsPackage());
+  return new AwsServers("aws", { classes, region: aws.region, declared, servers, secrets, clientPorts: ports }).servers;
 }
 
 /** The engine hands over decrypted values: that a secret stands in plain text, and where, only the file itself tells. */

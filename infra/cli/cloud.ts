@@ -1,4 +1,5 @@
-// `hotpair cloud`: what a stack in AWS needs before its servers are made. Making them is `hotpair up`.
+// `hotpair cloud`: what a stack in AWS needs before its servers are made. Making them is `hotpair up`, which fetches
+// the package of the classes by itself as well.
 
 import { randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
@@ -7,10 +8,13 @@ import { setValue } from "../config/edit.ts";
 import { readPair, readStackFile, valueAt, withPlaceholders } from "../config/index.ts";
 import { UserError } from "../model/errors.ts";
 import { NODE_IDS } from "../model/pair.ts";
+import { AWS_PLUGIN_VERSION } from "../model/resource.ts";
 import { keyPairOf } from "../ssh/keypair.ts";
+import { awsPackage, installAwsPackage } from "../toolchain/aws-package.ts";
 import { newSalt } from "./passphrase.ts";
 import { passphrase, type SecretStore, secretStore } from "./secrets.ts";
 import { type Named, readStackText, shownPath, stackOption } from "./stack.ts";
+import { announce } from "./terminal.ts";
 
 export function register(program: Command): void {
   const cloud = program.command("cloud").description("what a stack in AWS needs before its servers are made");
@@ -19,6 +23,13 @@ export function register(program: Command): void {
     .description("make the servers' SSH host keys, and the beacon key, where the stack file lacks them")
     .addOption(stackOption())
     .action(keys);
+  cloud
+    .command("install")
+    .description("fetch the npm package @pulumi/aws into hotpair's cache, as the first preview or up would")
+    .action(async () => {
+      await installAwsPackage(announce);
+      console.log(`@pulumi/aws ${AWS_PLUGIN_VERSION}: ${awsPackage()}`);
+    });
 }
 
 /** What is there stays: a server that runs would not be recognized under a new key. */

@@ -10,6 +10,7 @@ import { cacheDirectory } from "../machine/cache.ts";
 import { UserError } from "../model/errors.ts";
 import { type HostId, NODE_IDS, type Pair } from "../model/pair.ts";
 import { AWS_PLUGIN_VERSION } from "../model/resource.ts";
+import { installAwsPackage } from "../toolchain/aws-package.ts";
 import { findToolchain } from "../toolchain/find.ts";
 import { awsPlugin, projectRoot, pulumiHome } from "../toolchain/places.ts";
 import { passphrase, usePublishedPassphrase } from "./secrets.ts";
@@ -124,6 +125,8 @@ export async function openEngine(
     stack,
     ask,
     async operate(verb, options = {}) {
+      // Its program declares what is to be there; to end it none is run.
+      if (target === "aws" && verb !== "destroy") await installAwsPackage(announce);
       let { code, outcome } = await attempt(verb, options);
       if (code !== 0 && /no stack named/.test(outcome.said)) {
         await ask(["stack", "init", "--stack", stack]);

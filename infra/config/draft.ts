@@ -115,6 +115,7 @@ export interface DraftFencing {
   readonly agents: readonly {
     readonly path: Path;
     readonly node: string | undefined;
+    readonly agent: string | undefined;
     readonly options: readonly string[];
     readonly secrets: readonly string[];
   }[];
@@ -134,6 +135,7 @@ export interface DraftAws {
   readonly hasRecord: boolean;
   readonly volumeType: string;
   readonly hasIops: boolean;
+  readonly spot: boolean;
   readonly sshFrom: readonly (Cidr | undefined)[];
   readonly clients: readonly (Cidr | undefined)[];
   readonly hasElasticIps: boolean;
@@ -278,6 +280,7 @@ const draftFencing = (fencing: Record<string, unknown>): DraftFencing => ({
   agents: items(fencing.agents).map((value, index) => ({
     path: ["fencing", "agents", index],
     node: word(map(value).node),
+    agent: word(map(value).agent),
     options: Object.keys(map(map(value).options)),
     secrets: Object.keys(map(map(value).secrets)),
   })),
@@ -331,6 +334,7 @@ function draftAws(aws: Record<string, unknown>): DraftAws {
     hasRecord: vip.record !== undefined,
     volumeType: word(map(aws.volume).type) ?? "gp3",
     hasIops: map(aws.volume).iops !== undefined,
+    spot: map(aws.instance).spot === true,
     sshFrom: items(ssh.from).map(cidr),
     clients: items(aws.clients).map(cidr),
     hasElasticIps: ssh.elasticIps !== undefined,

@@ -39,6 +39,7 @@ export const AWS_EXAMPLE = {
     glacier: "90d",
     deepArchive: "365d",
   },
+  budget: { monthly: 300, email: ["ops@example.net"] },
   tags: { owner: "shop-team" },
   accepted: {
     oneZone: "the second zone of this region has no capacity of our type",

@@ -146,7 +146,7 @@ function pairOf(settings: PairSettings, name: string): Pair {
     mariadb: mariadbOf(settings),
     ...(settings.drbd === undefined ? {} : { drbd: drbdOf(settings.drbd, networks.storage === undefined) }),
     ...(settings.volumes === undefined ? {} : { volumes: settings.volumes.map(volumeOf) }),
-    fencing: fencingOf(settings.fencing, nodes),
+    fencing: fencingOf(settings, nodes, name),
     ...(settings.aws === undefined ? {} : { aws: awsOf(settings.aws) }),
     base: {
       ...settings.base,
@@ -306,7 +306,11 @@ const volumeOf = ({ device, ...settings }: NonNullable<PairSettings["volumes"]>[
   startWithin: time(settings.startWithin),
 });
 
-function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Node]): Fencing | undefined {
+function fencingOf(
+  { fencing: settings, aws }: PairSettings,
+  nodes: readonly [Node, Node],
+  pair: string,
+): Fencing | undefined {
   if (settings === undefined) return undefined;
   const agentOf = (node: Node): FencingAgent => {
     const index = settings.agents.findIndex(({ node: name }) => name === node.name);
@@ -316,9 +320,11 @@ function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Nod
       name,
       { secret: `fencing.agents[${index}].secrets.${name}` },
     ]);
+    // What the stack makes in AWS it can name itself.
+    const made = agent.agent === "aws" ? { pair, plug: node.id, region: aws?.region ?? "" } : {};
     // By name, whoever read the configuration: the engine sorts keys, a file does not.
-    const options = [...Object.entries<string | SecretRef>(agent.options), ...secrets].toSorted(([one], [other]) =>
-      one < other ? -1 : 1,
+    const options = [...Object.entries<string | SecretRef>({ ...made, ...agent.options }), ...secrets].toSorted(
+      ([one], [other]) => (one < other ? -1 : 1),
     );
     return { agent: agent.agent, options: Object.fromEntries(options) };
   };
@@ -330,7 +336,7 @@ function fencingOf(settings: PairSettings["fencing"], nodes: readonly [Node, Nod
 }
 
 function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
-  const { region, zones, vpc, vip, instance, volume, ssh, bucket } = settings;
+  const { region, zones, vpc, vip, instance, volume, ssh, bucket, budget } = settings;
   const [zone = ""] = zones;
   const inDays = (text: string | undefined) => (text === undefined ? undefined : time(text) / DAY);
   return {
@@ -361,6 +367,7 @@ function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
       glacierDays: inDays(bucket.glacier),
       deepArchiveDays: inDays(bucket.deepArchive),
     },
+    budget,
     tags: settings.tags,
     accepted: Object.fromEntries(Object.entries(settings.accepted).filter(([, reason]) => reason !== undefined)),
     hostKeys: { a: { secret: "aws.hostKeys.a" }, b: { secret: "aws.hostKeys.b" } },

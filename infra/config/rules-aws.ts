@@ -280,6 +280,25 @@ function* volumeHasItsOperations({ aws }: Draft): Generator<Problem> {
     );
 }
 
+/** The agent `aws` stops what this stack has made, by rights that this stack gives (infra/targets/aws.ts). */
+function* agentsAreForAws({ target, aws, fencing }: Draft): Generator<Problem> {
+  for (const { path, agent, options, secrets } of fencing?.agents ?? []) {
+    if (agent !== "aws") continue;
+    if (target !== "aws")
+      yield problem(
+        [...path, "agent"],
+        '"aws" stops servers that hotpair made in AWS, and these are on premises; write e.g. fence_ipmilan',
+      );
+    if (options.length > 0 || secrets.length > 0)
+      yield problem(path, "needs neither options nor secrets with agent aws: the stack knows the servers; remove them");
+    if (aws?.spot)
+      yield problem(
+        [...path, "agent"],
+        '"aws" cannot stop a spot server: AWS lets one that was asked for once only end for good; set hotpair:aws.instance.spot to false',
+      );
+  }
+}
+
 /** S3 keeps objects in infrequent access for at least 30 days before they may move on (Amazon S3 user guide, lifecycle transitions). */
 const DAYS_IN_INFREQUENT_ACCESS = 30;
 const DAY = 24 * 3_600_000;
@@ -314,5 +333,6 @@ export const AWS_RULES: readonly Rule[] = [
   ownVpcHasAWayOut,
   prefixesArePrefixes,
   volumeHasItsOperations,
+  agentsAreForAws,
   agesGrow,
 ];

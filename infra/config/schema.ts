@@ -504,10 +504,12 @@ const fencing = (secret: Secret) =>
       keys({
         node: label("the name of a node", 63, "node-a").describe("The node that this agent shoots."),
         agent: text({
-          what: "a fence agent of the fence-agents project, or lab",
+          what: "a fence agent of the fence-agents project, or aws, or lab",
           example: "fence_ipmilan",
-          pattern: /^(fence_[a-z0-9_]{1,40}|lab)$/,
-        }).describe("Program of the fence-agents project; `lab` kills a machine of the lab."),
+          pattern: /^(fence_[a-z0-9_]{1,40}|aws|lab)$/,
+        }).describe(
+          "Program of the fence-agents project; `aws` stops a server that hotpair made in AWS, by the other one's role; `lab` kills a machine of the lab.",
+        ),
         options: named(
           "an option of a fence agent, in lower-case letters, digits and underscores",
           OPTION_NAME,
@@ -862,9 +864,17 @@ const aws = (secret: Secret) =>
     })
       .optional()
       .describe("A bucket for backups: versioned, encrypted, closed to the public. Default: none."),
+    budget: keys({
+      monthly: integer(1, 1_000_000, 300, "a sum in US dollars").describe("What a month may cost, in US dollars."),
+      email: list(mailbox("ops@example.net"), "mail addresses", { min: 1, max: 10 }).describe("Who is told."),
+    })
+      .optional()
+      .describe(
+        "Mail when AWS bills more than this for what carries the pair's tag, or expects to. Default: none. The tag `hotpair:pair` must be activated as a cost allocation tag.",
+      ),
     tags: named(
       "the name of a tag, of at most 64 letters, digits and . _ : + = @ -",
-      /^(?!aws:)[A-Za-z0-9._:+=@-]{1,64}$/,
+      /^(?!aws:|hotpair:)[A-Za-z0-9._:+=@-]{1,64}$/,
       "owner",
       text({ what: "a text of at most 200 characters", example: "shop-team", pattern: /^[^\r\n]{1,200}$/ }),
     )

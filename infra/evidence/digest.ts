@@ -60,7 +60,11 @@ function relevant(pair: Pair): unknown {
       ...fencing,
       agents: Object.values(fencing.agents).map(({ agent, options }) => ({
         agent,
-        options: Object.entries(options).map(([name, value]) => [name, typeof value === "string" ? value : "secret"]),
+        // What follows from the pair says nothing more of it.
+        options: Object.entries(agent === "aws" ? {} : options).map(([name, value]) => [
+          name,
+          typeof value === "string" ? value : "secret",
+        ]),
       })),
     },
     base: without(base, "persistentJournal", "installPackages"),
@@ -68,7 +72,7 @@ function relevant(pair: Pair): unknown {
 }
 
 /** Where the servers are made and what of, and how the address moves; not who may reach them, and what they are called. */
-function cloud({ vip, instance, ssh, clients, bucket, tags, accepted, hostKeys, ...place }: Aws): unknown {
+function cloud({ vip, instance, ssh, clients, bucket, budget, tags, accepted, hostKeys, ...place }: Aws): unknown {
   return {
     ...place,
     // How long AWS may take is expected of it, and set nowhere; a record is found by its name, and waited for by its TTL.

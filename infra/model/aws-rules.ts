@@ -75,6 +75,9 @@ const metadataTokens: ResourceRule = ({ type, props }) => {
     : `gives its role's credentials ${hops ?? "some"} hops away; only the server itself needs them`;
 };
 
+/** Actions that know no resources: AWS grants them for all or not at all (Service Authorization Reference, Amazon EC2). */
+const FOR_EVERYTHING: readonly string[] = ["ec2:DescribeInstances"];
+
 const noWildcards: ResourceRule = ({ type, props }) => {
   if (!/^aws:iam\/(rolePolicy|policy|role|rolePolicyAttachment):/.test(type)) return undefined;
   if (type.startsWith("aws:iam/rolePolicyAttachment:") || list(props.managedPolicyArns).length > 0)
@@ -83,7 +86,10 @@ const noWildcards: ResourceRule = ({ type, props }) => {
     const { Effect, Action, Resource, NotAction, NotResource } = map(statement);
     if (Effect !== "Allow") return [];
     if (NotAction !== undefined || NotResource !== undefined) return ["what it does not name"];
-    return [...texts(Action), ...texts(Resource)].filter((text) => text.includes("*"));
+    const actions = texts(Action);
+    const unnamed =
+      Resource === "*" && actions.length > 0 && actions.every((action) => FOR_EVERYTHING.includes(action));
+    return [...actions, ...(unnamed ? [] : texts(Resource))].filter((text) => text.includes("*"));
   });
   return wide.length === 0
     ? undefined

@@ -346,7 +346,7 @@ export interface Fencing {
 }
 
 export interface FencingAgent {
-  /** Program of the fence-agents project, e.g. `fence_ipmilan`; `lab` kills a machine of the lab. */
+  /** Program of the fence-agents project, e.g. `fence_ipmilan`; `aws` stops an instance; `lab` kills a machine of the lab. */
   readonly agent: string;
   /** The agent's own options, on its standard input as `name=value`. */
   readonly options: Readonly<Record<string, string | SecretRef>>;
@@ -410,6 +410,8 @@ export interface Aws {
         readonly deepArchiveDays: number | undefined;
       }
     | undefined;
+  /** US dollars a month, and who is told when they are spent, or are going to be. */
+  readonly budget: { readonly monthly: number; readonly email: readonly string[] } | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly accepted: Readonly<Partial<Record<Accepted, string>>>;
   /** SSH host keys, made beforehand so that the first connection is pinned; the public halves are the nodes' `ssh.hostKey`. */

@@ -3,7 +3,7 @@
 
 import type { SecretRef } from "./pair.ts";
 
-/** Pulumi's AWS plugin, and the package of its declarations that test/targets/aws-inputs.json is made from. */
+/** Pulumi's AWS plugin and the npm package @pulumi/aws with its classes. */
 export const AWS_PLUGIN_VERSION = "7.48.0";
 
 /** A property of another declared resource that is known only when that one is there, e.g. its `id`. */

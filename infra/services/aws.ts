@@ -27,13 +27,15 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     packages: ["ca-certificates", "iproute2", "python3"],
     files: [
       { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-address"), onChange: restart },
-      ...nodeModules("address").map(
-        (name): PlannedFile => ({
-          ...root,
-          path: `${LIBRARY}/address/${name}`,
-          content: nodeFile(`address/${name}`),
-          onChange: restart,
-        }),
+      ...["address", "aws"].flatMap((room) =>
+        nodeModules(room).map(
+          (name): PlannedFile => ({
+            ...root,
+            path: `${LIBRARY}/${room}/${name}`,
+            content: nodeFile(`${room}/${name}`),
+            onChange: restart,
+          }),
+        ),
       ),
       {
         ...root,
@@ -59,7 +61,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     validators: [
       {
         name: "hotpair-address check",
-        covers: [PROGRAM, `${LIBRARY}/address/`, "/etc/hotpair/address.json"],
+        covers: [PROGRAM, `${LIBRARY}/address/`, `${LIBRARY}/aws/`, "/etc/hotpair/address.json"],
         command: `${PROGRAM} check`,
       },
     ],

@@ -8,6 +8,7 @@ import {
   type Fencing,
   type FencingAgent,
   holdsState,
+  NODE_IDS,
   type NodeId,
   type Pair,
   peerOf,
@@ -49,9 +50,12 @@ const PACKAGES: Readonly<Record<string, string>> = {
   fence_zvmip: "fence-agents-zvm",
 };
 
-/** Package of an agent in Debian 13, where each has one of its own, e.g. `fence-agents-apc-snmp`; none for `lab`. */
+/** Agents that are part of hotpair-fence itself: for machines of the lab, and for servers in AWS (fence/instance.py). */
+const OWN_AGENTS: readonly string[] = ["lab", "aws"];
+
+/** Package of an agent in Debian 13, where each has one of its own, e.g. `fence-agents-apc-snmp`; none for our own. */
 export const agentPackages = (agent: string): readonly string[] =>
-  agent === "lab" ? [] : [PACKAGES[agent] ?? agent.replace("fence_", "fence-agents-").replaceAll("_", "-")];
+  OWN_AGENTS.includes(agent) ? [] : [PACKAGES[agent] ?? agent.replace("fence_", "fence-agents-").replaceAll("_", "-")];
 
 function plan(pair: Pair, id: NodeId): Contribution | undefined {
   const { fencing: settings, authority } = pair;
@@ -100,7 +104,17 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
         command: `${FENCE_PROGRAM} check`,
       },
     ],
-    health: [],
+    // A role that may not stop the peer is found now, and not when the peer is frozen.
+    health:
+      agent.agent === "aws"
+        ? [
+            {
+              name: "this node may stop its peer",
+              command: `${FENCE_PROGRAM} preflight --wait 45`,
+              deadlineSeconds: 60,
+            },
+          ]
+        : [],
     state: ["/var/lib/hotpair/fence.json"],
   };
 }
@@ -123,7 +137,7 @@ const programSettings = (
   node: { id, name: hostName(pair, id) },
   peer: { id: peerOf(id), name: hostName(pair, peerOf(id)) },
   agent,
-  command: agent === "lab" ? [FENCE_PROGRAM, "lab"] : [`/usr/sbin/${agent}`],
+  command: OWN_AGENTS.includes(agent) ? [FENCE_PROGRAM, agent] : [`/usr/sbin/${agent}`],
   options: OPTIONS,
   // Names of those whose values it shows nowhere.
   secrets: Object.keys(options).filter((name) => typeof options[name] !== "string"),
@@ -144,6 +158,12 @@ export const SHOT: readonly FailureClassId[] = [
   "site-loss",
 ];
 
+/** What a confirmation hangs on. */
+const answersOf = ({ agents }: Fencing): string =>
+  NODE_IDS.some((id) => agents[id].agent === "aws")
+    ? "stated, to be measured in your account: AWS does not promise how long a stop takes"
+    : "if its power controller answers";
+
 function timing(pair: Pair): readonly TimingTerm[] {
   const { fencing: settings } = pair;
   if (settings === undefined || !holdsState(pair)) return [];
@@ -158,7 +178,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       : "the peer is shot while the promotion goes on, which waits for the lease alone",
     lower: nothing,
     upper: settings.required ? settings.timeout : nothing,
-    formula: settings.required ? `≤ ${formatDuration(settings.timeout)}, if its power controller answers` : "0",
+    formula: settings.required ? `≤ ${formatDuration(settings.timeout)}, ${answersOf(settings)}` : "0",
     source: "docs/fencing.md",
   }));
 }

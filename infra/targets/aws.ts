@@ -3,7 +3,7 @@
 // made is in `infra/model/aws-rules.ts`.
 
 import { type Cidr, formatCidr, halvesOf } from "../model/ipv4.ts";
-import { type Aws, type NetworkName, NODE_IDS, type NodeId, type Pair } from "../model/pair.ts";
+import { type Aws, type NetworkName, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Listener } from "../model/plan.ts";
 import { type Declared, outputOf, type Value } from "../model/resource.ts";
 import { cidrOf, type PublicInterface, type SideInterface, userData } from "./aws-user-data.ts";
@@ -20,6 +20,7 @@ export function declareAws(pair: CloudPair, listeners: readonly Listener[]): rea
     ...servers(pair),
     ...permission(pair),
     ...bucket(pair),
+    ...budget(pair),
   ];
   return resources.map((resource) => (TAGGED.has(resource.type) ? tagged(pair, resource) : resource));
 }
@@ -63,6 +64,7 @@ const TAGGED = new Set([
   "aws:ec2/instance:Instance",
   "aws:cloudwatch/metricAlarm:MetricAlarm",
   "aws:s3/bucket:Bucket",
+  "aws:budgets/budget:Budget",
 ]);
 
 function tagged(pair: CloudPair, { inputs, ...resource }: Declared): Declared {
@@ -403,7 +405,7 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
           // Where the node finds what was made for it.
           instanceMetadataTags: "enabled",
         },
-        tags: madeFor(pair),
+        tags: { ...madeFor(pair), "hotpair:node": id },
         rootBlockDevice: {
           encrypted: true,
           deleteOnTermination: true,
@@ -526,14 +528,16 @@ const publicInterface = (pair: CloudPair, id: NodeId): PublicInterface => ({
 
 // --- the right to move the address ------------------------------------------------------------------------------------
 
-/** Each node's role may make the one call that brings the address to itself, and no other. */
+/** Each node's role may make the one call that brings the address to itself, may stop its peer where it fences, and no more. */
 const permission = (pair: CloudPair): readonly Declared[] =>
   NODE_IDS.map((id) => ({
     name: `right-${id}`,
     type: "aws:iam/rolePolicy:RolePolicy",
     inputs: {
       role: outputOf(roleOf(id)),
-      policy: { json: { Version: "2012-10-17", Statement: [{ Effect: "Allow", ...moves(pair, id) }] } },
+      policy: {
+        json: { Version: "2012-10-17", Statement: [{ Effect: "Allow", ...moves(pair, id) }, ...fences(pair, id)] },
+      },
     },
   }));
 
@@ -578,6 +582,31 @@ function moves(pair: CloudPair, id: NodeId): Readonly<Record<string, Value>> {
         },
       };
   }
+}
+
+/**
+ * Where the pair fences by AWS: the other node's instance and no other, as long as it is this pair's; and the look that
+ * confirms it, which AWS grants for everything in a region or not at all (Service Authorization Reference, Amazon EC2).
+ */
+function fences(pair: CloudPair, id: NodeId): readonly Readonly<Record<string, Value>>[] {
+  const peer = peerOf(id);
+  if (pair.fencing?.agents[peer].agent !== "aws") return [];
+  return [
+    {
+      Effect: "Allow",
+      Action: ["ec2:StopInstances"],
+      Resource: [outputOf(`instance-${peer}`, "arn")],
+      Condition: {
+        StringEquals: { "aws:ResourceTag/hotpair:pair": pair.name, "aws:ResourceTag/hotpair:node": peer },
+      },
+    },
+    {
+      Effect: "Allow",
+      Action: ["ec2:DescribeInstances"],
+      Resource: "*",
+      Condition: { StringEquals: { "aws:RequestedRegion": pair.aws.region } },
+    },
+  ];
 }
 
 // --- bucket -----------------------------------------------------------------------------------------------------------
@@ -640,5 +669,38 @@ function bucket({ aws }: CloudPair): readonly Declared[] {
             after: ["bucket-versions"],
           },
         ]),
+  ];
+}
+
+// --- budget -----------------------------------------------------------------------------------------------------------
+
+/** Of the sum: AWS expects it before it is spent. */
+const ALARMS = [
+  { notificationType: "FORECASTED", threshold: 100 },
+  { notificationType: "ACTUAL", threshold: 100 },
+] as const;
+
+/** Of what carries the pair's tag, and so nothing before the owner has activated that tag (AWS Billing user guide, cost allocation tags). */
+function budget({ name, aws }: CloudPair): readonly Declared[] {
+  if (aws.budget === undefined) return [];
+  const { monthly, email } = aws.budget;
+  return [
+    {
+      name: "budget",
+      type: "aws:budgets/budget:Budget",
+      inputs: {
+        budgetType: "COST",
+        timeUnit: "MONTHLY",
+        limitAmount: String(monthly),
+        limitUnit: "USD",
+        costFilters: [{ name: "TagKeyValue", values: [`user:hotpair:pair$${name}`] }],
+        notifications: ALARMS.map((alarm) => ({
+          ...alarm,
+          thresholdType: "PERCENTAGE",
+          comparisonOperator: "GREATER_THAN",
+          subscriberEmailAddresses: email,
+        })),
+      },
+    },
   ];
 }

@@ -1,12 +1,15 @@
-// What is declared for AWS, registered under the SDK's mocks: the same inputs, with references resolved, as children of one
+// What is declared for AWS, registered by the classes of @pulumi/aws under the SDK's mocks: the same inputs, with references resolved, as children of one
 // component, secrets secret, and servers that the nodes' commands wait for.
 
 import * as pulumi from "@pulumi/pulumi";
-import { beforeEach, expect, it } from "vitest";
+import { beforeAll, beforeEach, expect, it } from "vitest";
 import { AwsServers } from "../../infra/components/aws.ts";
+import { type AwsClasses, loadAwsClasses } from "../../infra/components/aws-classes.ts";
+import { UserError } from "../../infra/model/errors.ts";
 import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws, serverOf } from "../../infra/targets/aws.ts";
+import { awsPackage, installAwsPackage } from "../../infra/toolchain/aws-package.ts";
 import { cloudPair } from "../model/pairs.ts";
 
 interface Registered {
@@ -17,6 +20,13 @@ interface Registered {
 
 let registered: Registered[] = [];
 const calls: { readonly token: string; readonly inputs: unknown }[] = [];
+
+let classes: AwsClasses;
+
+beforeAll(async () => {
+  await installAwsPackage(() => {});
+  classes = loadAwsClasses(awsPackage());
+}, 300_000);
 
 beforeEach(async () => {
   registered = [];
@@ -44,6 +54,7 @@ async function deploy() {
   const servers = new AwsServers(
     "aws",
     {
+      classes,
       region: "eu-central-1",
       declared,
       servers: { a: serverOf(cloudPair, "a"), b: serverOf(cloudPair, "b") },
@@ -127,4 +138,10 @@ it("names the servers that a node's command waits for", async () => {
   const { servers } = await deploy();
   const names = servers.servers.b.map((resource) => (resource as unknown as { __name: string }).__name);
   expect(names).toEqual(["instance-b", "attachment-heartbeat-b", "attachment-storage-b", "operators-b", "right-b"]);
+});
+
+it("says what to do where the package of the classes is not", () => {
+  const missing = () => loadAwsClasses("/nonexistent");
+  expect(missing).toThrow(UserError);
+  expect(missing).toThrow(/@pulumi\/aws 7\.48\.0 is not here/);
 });

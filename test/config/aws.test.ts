@@ -2,7 +2,8 @@
 
 import { expect, test } from "vitest";
 import { readPair, secretPaths } from "../../infra/config/index.ts";
-import { cloudInput, type Input, mistakesAfter, mistakesInCloud } from "./sample.ts";
+import { UserError } from "../../infra/model/errors.ts";
+import { cloudInput, type Input, mistakesAfter, mistakesInCloud, statefulInput } from "./sample.ts";
 
 test("the example in AWS is right", () => {
   expect(mistakesInCloud(() => {})).toEqual([]);
@@ -206,6 +207,14 @@ const CASES: Record<string, [change: (input: Input) => void, expected: string[]]
       'hotpair:aws.accepted.spot: "cheap" is not a reason in a sentence of 10 to 200 characters; expected e.g. the second zone of this region has no capacity of the type that we need',
     ],
   ],
+  "a tag of hotpair's own": [
+    ({ aws }) => {
+      aws.tags["hotpair:node"] = "b";
+    },
+    [
+      'hotpair:aws.tags["hotpair:node"]: is not the name of a tag, of at most 64 letters, digits and . _ : + = @ -; expected e.g. owner',
+    ],
+  ],
   "a host key in plain text": [
     ({ aws }) => {
       aws.hostKeys.a = "-----BEGIN OPENSSH PRIVATE KEY-----\n";
@@ -218,4 +227,51 @@ const CASES: Record<string, [change: (input: Input) => void, expected: string[]]
 
 test.each(Object.entries(CASES))("%s", (_, [change, expected]) => {
   expect(mistakesInCloud(change).toSorted()).toEqual(expected.toSorted());
+});
+
+/** The example with data, a witness elsewhere, and each server stopped by the other one's role. */
+function fencedInput(): Input {
+  const { nginx: _, ...input } = cloudInput();
+  const { witness, authority, mariadb, haproxy } = statefulInput();
+  return {
+    ...input,
+    ...{ authority, mariadb },
+    witness: { ...witness, address: "198.51.100.13", ssh: { ...witness.ssh, host: "198.51.100.13" } },
+    haproxy: { ...haproxy, frontends: [{ ...haproxy.frontends[0], bind: "*:3307" }] },
+    fencing: { timeout: "120s", agents: ["cloud-a", "cloud-b"].map((node) => ({ node, agent: "aws" })) },
+  };
+}
+
+const read = (input: Input) => readPair(input, { stack: "shop", locate: () => undefined });
+
+function mistakesWhenRead(input: Input): readonly string[] {
+  try {
+    read(input);
+    return [];
+  } catch (error) {
+    if (error instanceof UserError) return error.details;
+    throw error;
+  }
+}
+
+test("servers that the stack makes it can also stop: the agent aws needs no options, and gets what names its peer", () => {
+  expect(read(fencedInput()).fencing?.agents).toEqual({
+    a: { agent: "aws", options: { pair: "shop", plug: "a", region: "eu-central-1" } },
+    b: { agent: "aws", options: { pair: "shop", plug: "b", region: "eu-central-1" } },
+  });
+  const own = fencedInput();
+  own.fencing.agents[1].options = { plug: "i-0a1b2c3d4e5f60718" };
+  own.aws.instance.spot = true;
+  const spot = (index: number) =>
+    `hotpair:fencing.agents[${index}].agent: "aws" cannot stop a spot server: AWS lets one that was asked for once only end for good; set hotpair:aws.instance.spot to false`;
+  expect(mistakesWhenRead(own)).toEqual([
+    spot(0),
+    "hotpair:fencing.agents[1]: needs neither options nor secrets with agent aws: the stack knows the servers; remove them",
+    spot(1),
+  ]);
+  const onPremises = statefulInput();
+  onPremises.fencing.agents[0] = { node: "node-b", agent: "aws" };
+  expect(mistakesWhenRead(onPremises)).toEqual([
+    'hotpair:fencing.agents[0].agent: "aws" stops servers that hotpair made in AWS, and these are on premises; write e.g. fence_ipmilan',
+  ]);
 });

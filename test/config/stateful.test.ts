@@ -482,7 +482,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.fencing.agents[0].agent = "/bin/sh";
     },
     [
-      'hotpair:fencing.agents[0].agent: "/bin/sh" is not a fence agent of the fence-agents project, or lab; expected e.g. fence_ipmilan',
+      'hotpair:fencing.agents[0].agent: "/bin/sh" is not a fence agent of the fence-agents project, or aws, or lab; expected e.g. fence_ipmilan',
     ],
   ],
   "several mistakes at once": [

@@ -233,6 +233,7 @@ export const cloudPair: Pair & { readonly aws: Aws } = {
       glacierDays: 90,
       deepArchiveDays: 365,
     },
+    budget: { monthly: 300, email: ["ops@example.net"] },
     tags: { owner: "shop-team" },
     accepted: {},
     hostKeys: { a: { secret: "aws.hostKeys.a" }, b: { secret: "aws.hostKeys.b" } },

@@ -57,6 +57,7 @@ test("packages are those that Debian 13 has the agents in", () => {
   expect(agentPackages("fence_idrac")).toEqual(["fence-agents-ipmilan"]);
   expect(agentPackages("fence_apc_snmp")).toEqual(["fence-agents-apc-snmp"]);
   expect(agentPackages("lab")).toEqual([]);
+  expect(agentPackages("aws")).toEqual([]);
 });
 
 test("the fence is shot by the lease's holder alone: its unit ends with the lease", () => {
@@ -79,4 +80,22 @@ test("the promotion waits for it only where it is required, and then no time is 
     expect(of(required)?.verdict, failure).toBe("beyond");
     expect(of(required)?.formula, failure).toContain("confirmed off");
   }
+});
+
+test("in AWS a node asks for its peer by what the stack knows, and proves before it counts as set up that it may stop it", () => {
+  const agent = (plug: string) => ({ agent: "aws", options: { pair: "shop", plug, region: "eu-central-1" } });
+  const pair = settings({ agents: { a: agent("a"), b: agent("b") }, required: true, timeout: seconds(120) });
+  expect(fileOf(pair, "a", "/fencing.options")?.content).toEqual([
+    ...["pair=", "shop", "\n", "plug=", "b", "\n", "region=", "eu-central-1", "\n"],
+  ]);
+  const json = JSON.parse(String(fileOf(pair, "a", "/fencing.json")?.content));
+  expect(json).toMatchObject({ agent: "aws", command: ["/usr/lib/hotpair/hotpair-fence", "aws"], secrets: [] });
+  expect(fencing.plan(pair, "a")?.packages).toEqual(["python3"]);
+  expect(fencing.plan(pair, "a")?.health).toEqual([
+    expect.objectContaining({ command: "/usr/lib/hotpair/hotpair-fence preflight --wait 45" }),
+  ]);
+  expect(fencing.plan(statefulPair, "a")?.health).toEqual([]);
+  expect(fencing.timing(pair).map(({ formula }) => formula)).toContain(
+    "≤ 2m, stated, to be measured in your account: AWS does not promise how long a stop takes",
+  );
 });

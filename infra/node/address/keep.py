@@ -13,10 +13,11 @@ import subprocess
 import time
 from typing import Any, Callable, Dict
 
-from .calls import CallError
-from .metadata import Metadata, MetadataError
+from aws.calls import CallError
+from aws.metadata import Metadata, MetadataError
+from aws.request import Unreachable
+
 from .move import Address
-from .request import Unreachable
 from .settings import Settings
 
 # Between two attempts: as quick as the first fault allows, and no burden when it lasts. Twice as long when throttled.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
-from . import calls
-from .metadata import Metadata, MetadataError
+from aws import calls
+from aws.metadata import Metadata, MetadataError
+
 from .settings import Settings
 
 
@@ -36,12 +37,12 @@ class Address:
                 "PrivateIpAddress": settings.own,
                 "AllowReassociation": "true",
             }
-            calls.ec2(settings, self._metadata, "AssociateAddress", parameters, dry)
+            calls.ec2(settings.access, self._metadata, "AssociateAddress", parameters, dry)
         elif settings.method == "secondary-ip":
             addresses = {f"PrivateIpAddress.{number}": address for number, address in enumerate(settings.vips, 1)}
             parameters = {"NetworkInterfaceId": self._interface_id(), "AllowReassignment": "true", **addresses}
             # It has no dry run: asked again for what is here, it changes nothing.
-            calls.ec2(settings, self._metadata, "AssignPrivateIpAddresses", parameters)
+            calls.ec2(settings.access, self._metadata, "AssignPrivateIpAddresses", parameters)
         elif settings.method == "route":
             for address in settings.vips:
                 parameters = {
@@ -49,9 +50,11 @@ class Address:
                     "DestinationCidrBlock": f"{address}/32",
                     "NetworkInterfaceId": self._interface_id(),
                 }
-                calls.ec2(settings, self._metadata, "ReplaceRoute", parameters, dry)
+                calls.ec2(settings.access, self._metadata, "ReplaceRoute", parameters, dry)
         else:
-            calls.upsert_record(settings, self._metadata, settings.own)
+            calls.upsert_record(
+                settings.access, self._metadata, settings.hosted_zone, settings.record, settings.ttl, settings.own
+            )
 
     def is_here(self) -> Optional[bool]:
         """By the instance's own metadata, which costs no call. None: only AWS itself could say."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
-from typing import Any, Dict, Mapping, Tuple
+from dataclasses import dataclass
+from typing import Any, Mapping, Tuple
+
+from aws.access import TIMEOUT, Access, access
 
 SETTINGS_PATH = "/etc/hotpair/address.json"
 STATE_PATH = "/run/hotpair/address.state.json"
@@ -22,7 +24,8 @@ class Settings:
     pair: str
     node: str
     method: str
-    region: str
+    # region, endpoints, longest wait for one answer
+    access: Access
     # the public interface, whose addresses and network interface in AWS are meant
     interface: str
     # the pair's VIPs, plain: they are on this node while it is active
@@ -35,9 +38,6 @@ class Settings:
     ttl: int
     # what the estimate counts with: after this long without success, somebody should know
     within: float
-    # longest wait for one answer
-    timeout: float = 2.0
-    endpoints: Mapping[str, str] = field(default_factory=dict)
     state: str = STATE_PATH
 
 
@@ -62,19 +62,12 @@ def parse(raw: Mapping[str, Any]) -> Settings:
     method, vips = str(raw["method"]), tuple(str(address) for address in raw["vips"])
     if method not in METHODS or not vips:
         raise ValueError(f"method {method} is none of {', '.join(METHODS)}, or there is no VIP")
-    region = str(raw["region"])
-    endpoints: Dict[str, str] = {
-        # Amazon EC2 user guide, instance metadata; AWS general reference, service endpoints.
-        "metadata": "http://169.254.169.254",
-        "ec2": f"https://ec2.{region}.amazonaws.com",
-        "route53": "https://route53.amazonaws.com",
-    }
-    endpoints.update({str(name): str(url) for name, url in raw.get("endpoints", {}).items()})
+    endpoints = {str(name): str(url) for name, url in raw.get("endpoints", {}).items()}
     return Settings(
         pair=str(raw["pair"]),
         node=str(raw["node"]),
         method=method,
-        region=region,
+        access=access(str(raw["region"]), endpoints, float(raw.get("timeout", TIMEOUT))),
         interface=str(raw["interface"]),
         vips=vips,
         own=str(raw["own"]),
@@ -82,7 +75,5 @@ def parse(raw: Mapping[str, Any]) -> Settings:
         record=str(raw["record"]),
         ttl=int(raw["ttl"]),
         within=float(raw["within"]),
-        timeout=float(raw.get("timeout", 2.0)),
-        endpoints=endpoints,
         state=str(raw.get("state", STATE_PATH)),
     )

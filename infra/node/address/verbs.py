@@ -9,17 +9,18 @@ import sys
 import time
 from typing import Sequence
 
+from aws.calls import CallError
+from aws.metadata import Metadata, MetadataError
+from aws.request import Unreachable
+
 from . import keep
-from .calls import CallError
-from .metadata import Metadata, MetadataError
 from .move import Address, mac_of
-from .request import Unreachable
 from .settings import Settings, SettingsError, load
 
 
 def hold(settings: Settings) -> int:
     """hotpair-address.service, while this node is the active one."""
-    metadata = Metadata(settings)
+    metadata = Metadata(settings.access)
     address = Address(settings, metadata, mac_of(settings.interface))
 
     def say(line: str) -> None:
@@ -37,7 +38,7 @@ PREFLIGHT_PAUSE = 3.0
 
 def preflight(settings: Settings, wait: float) -> int:
     """Whether the node's role may make the call, without moving anything; asked again for `wait` seconds."""
-    metadata = Metadata(settings)
+    metadata = Metadata(settings.access)
     until = time.monotonic() + wait
     while True:
         try:
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = load()
         if options.verb == "check":
-            print(f"{settings.node} moves {', '.join(settings.vips)} by {settings.method} in {settings.region}")
+            print(f"{settings.node} moves {', '.join(settings.vips)} by {settings.method} in {settings.access.region}")
             return 0
         if options.verb == "status":
             try:

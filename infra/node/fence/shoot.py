@@ -13,6 +13,10 @@ from .settings import Settings, read_options
 PAUSE = 0.5
 # Of the stated time, what an `off` that hangs must leave for the look whether it worked.
 RESERVE = 0.25
+# A new role's rights are known everywhere after some seconds (IAM user guide, troubleshooting: eventual consistency).
+PREFLIGHT_PAUSE = 3.0
+# The agent whose `monitor` says whether it may switch the peer off. Others' say at most that somebody answers.
+PROVEN = "aws"
 
 
 def peer(settings: Settings, by: str, why: str, may_go_on: Callable[[], str]) -> Dict[str, Any]:
@@ -95,11 +99,26 @@ def _off(settings: Settings, options: str, until: float, may_go_on: Callable[[],
     return False, f"not confirmed within {settings.timeout:g} s: {detail}"
 
 
+def preflight(settings: Settings, wait: float) -> agent.Said:
+    """Asks an agent that knows it whether this node may switch the peer off; asks again for `wait` seconds."""
+    options = read_options(settings)
+    until = now() + wait
+    while True:
+        said = agent.run(settings, options, "monitor", now() + settings.timeout)
+        if said.code == 0 or now() + PREFLIGHT_PAUSE > until:
+            return said
+        time.sleep(PREFLIGHT_PAUSE)
+
+
 def test(settings: Settings) -> Dict[str, Any]:
-    """Asks the agent for the peer's power state; shoots nobody."""
+    """Asks the agent for the peer's power state, and one that knows whether it may shoot; shoots nobody."""
     options = read_options(settings)
     began = now()
-    state = agent.run(settings, options, "status", began + settings.timeout)
+    until = began + settings.timeout
+    state = agent.run(settings, options, "status", until)
+    may = agent.run(settings, options, "monitor", until) if state.power and settings.agent == PROVEN else None
+    if may is not None and may.code != 0:
+        state = may
     entry = {
         "ok": state.power is not None,
         "power": state.power,

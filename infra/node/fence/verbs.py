@@ -84,6 +84,8 @@ def parser() -> argparse.ArgumentParser:
     shooting.add_argument("--json", action="store_true", help="for programs")
     testing = verbs.add_parser("test", help="ask the agent for the other node's power state; shoots nobody")
     testing.add_argument("--json", action="store_true", help="for programs")
+    asking = verbs.add_parser("preflight", help="agent aws: ask whether this node may switch the other one off")
+    asking.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="ask again for so long")
     shown = verbs.add_parser("status", help="the last shot and the last test")
     shown.add_argument("--json", action="store_true", help="for programs")
     taking = verbs.add_parser("takeover", help="hotpair-fence.service: shoot, if the peer kept the lease")
@@ -116,6 +118,10 @@ def main(arguments: Sequence[str]) -> int:
             failed = f"{settings.agent} does not tell {settings.peer_name}'s power: {tested['detail']}"
             print(json.dumps(tested) if options.json else text if tested["ok"] else failed)
             return 0 if tested["ok"] else 1
+        if options.verb == "preflight":
+            said = shoot.preflight(settings, options.wait)
+            print(said.text)
+            return 0 if said.code == 0 else 1
         if options.verb == "acknowledge":
             print(acknowledge(settings, options.consent))
             return 0

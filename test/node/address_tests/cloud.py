@@ -26,12 +26,17 @@ class Cloud:
         self.calls: List[Dict[str, str]] = []
         # what the next calls get instead of being carried out: status and code
         self.faults: List[Tuple[int, str]] = []
+        # an action that the role may not
+        self.denied = ""
         # seconds until any call is answered
         self.silence = 0.0
         self.record = ""
         # access keys; the last one is handed out by the role and accepted
         self.keys = ["AKIA1"]
         self.role = True
+        # node and state of each instance, by its id; one that is told to stop is `stopping` for so many more looks
+        self.instances: Dict[str, Tuple[str, str]] = {"i-a": ("a", "running"), "i-b": ("b", "running")}
+        self.looks_until_off = 0
         self.tokens = 0
         self.lock = threading.Lock()
         # what the nodes keep of it
@@ -82,6 +87,12 @@ class Cloud:
         """Status, and the code of an error."""
         if fields.get("DryRun") == "true":
             return 412, "DryRunOperation"
+        if fields["Action"] == "DescribeInstances":
+            return 200, ""
+        if fields["Action"] == "StopInstances":
+            node, _ = self.instances[fields["InstanceId.1"]]
+            self.instances[fields["InstanceId.1"]] = (node, "stopping" if self.looks_until_off else "stopped")
+            return 200, ""
         name, value = {
             "AssociateAddress": ("AllocationId", "eipalloc-1"),
             "AssignPrivateIpAddresses": ("PrivateIpAddress.1", "10.20.0.100"),
@@ -92,6 +103,23 @@ class Cloud:
             return 400, "InvalidParameterValue"
         self.owner = interface[-1]
         return 200, ""
+
+    def instances_shown(self, fields: Dict[str, str]) -> str:
+        """DescribeInstances of one node of the pair."""
+        filters = {fields[f"Filter.{number}.Name"]: fields[f"Filter.{number}.Value.1"] for number in (1, 2)}
+        items = "".join(
+            f"<item><instanceId>{id}</instanceId><instanceState><code>0</code><name>{state}</name></instanceState></item>"
+            for id, (node, state) in self.instances.items()
+            if filters == {"tag:hotpair:pair": "cloud", "tag:hotpair:node": node}
+        )
+        for id, (node, state) in self.instances.items():
+            if state == "stopping":
+                self.looks_until_off -= 1
+                self.instances[id] = (node, "stopping" if self.looks_until_off > 0 else "stopped")
+        return (
+            '<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><reservationSet><item>'
+            f"<instancesSet>{items}</instancesSet></item></reservationSet></DescribeInstancesResponse>"
+        )
 
     def post(self, path: str, body: str, signature: str) -> Tuple[int, str]:
         fields = dict(urllib.parse.parse_qsl(body))
@@ -107,6 +135,8 @@ class Cloud:
                 return fault
             if f"Credential={self.keys[-1]}/" not in signature:
                 return 400, "ExpiredToken"
+            if self.denied and fields.get("Action") == self.denied:
+                return 403, "UnauthorizedOperation"
             if path.startswith("/2013-04-01/hostedzone/Z1/rrset"):
                 self.record = body
                 return 200, ""
@@ -150,6 +180,10 @@ class Cloud:
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
                 status, code = cloud.post(self.path, body, self.headers.get("authorization", ""))
                 error = f"<Error><Code>{code}</Code><Message>on order</Message></Error>"
-                self.answer(status, "<return>true</return>" if status == 200 else error)
+                fields = dict(urllib.parse.parse_qsl(body))
+                with cloud.lock:
+                    looked = status == 200 and fields.get("Action") == "DescribeInstances"
+                    said = cloud.instances_shown(fields) if looked else "<return>true</return>"
+                self.answer(status, said if status == 200 else error)
 
         return Handler

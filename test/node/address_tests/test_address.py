@@ -12,13 +12,13 @@ import time
 import unittest
 from typing import Callable, Dict, List
 
-from address import sign
-from address.calls import CallError
 from address.keep import Keeper
-from address.metadata import Credentials, Metadata, MetadataError
 from address.move import Address
-from address.request import Unreachable
 from address.settings import Settings, SettingsError, load, parse
+from aws import sign
+from aws.calls import CallError
+from aws.metadata import Credentials, Metadata, MetadataError
+from aws.request import Unreachable
 
 from .cloud import NODES, OWN, Cloud
 
@@ -60,7 +60,7 @@ class Case(unittest.TestCase):
 
     def address(self, method: str, node: str = "a") -> Address:
         settings = self.settings(method, node)
-        return Address(settings, Metadata(settings), NODES[node])
+        return Address(settings, Metadata(settings.access), NODES[node])
 
     def keep(self, settings: Settings, metadata: Metadata, node: str, entitled: Callable[[], bool]) -> Keeper:
         address = Address(settings, metadata, NODES[node])
@@ -81,7 +81,7 @@ class Case(unittest.TestCase):
 
     def keeper(self, method: str, node: str, entitled: Callable[[], bool]) -> Keeper:
         settings = self.settings(method, node)
-        return self.keep(settings, Metadata(settings), node, entitled)
+        return self.keep(settings, Metadata(settings.access), node, entitled)
 
     def until(self, holds: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -210,7 +210,7 @@ class Keeping(Case):
 
     def test_a_role_whose_key_changes_under_way_goes_on_with_the_new_one(self) -> None:
         settings = self.settings("elastic-ip")
-        metadata = Metadata(settings)
+        metadata = Metadata(settings.access)
         metadata.credentials()
         self.cloud.keys.append("AKIA2")
         self.keep(settings, metadata, "a", lambda: True)
@@ -227,7 +227,7 @@ class Keeping(Case):
     def test_what_takes_longer_than_promised_is_said_aloud_once(self) -> None:
         self.cloud.faults = [(400, "InvalidAllocationID.NotFound")] * 50
         settings = parse({**written(self.cloud, "elastic-ip"), "within": 0.3})
-        self.keep(settings, Metadata(settings), "a", lambda: True)
+        self.keep(settings, Metadata(settings.access), "a", lambda: True)
         self.until(lambda: any("NOT moved after" in line for line in self.lines), 3)
         calls = len(self.cloud.calls)
         self.until(lambda: len(self.cloud.calls) > calls, 4)

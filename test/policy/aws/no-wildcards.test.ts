@@ -12,12 +12,16 @@ test("named actions on named resources pass", async () => {
     await ask([{ Effect: "Allow", Action: ["ec2:AssociateAddress"], Resource: "arn:aws:ec2:::address/1" }]),
   ).toEqual([]);
   expect(await ask({ Effect: "Deny", Action: "*", Resource: "*" })).toEqual([]);
+  // AWS knows no resources for it.
+  expect(await ask([{ Effect: "Allow", Action: ["ec2:DescribeInstances"], Resource: "*" }])).toEqual([]);
 });
 
 test.each([
   [{ Effect: "Allow", Action: "*", Resource: "arn:aws:ec2:::address/1" }, "allows *"],
   [{ Effect: "Allow", Action: ["ec2:Describe*"], Resource: "arn:aws:ec2:::address/1" }, "allows ec2:Describe*"],
   [{ Effect: "Allow", Action: "ec2:AssociateAddress", Resource: ["*"] }, "allows *"],
+  [{ Effect: "Allow", Action: ["ec2:DescribeInstances", "ec2:StopInstances"], Resource: "*" }, "allows *"],
+  [{ Effect: "Allow", Action: [], Resource: "*" }, "allows *"],
   [{ Effect: "Allow", NotAction: "iam:*", Resource: "arn:x" }, "allows what it does not name"],
 ])("%j does not", async (statement, said) => {
   expect(await ask([statement])).toEqual([`This resource ${said}: name actions and resources one by one.`]);

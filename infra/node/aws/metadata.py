@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Dict, List, Optional
 
-from .request import Answer, Unreachable, request
-from .settings import Settings
+from .access import Access
+from .request import Answer, request
 
 # Six hours, the longest there is.
 TOKEN_SECONDS = 21600
@@ -31,14 +31,14 @@ class Credentials:
 
 
 class Metadata:
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._token = ""
         self._credentials: Optional[Credentials] = None
         self._known: Dict[str, str] = {}
 
     def _ask(self, method: str, path: str, headers: Dict[str, str]) -> Answer:
-        return request(method, self._settings.endpoints["metadata"] + path, headers, b"", self._settings.timeout)
+        return request(method, self._access.endpoints["metadata"] + path, headers, b"", self._access.timeout)
 
     def _fetch_token(self) -> None:
         answer = self._ask("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)})
@@ -94,6 +94,3 @@ class Metadata:
     def forget_credentials(self) -> None:
         """They were refused: the next call asks again."""
         self._credentials = None
-
-
-__all__ = ["Credentials", "Metadata", "MetadataError", "Unreachable"]

@@ -8,9 +8,9 @@ import urllib.parse
 from typing import Mapping
 from xml.sax.saxutils import escape
 
+from .access import Access
 from .metadata import Metadata
 from .request import request
-from .settings import Settings
 from .sign import signed
 
 EC2_VERSION = "2016-11-15"
@@ -40,11 +40,11 @@ def _kind(status: int, code: str) -> str:
     return "denied" if code in _DENIED else "refused"
 
 
-def _call(settings: Settings, metadata: Metadata, url: str, body: bytes, kind: str, service: str, region: str) -> None:
+def _call(access: Access, metadata: Metadata, url: str, body: bytes, kind: str, service: str, region: str) -> bytes:
     headers = signed("POST", url, body, kind, service, region, metadata.credentials(), time.time())
-    answer = request("POST", url, headers, body, settings.timeout)
+    answer = request("POST", url, headers, body, access.timeout)
     if answer.status == 200:
-        return
+        return answer.body
     text = answer.body.decode(errors="replace")
     code = re.search(r"<Code>([^<]*)</Code>", text)
     message = re.search(r"<Message>([^<]*)</Message>", text)
@@ -52,24 +52,24 @@ def _call(settings: Settings, metadata: Metadata, url: str, body: bytes, kind: s
     raise CallError(_kind(answer.status, name), name, message.group(1)[:300] if message else "no reason given")
 
 
-def ec2(settings: Settings, metadata: Metadata, action: str, parameters: Mapping[str, str], dry: bool = False) -> None:
-    """Raises CallError, Unreachable, MetadataError."""
+def ec2(access: Access, metadata: Metadata, action: str, parameters: Mapping[str, str], dry: bool = False) -> bytes:
+    """AWS's answer, XML. Raises CallError, Unreachable, MetadataError."""
     fields = {"Action": action, "Version": EC2_VERSION, **parameters, **({"DryRun": "true"} if dry else {})}
     body = urllib.parse.urlencode(fields).encode()
     kind = "application/x-www-form-urlencoded; charset=utf-8"
-    _call(settings, metadata, settings.endpoints["ec2"] + "/", body, kind, "ec2", settings.region)
+    return _call(access, metadata, access.endpoints["ec2"] + "/", body, kind, "ec2", access.region)
 
 
-def upsert_record(settings: Settings, metadata: Metadata, address: str) -> None:
-    """Raises CallError, Unreachable, MetadataError."""
+def upsert_record(access: Access, metadata: Metadata, zone: str, name: str, ttl: int, address: str) -> None:
+    """`ttl` in seconds. Raises CallError, Unreachable, MetadataError."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.com/doc/{ROUTE53_VERSION}/">'
         "<ChangeBatch><Changes><Change><Action>UPSERT</Action><ResourceRecordSet>"
-        f"<Name>{escape(settings.record)}</Name><Type>A</Type><TTL>{settings.ttl}</TTL>"
+        f"<Name>{escape(name)}</Name><Type>A</Type><TTL>{ttl}</TTL>"
         f"<ResourceRecords><ResourceRecord><Value>{escape(address)}</Value></ResourceRecord></ResourceRecords>"
         "</ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>"
     ).encode()
-    url = f"{settings.endpoints['route53']}/{ROUTE53_VERSION}/hostedzone/{settings.hosted_zone}/rrset/"
+    url = f"{access.endpoints['route53']}/{ROUTE53_VERSION}/hostedzone/{zone}/rrset/"
     # Route 53 is one for the whole world, and signs as this region (AWS general reference).
-    _call(settings, metadata, url, body, "application/xml", "route53", "us-east-1")
+    _call(access, metadata, url, body, "application/xml", "route53", "us-east-1")
