@@ -21,12 +21,31 @@ class SetupError extends Error {}
 
 /**
  * The steps in their order. `missing` says what is not there, or undefined; `act`, described by `how`, puts it there and
- * may report what it is doing at the moment.
+ * may report what it is doing at the moment. What is `forTests` nobody needs to run the demo or hotpair itself.
  */
 const STEPS = {
   npm: { title: "npm dependencies", missing: missingDependencies, how: "npm ci", act: installDependencies },
   packages: { title: "system packages", missing: missingPackagesText, how: "apt-get install", act: installPackages },
-  python: { title: "ruff and mypy", missing: missingPythonTools, how: "pip install", act: installPythonTools },
+  python: {
+    title: "ruff and mypy",
+    missing: () => missingPythonTools("tools"),
+    how: "pip install",
+    act: () => installPythonTools("tools"),
+  },
+  moto: {
+    title: "moto, a stand-in for AWS",
+    missing: () => missingPythonTools("moto"),
+    how: "pip install",
+    act: () => installPythonTools("moto"),
+    forTests: true,
+  },
+  awsPackage: {
+    title: "@pulumi/aws",
+    missing: missingAwsPackage,
+    how: "npm pack",
+    act: installAwsPackage,
+    forTests: true,
+  },
   toolchain: {
     title: "Pulumi toolchain",
     missing: missingToolchain,
@@ -36,8 +55,11 @@ const STEPS = {
   lab: { title: "lab image", missing: missingImage, how: "building it (two minutes, once)", act: buildImage },
 };
 
+/** With what nothing but tests of stacks in AWS needs. */
+export const EVERYTHING = Object.keys(STEPS);
+
 /** Makes the machine ready; ends the process with exit code 2 when that is impossible, having said what to do. */
-export async function setup(names = Object.keys(STEPS)) {
+export async function setup(names = Object.keys(STEPS).filter((name) => !STEPS[name].forTests)) {
   try {
     const lock = await oneAtATime();
     for (const name of names) await makeReady(STEPS[name]);
@@ -218,33 +240,53 @@ async function withoutStartingServices(work) {
 
 // --- Python tools
 
-const REQUIREMENTS = join(TOOLCHAIN, "python-requirements.txt");
+/** What each environment has, exactly; tools of the checks and a library of the tests want nothing of each other. */
+const REQUIREMENTS = {
+  tools: join(TOOLCHAIN, "python-requirements.txt"),
+  moto: join(ROOT, "test", "node", "moto-requirements.txt"),
+};
 
-function pythonDirectory() {
-  const digest = createHash("sha256").update(readFileSync(REQUIREMENTS)).digest("hex").slice(0, 12);
+function pythonDirectory(environment) {
+  const digest = createHash("sha256").update(readFileSync(REQUIREMENTS[environment])).digest("hex").slice(0, 12);
   return join(cacheDirectory(), `python-${digest}`);
 }
 
-/** Absolute path of a Python tool in the exact version that the project pins: `ruff` or `mypy`. */
-export function pythonTool(name) {
-  return join(pythonDirectory(), "bin", name);
+/** Absolute path of a Python program in the exact version that the project pins: `ruff`, `mypy`; `python` with moto. */
+export function pythonTool(name, environment = "tools") {
+  return join(pythonDirectory(environment), "bin", name);
 }
 
 // A virtual environment cannot be moved, so a mark says that it is whole.
-const complete = () => join(pythonDirectory(), "complete");
+const complete = (environment) => join(pythonDirectory(environment), "complete");
 
-function missingPythonTools() {
-  return existsSync(complete()) ? undefined : "not in hotpair's cache";
+function missingPythonTools(environment) {
+  return existsSync(complete(environment)) ? undefined : "not in hotpair's cache";
 }
 
-async function installPythonTools() {
-  const directory = pythonDirectory();
+async function installPythonTools(environment) {
+  const directory = pythonDirectory(environment);
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
   await quietly("python3", ["-m", "venv", directory], "python3 -m venv");
-  const pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "-r", REQUIREMENTS];
-  await quietly(join(directory, "bin", "python"), pip, "pip install");
-  writeFileSync(complete(), "");
+  const pip = ["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"];
+  await quietly(join(directory, "bin", "python"), [...pip, "-r", REQUIREMENTS[environment]], "pip install");
+  writeFileSync(complete(environment), "");
+}
+
+// --- what tests of stacks in AWS use
+
+async function missingAwsPackage() {
+  if (!existsSync(projectNode())) return "the project's Node is missing";
+  const script =
+    "const { awsPackageIsThere } = await import(process.argv[1]); process.exit(awsPackageIsThere() ? 0 : 1)";
+  const room = pathToFileURL(join(TOOLCHAIN, "aws-package.ts")).href;
+  const looked = await output(projectNode(), ["--input-type=module", "-e", script, room]);
+  return looked.code === 0 ? undefined : "not in hotpair's cache";
+}
+
+async function installAwsPackage() {
+  const made = await output(projectNode(), [join(ROOT, "bin", "hotpair.mjs"), "cloud", "install"]);
+  if (made.code !== 0) throw new SetupError(`@pulumi/aws: ${made.errors.trim()}`);
 }
 
 // --- Pulumi toolchain
@@ -365,5 +407,5 @@ const startedDirectly =
   process.argv[1] !== undefined && import.meta.url === pathToFileURL(resolve(process.argv[1])).href;
 if (startedDirectly) {
   if (process.argv.includes("--check")) process.exit((await checkSetup()) ? 0 : 1);
-  await setup();
+  await setup(EVERYTHING);
 }

@@ -4,14 +4,14 @@
 import { spawnSync } from "node:child_process";
 import { check } from "./check.mjs";
 import { projectEnvironment, ROOT, run } from "./project.mjs";
-import { setup } from "./setup.mjs";
+import { EVERYTHING, setup } from "./setup.mjs";
 
 const given = process.argv.slice(2);
 // What each part of a pair with data does by itself is tested for half an hour, by name (`npm run test:stateful`); what the
 // whole of it keeps is among the others (test/drill/data.lab.test.ts).
 const projects = given.includes("--project") ? [] : ["unit", "lab", "e2e"].flatMap((name) => ["--project", name]);
 
-await setup();
+await setup(EVERYTHING);
 const sourcesAreFine = await check();
 const before = labNames();
 // Ctrl-C reaches the test runner as well; this process stays to clean up behind it.

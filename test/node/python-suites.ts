@@ -7,8 +7,14 @@ import { describe, expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "../..");
 
+interface With {
+  /** Default: the machine's own. */
+  readonly python?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** One test per `test_*.py` of `test/node/<folder>`; `timeoutMs` for each. */
-export function runSuites(program: string, folder: string, timeoutMs: number): void {
+export function runSuites(program: string, folder: string, timeoutMs: number, other: With = {}): void {
   const path = join(import.meta.dirname, folder);
   const suites = readdirSync(path).filter((name) => /^test_.*\.py$/.test(name));
 
@@ -17,11 +23,11 @@ export function runSuites(program: string, folder: string, timeoutMs: number): v
       "%s",
       (suite) => {
         const result = spawnSync(
-          "python3",
+          other.python ?? "python3",
           ["-B", "-m", "unittest", "discover", "-s", path, "-t", import.meta.dirname, "-p", suite],
           {
             cwd: root,
-            env: { ...process.env, PYTHONPATH: join(root, "infra/node") },
+            env: { ...process.env, ...other.environment, PYTHONPATH: join(root, "infra/node") },
             encoding: "utf8",
           },
         );

@@ -1,12 +1,12 @@
-// A stand-in for Pulumi's AWS plugin, for tests with the real engine: it makes nothing and writes down what it was told to
-// make, change and delete, one JSON line each, into the file that HOTPAIR_TEST_CLOUD names. What AWS itself would refuse, it
-// does not know.
+// A stand-in for Pulumi's AWS plugin, for tests with the real engine: it carries out what it is told in an account of moto
+// (moto-resources.mjs) and writes it down, one JSON line each, into the file that HOTPAIR_TEST_CLOUD names.
 
 import { createHash } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { output } from "@pulumi/pulumi";
 import { main } from "@pulumi/pulumi/provider/index.js";
+import { anImage, RESOURCES } from "./moto-resources.mjs";
 
 /** Marks a secret (specialSigKey in @pulumi/pulumi/runtime/rpc.ts), which the SDK leaves on. Secrets are handed back as they come. */
 const ENVELOPE = "4dabf18193072939515e22adb298388d";
@@ -16,24 +16,28 @@ const opened = async (inputs) => {
   return Object.fromEntries(Object.entries(known).map(([key, one]) => [key, one?.[ENVELOPE] ? one.value : one]));
 };
 
-const note = async (act, urn, given) => {
-  const inputs = await opened(given);
-  const [type, name] = [urn.split("::")[2].split("$").at(-1), urn.split("::").at(-1)];
-  appendFileSync(process.env.HOTPAIR_TEST_CLOUD, `${JSON.stringify({ act, type, name, inputs })}\n`);
+const typeOf = (urn) => urn.split("::")[2].split("$").at(-1);
+const nameOf = (urn) => urn.split("::").at(-1);
+const resourceOf = (urn) => {
+  const found = RESOURCES[typeOf(urn).split(":").at(-1)];
+  if (found === undefined) throw new Error(`moto-resources.mjs does not know how to make ${typeOf(urn)}`);
+  return found;
 };
 
+const note = (act, type, name, inputs) =>
+  appendFileSync(process.env.HOTPAIR_TEST_CLOUD, `${JSON.stringify({ act, type, name, inputs })}\n`);
+
+const ACCOUNT = "123456789012";
+
 /** What AWS adds to what it was given. */
-const outputs = (urn, inputs) => {
-  const name = urn.split("::").at(-1);
-  const [one, other] = createHash("sha256").update(name).digest();
+const outputs = (urn, { id, ...made }, inputs) => {
+  const [one, other] = createHash("sha256").update(nameOf(urn)).digest();
   return {
-    name,
-    keyName: name,
-    bucket: name,
-    ...inputs,
-    arn: `arn:aws:test:eu-central-1:123456789012:${name}`,
-    ownerId: "123456789012",
     macAddress: `02:00:00:00:${[one, other].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`,
+    ...inputs,
+    arn: `arn:aws:ec2:eu-central-1:${ACCOUNT}:${resourceOf(urn).arn?.(id) ?? id}`,
+    ownerId: ACCOUNT,
+    ...made,
   };
 };
 
@@ -45,19 +49,27 @@ await main(
       const [olds, news] = await Promise.all([opened(before), opened(after)]);
       return { changes: Object.keys(news).some((key) => !isDeepStrictEqual(olds[key], news[key])) };
     },
-    create: async (urn, inputs) => {
-      await note("create", urn, inputs);
-      return { id: `${urn.split("::").at(-1)}-1`, outs: outputs(urn, inputs) };
+    create: async (urn, given) => {
+      const inputs = await opened(given);
+      note("create", typeOf(urn), nameOf(urn), inputs);
+      const made = await resourceOf(urn).make(nameOf(urn), inputs);
+      return { id: made.id, outs: outputs(urn, made, given) };
     },
-    update: async (_id, urn, _olds, news) => {
-      await note("update", urn, news);
-      return { outs: outputs(urn, news) };
+    update: async (_id, urn) => {
+      throw new Error(`${nameOf(urn)}: no test changes one of these, so this stand-in does not know how`);
     },
-    read: async (id, _urn, props) => ({ id, props }),
-    delete: async (_id, urn) => note("delete", urn, {}),
+    read: async (id, urn, props) => {
+      const { there } = resourceOf(urn);
+      const gone = there !== undefined && !(await there(id).catch(() => false));
+      return gone ? { id: "", props: {} } : { id, props };
+    },
+    delete: async (id, urn, props) => {
+      note("delete", typeOf(urn), nameOf(urn), {});
+      await resourceOf(urn).end(id, await opened(props));
+    },
     invoke: async (token, inputs) => {
-      await note("ask", `::::${token}::`, inputs);
-      return { outputs: { id: "ami-newest" } };
+      note("ask", token, "", await opened(inputs));
+      return { outputs: { id: await anImage() } };
     },
   },
   process.argv.slice(2),

@@ -1,5 +1,5 @@
-// The stack in AWS with the real engine and the policy pack, as far as an engine can tell: preview, making, a change,
-// and nothing left at the end. A stand-in for the AWS plugin writes down what it is told.
+// The stack in AWS with the real engine, the classes of @pulumi/aws and the policy pack: preview, making, a change, drift,
+// and an account that is empty at the end. A stand-in for the AWS plugin carries out in moto what it is told.
 
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,14 +12,17 @@ import { readStack } from "../../infra/config/index.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws } from "../../infra/targets/aws.ts";
 import { nodeDirectory, projectRoot } from "../../infra/toolchain/places.ts";
+import { type Moto, startMoto } from "../moto.ts";
 import { writeStack } from "./lab-stack.ts";
 
 const STACK = "e2e-cloud";
 // Nobody answers there, and at once: what is set up over SSH is not part of this.
-const TEXT = readFileSync(stackPath("cloud"), "utf8").replaceAll(
+const EXAMPLE = readFileSync(stackPath("cloud"), "utf8").replaceAll(
   /host: 203\.0\.113\.(\d+)/g,
   "host: 127.0.0.$1\n          port: 9",
 );
+/** The example with Elastic IPs that the operator has allocated. */
+let TEXT = EXAMPLE;
 
 interface Noted {
   readonly act: string;
@@ -29,9 +32,20 @@ interface Noted {
 }
 
 let directory: string;
+let moto: Moto;
 let removeStack = (): void => {};
+/** What the account has before anything is made. */
+let before: Readonly<Record<string, number>>;
 
-beforeAll(() => {
+beforeAll(async () => {
+  moto = await startMoto();
+  for (const id of EXAMPLE.match(/eipalloc-\w+/g) ?? []) {
+    const [, allocated = ""] =
+      /<allocationId>(.*?)</.exec(await ask("ec2", "AllocateAddress", { Domain: "vpc" })) ?? [];
+    // As long as those of today.
+    TEXT = TEXT.replace(id, allocated);
+  }
+  before = await account();
   directory = mkdtempSync(join(tmpdir(), "hotpair-e2e-"));
   mkdirSync(join(directory, "bin"));
   mkdirSync(join(directory, "state"));
@@ -45,6 +59,7 @@ beforeAll(() => {
 
 afterAll(() => {
   removeStack();
+  moto.stop();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -56,6 +71,7 @@ function hotpair(...args: string[]): { code: number; text: string; stdout: strin
       PULUMI_BACKEND_URL: pathToFileURL(join(directory, "state")).href,
       PULUMI_CONFIG_PASSPHRASE: "hotpair-example",
       HOTPAIR_TEST_CLOUD: join(directory, "cloud.jsonl"),
+      HOTPAIR_TEST_AWS: moto.url,
     },
     encoding: "utf8",
   });
@@ -65,13 +81,56 @@ function hotpair(...args: string[]): { code: number; text: string; stdout: strin
 const pulumi = (...args: string[]) => hotpair("pulumi", "-s", STACK, "--", ...args, "--non-interactive");
 
 /** Of the stack only what is made in AWS: the servers' own set-up needs servers. */
-const inAws = (verb: "up" | "destroy") =>
+const inAws = (verb: "up" | "destroy", ...more: readonly string[]) =>
   pulumi(
-    ...[verb, "--yes", "--skip-preview", "--stack", STACK],
+    ...[verb, ...more, "--yes", "--skip-preview", "--stack", STACK],
     ...["--target", `urn:pulumi:${STACK}::hotpair::hotpair:index:AwsServers**`],
     ...["--target", `urn:pulumi:${STACK}::hotpair::pulumi:providers:aws**`],
     ...(verb === "up" ? ["--policy-pack", join(projectRoot, "infra/policy")] : []),
   );
+
+/** A question to the account, past the engine. */
+async function ask(
+  service: string,
+  Action: string,
+  parameters: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const scope = `Credential=test/20260101/eu-central-1/${service}/aws4_request, SignedHeaders=host, Signature=0`;
+  const version = { ec2: "2016-11-15", iam: "2010-05-08", monitoring: "2010-08-01" }[service] ?? "";
+  const answer = await fetch(moto.url, {
+    method: "POST",
+    headers: { authorization: `AWS4-HMAC-SHA256 ${scope}` },
+    body: new URLSearchParams({ Action, Version: version, ...parameters }),
+  });
+  return answer.text();
+}
+
+const LISTS: readonly (readonly [service: string, action: string, element: RegExp])[] = [
+  ["ec2", "DescribeVpcs", /<vpcId>/g],
+  ["ec2", "DescribeSubnets", /<subnetId>/g],
+  ["ec2", "DescribeRouteTables", /<routeSet>/g],
+  ["ec2", "DescribeInternetGateways", /<internetGatewayId>/g],
+  ["ec2", "DescribeSecurityGroups", /<groupName>/g],
+  ["ec2", "DescribeNetworkInterfaces", /<networkInterfaceId>/g],
+  ["ec2", "DescribeAddresses", /<allocationId>/g],
+  ["ec2", "DescribeKeyPairs", /<keyName>/g],
+  ["ec2", "DescribeInstances", /<name>(pending|running|stopping|stopped)<\/name>/g],
+  ["iam", "ListRoles", /<RoleName>/g],
+  ["iam", "ListInstanceProfiles", /<InstanceProfileName>/g],
+  ["monitoring", "DescribeAlarms", /<AlarmName>/g],
+  ["s3", "ListBuckets", /<Bucket>/g],
+];
+
+/** How much of everything the account has, by the question. */
+async function account(): Promise<Readonly<Record<string, number>>> {
+  const counts = LISTS.map(async ([service, action, element]) => {
+    const list = { authorization: "AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/s3/aws4_request" };
+    const text =
+      service === "s3" ? await (await fetch(moto.url, { headers: list })).text() : await ask(service, action);
+    return [action, (text.match(element) ?? []).length] as const;
+  });
+  return Object.fromEntries(await Promise.all(counts));
+}
 
 /** What the plug-in was told since it was asked the last time. */
 function told(): readonly Noted[] {
@@ -88,7 +147,7 @@ function told(): readonly Noted[] {
   }
 }
 
-const { pair } = readStack(TEXT, "stacks/Pulumi.cloud.yaml", STACK);
+const { pair } = readStack(EXAMPLE, "stacks/Pulumi.cloud.yaml", STACK);
 if (pair.aws === undefined) throw new Error("the example is not in AWS");
 const declared = declareAws({ ...pair, aws: pair.aws }, collectListeners(pair));
 
@@ -112,15 +171,32 @@ describe("a stack in AWS", () => {
     );
     const instance = made.find(({ name }) => name === "instance-a")?.inputs;
     expect(instance).toMatchObject({
-      ami: "ami-newest",
-      primaryNetworkInterface: { networkInterfaceId: "interface-public-a-1" },
-      tags: { "hotpair:address": "address-1", "hotpair:pair": STACK, owner: "shop-team" },
+      ami: expect.stringMatching(/^ami-/),
+      primaryNetworkInterface: { networkInterfaceId: expect.stringMatching(/^eni-/) },
+      tags: { "hotpair:address": expect.stringMatching(/^eipalloc-/), "hotpair:pair": STACK, owner: "shop-team" },
     });
     expect(instance?.userData).toContain("-----BEGIN OPENSSH PRIVATE KEY-----");
-    expect(instance?.userData).toMatch(/PermanentMACAddress=02:00:00:00:/);
-    expect(made.find(({ name }) => name === "right-a")?.inputs.policy).toContain(
-      "arn:aws:test:eu-central-1:123456789012:interface-public-a",
+    expect(instance?.userData).toMatch(/PermanentMACAddress=02:/);
+    expect(made.find(({ name }) => name === "right-a")?.inputs.policy).toMatch(
+      /arn:aws:ec2:eu-central-1:123456789012:network-interface\/eni-/,
     );
+  });
+
+  it("is in the account: two servers with their tags, in their zones, at their fixed addresses", async () => {
+    const shown = await ask("ec2", "DescribeInstances", {
+      "Filter.1.Name": "tag:hotpair:pair",
+      "Filter.1.Value.1": STACK,
+      "Filter.2.Name": "instance-state-name",
+      "Filter.2.Value.1": "running",
+    });
+    expect(shown.match(/<instanceId>i-/g)).toHaveLength(2);
+    for (const address of ["10.20.0.11", "10.20.0.139", "10.20.1.11", "10.20.2.139"])
+      expect(shown).toContain(`<privateIpAddress>${address}</privateIpAddress>`);
+    const after = await account();
+    expect(after.DescribeVpcs).toBe((before.DescribeVpcs ?? 0) + 1);
+    expect(after.DescribeSubnets).toBe((before.DescribeSubnets ?? 0) + 6);
+    expect(after.ListRoles).toBe((before.ListRoles ?? 0) + 2);
+    expect(after.ListBuckets).toBe(1);
   });
 
   it("keeps the host keys out of the state", () => {
@@ -140,6 +216,18 @@ describe("a stack in AWS", () => {
     ]);
   });
 
+  it("has what somebody took away in AWS itself back after a refresh, and that alone", async () => {
+    const rules = await ask("ec2", "DescribeSecurityGroupRules");
+    const ssh = rules.split("<item>").find((item) => /<toPort>9</.test(item)) ?? "";
+    const id = (name: string) => new RegExp(`<${name}>(.*?)</${name}>`).exec(ssh)?.[1] ?? "";
+    const gone = { GroupId: id("groupId"), "SecurityGroupRuleId.1": id("securityGroupRuleId") };
+    expect(await ask("ec2", "RevokeSecurityGroupIngress", gone)).toContain("<return>true</return>");
+    const { code, text } = inAws("up", "--refresh");
+    expect(code, text).toBe(0);
+    const acts = told().filter(({ act }) => act !== "ask");
+    expect(acts.map(({ act, name }) => `${act} ${name}`)).toEqual(["create ssh-9-203.0.113.0-24"]);
+  });
+
   it("does not end while its servers are protected", () => {
     const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
     expect(code).toBe(2);
@@ -147,8 +235,10 @@ describe("a stack in AWS", () => {
     expect(told().filter(({ act }) => act !== "ask")).toEqual([]);
   });
 
-  it("leaves nothing behind", () => {
-    expect(inAws("destroy").code).toBe(0);
+  it("leaves nothing behind", async () => {
+    const { code, text } = inAws("destroy");
+    expect(code, text).toBe(0);
+    expect(await account()).toEqual(before);
     const deleted = told().filter(({ act }) => act === "delete");
     expect(deleted).toHaveLength(declared.length);
     expect(
