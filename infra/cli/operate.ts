@@ -207,7 +207,8 @@ function table(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]): readonly
       const vip = status.vips.find((one) => one.name === name);
       if (vip === undefined) return "unknown there";
       if (vip.gate.closed && standsBy(vip)) return "standby";
-      return `${vip.held ? "ACTIVE" : "standby"} (${vip.state}${vip.gate.closed ? ", gate closed" : ""})`;
+      const home = vip.homeInMs === undefined ? "" : `, goes home in ${ago(vip.homeInMs)} at the earliest`;
+      return `${vip.held ? "ACTIVE" : "standby"} (${vip.state}${vip.gate.closed ? ", gate closed" : ""}${home})`;
     });
   const daemons = [
     ...new Set(answers.flatMap((answer) => ("status" in answer ? answer.status.daemons.map(({ name }) => name) : []))),

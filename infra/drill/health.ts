@@ -31,6 +31,22 @@ export function unwell(pair: Pair, answers: readonly Answer[]): string[] {
   return problems;
 }
 
+/**
+ * VIPs that only wait to go home, since they came back soon after the last time, and the index of the node that has them;
+ * empty unless that is all that keeps the pair from being whole.
+ */
+export function waitingToGoHome(pair: Pair, answers: readonly Answer[]): readonly { vip: string; node: number }[] {
+  const anywhere = { ...pair, vips: pair.vips.map((vip) => ({ ...vip, preferred: undefined })) };
+  if (unwell(anywhere, answers).length > 0) return [];
+  return answers.flatMap((answer, node) =>
+    "error" in answer
+      ? []
+      : answer.vips.flatMap(({ name, held, homeInMs }) =>
+          held && homeInMs !== undefined ? [{ vip: name, node }] : [],
+        ),
+  );
+}
+
 /** The lease is held once, the whole authority answers, and both nodes hold every acknowledged write. */
 function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
   const problems: string[] = [];

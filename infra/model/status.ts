@@ -108,6 +108,8 @@ export interface VipStatus {
   readonly state: VrrpState;
   /** `standby`: closed for no other reason than that the peer is active, as it should be in a pair with a witness. */
   readonly gate: { readonly closed: boolean; readonly reason: string; readonly standby?: boolean };
+  /** It belongs to the peer, and stays here this long at least: its last way home failed, or it was soon back. */
+  readonly homeInMs?: number;
 }
 
 /** Its keepalived is ready to take this VIP: it stands by, or is kept away only for as long as the peer is active. */

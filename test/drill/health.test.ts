@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { loadStack } from "../../infra/cli/stack.ts";
-import { unwell } from "../../infra/drill/health.ts";
+import { unwell, waitingToGoHome } from "../../infra/drill/health.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
 import { statefulPair } from "../model/pairs.ts";
 
@@ -50,6 +50,18 @@ test("a VIP that has yet to go home is not at rest", () => {
   const preferring = { ...pair, vips: [{ ...vip, preferred: "b" as const }] };
   expect(unwell(preferring, [status(true), status(false)])).toEqual(["VIP web has not gone home to node-b yet"]);
   expect(unwell(preferring, [status(false), status(true)])).toEqual([]);
+});
+
+test("a VIP that only waits to go home is told apart from a pair that is ill", () => {
+  const [vip] = pair.vips;
+  if (vip === undefined) throw new Error("no VIP");
+  const preferring = { ...pair, vips: [{ ...vip, preferred: "b" as const }] };
+  const waits = { ...status(true), vips: status(true).vips.map((one) => ({ ...one, homeInMs: 30_000 })) };
+  expect(waitingToGoHome(preferring, [waits, status(false)])).toEqual([{ vip: "web", node: 0 }]);
+  // It is on its way by itself.
+  expect(waitingToGoHome(preferring, [status(true), status(false)])).toEqual([]);
+  expect(waitingToGoHome(preferring, [waits, status(false, { maintenance: true })])).toEqual([]);
+  expect(waitingToGoHome(preferring, [waits, { error: "no answer" }])).toEqual([]);
 });
 
 test.each<[string, Partial<NodeStatus>, string]>([

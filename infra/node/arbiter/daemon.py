@@ -472,9 +472,10 @@ class Arbiter:
                         "reason": verdict.reason,
                         **({"standby": True} if verdict.standby else {}),
                     },
+                    **({} if home_in is None else {"homeInMs": round(home_in * 1000)}),
                 }
                 for name, memory in self.rules.vips.items()
-                for verdict in [self.verdicts[name]]
+                for verdict, home_in in [(self.verdicts[name], self.rules.home_in(name, now))]
             },
             "keepalived": self.keepalived.condition,
             "haproxy": self.rules.own.service,

@@ -31,6 +31,8 @@ YIELD_DEADLINE = 2.0
 # After a hand-over that was called off, or that came back, automatic ones wait (seconds), doubling up to the maximum.
 BACKOFF_FIRST = 30.0
 BACKOFF_MAX = 600.0
+# A VIP that went home and is here again within this time (seconds) came back; one that stayed longer was well at home.
+CAME_BACK = 60.0
 # keepalived that says MASTER and has no address for longer than this (seconds) lost it to somebody else.
 ADDRESS_GONE = 0.020
 # A state of keepalived that stays unknown for this long (seconds) is asked for, by closing the gate for a moment.
@@ -310,10 +312,13 @@ class Rules:
         if held and not memory.held:
             memory.held_since = now
             memory.declines_until = NEVER
-            if now - memory.gone_home_at < 60.0:
-                # it came back soon after we gave it away: whatever the reason was, do not play ping-pong
+            if now - memory.gone_home_at < CAME_BACK:
+                # whatever the reason was, do not play ping-pong
                 memory.retry_at = now + memory.backoff
                 memory.backoff = min(memory.backoff * 2, BACKOFF_MAX)
+            elif memory.gone_home_at != NEVER:
+                memory.backoff = BACKOFF_FIRST
+            memory.gone_home_at = NEVER
         if memory.held and not held:
             memory.lost_at = now
         if state != memory.state or memory.state_since == NEVER:
@@ -458,6 +463,13 @@ class Rules:
         if refusal is None:
             self._start_yield(memory, reason, now, automatic=False, deadline=deadline, stay=stay)
         return refusal
+
+    def home_in(self, vip: str, now: float) -> Optional[float]:
+        """How long (seconds) a VIP stays here at least before it goes home to the peer by itself, because its last way
+        there failed or was soon undone; None: nothing of the kind keeps it."""
+        memory = self.vips[vip]
+        waits = memory.held and self._preferred(vip) == self.settings.peer and now < memory.retry_at
+        return memory.retry_at - now if waits else None
 
     # ---- decision
 

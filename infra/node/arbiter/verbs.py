@@ -102,6 +102,7 @@ def status(settings: config.Config) -> Dict[str, Any]:
                     "reason": known["gate"]["reason"] if known is not None and closed else "",
                     **({"standby": True} if known is not None and closed and known["gate"].get("standby") else {}),
                 },
+                **({"homeInMs": known["homeInMs"]} if known is not None and "homeInMs" in known else {}),
             }
         )
     for unit in units:

@@ -209,6 +209,37 @@ class Switch(unittest.TestCase):
         self.assertEqual(sim.owners(), ["a"])
         self.assertEqual(sim.two_owners, 0.0)
 
+    def test_a_node_that_fails_soon_after_its_way_home_waits_longer_each_time_until_it_was_well_there(self) -> None:
+        sim = settled_pair(3, preferred="a", failback=2.0)
+        keeper = sim.nodes["b"].rules
+
+        def until_home() -> float:
+            sim.power_cut("a")
+            sim.run(1.0)
+            self.assertEqual(sim.owners(), ["b"])
+            sim.boot("a")
+            since = sim.now
+            waits = keeper.home_in(VIP, sim.now)
+            while sim.owners() != ["a"]:
+                sim.run(0.5)
+                self.assertLess(sim.now - since, 120.0)
+            if waits is not None:
+                self.assertGreaterEqual(sim.now - since, waits)
+            self.assertIsNone(keeper.home_in(VIP, sim.now))
+            return sim.now - since
+
+        times = []
+        for well in (5.0, 5.0, 90.0, 5.0, 5.0):
+            times.append(until_home())
+            sim.run(well)
+        ordinary, first, second, calm, again = times
+        self.assertLess(ordinary, 10.0)
+        self.assertTrue(30.0 <= first + 1.0 < 40.0, times)
+        self.assertTrue(60.0 <= second + 1.0 < 70.0, times)
+        self.assertLess(calm, 10.0)
+        self.assertTrue(30.0 <= again + 1.0 < 40.0, times)
+        self.assertEqual(sim.two_owners, 0.0)
+
     def test_what_an_operator_switched_away_does_not_come_home_by_itself(self) -> None:
         sim = settled_pair(3, preferred="a", failback=2.0)
         rules = sim.nodes["a"].rules
