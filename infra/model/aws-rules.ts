@@ -96,6 +96,29 @@ const noWildcards: ResourceRule = ({ type, props }) => {
     : `allows ${[...new Set(wide)].join(", ")}: name actions and resources one by one`;
 };
 
+/** What else a role could do to a server; nothing here needs it. */
+const NEVER: readonly string[] = ["ec2:TerminateInstances", "ec2:StartInstances", "ec2:RebootInstances"];
+const PAIR_TAG = "aws:ResourceTag/hotpair:pair";
+
+const stopsPeerAlone: ResourceRule = ({ type, props }) => {
+  if (!/^aws:iam\/(rolePolicy|policy|role):/.test(type)) return undefined;
+  const complaints = statementsOf(props.policy).flatMap((statement): readonly string[] => {
+    const { Effect, Action, Resource, Condition } = map(statement);
+    const actions = texts(Action);
+    if (Effect !== "Allow") return [];
+    const never = actions.filter((action) => NEVER.includes(action));
+    if (never.length > 0) return [`allows ${never.join(", ")}, which no node needs of another`];
+    if (!actions.includes("ec2:StopInstances")) return [];
+    const resources = Array.isArray(Resource) ? Resource : [Resource];
+    // As data, before it is made, a server is a reference and no text yet.
+    const one =
+      resources.length === 1 && resources.every((each) => typeof each !== "string" || /:instance\/i-/.test(each));
+    if (!one) return ["may stop more than one server, or what is none"];
+    return map(map(Condition).StringEquals)[PAIR_TAG] === undefined ? ["may stop a server whatever tags it has"] : [];
+  });
+  return complaints[0];
+};
+
 /** By the name of the policy that carries each (`infra/policy/aws/<name>.ts`). */
 export const RESOURCE_RULES = {
   "ports-declared": portsDeclared,
@@ -104,6 +127,7 @@ export const RESOURCE_RULES = {
   "bucket-closed": bucketClosed,
   "metadata-tokens": metadataTokens,
   "no-wildcards": noWildcards,
+  "stops-peer-alone": stopsPeerAlone,
 } as const satisfies Readonly<Record<string, ResourceRule>>;
 
 /** What a graph would make that must not be made. It is our own declaration that is wrong then, and it is not carried out. */

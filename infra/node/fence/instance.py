@@ -126,11 +126,13 @@ def may_stop(peer: Peer, instance: Optional[Instance]) -> int:
     if instance is None or instance.state == "terminated":
         print("there is no instance to stop: whether this node may is not proven")
         return ON
+    started = time.monotonic()
     try:
         peer.stop(instance, dry=True)
     except CallError as error:
         if error.kind != "dry":
             raise
-        print(f"{instance.id}: {instance.state}; this node may stop it")
+        took = time.monotonic() - started
+        print(f"{instance.id}: {instance.state}; this node may stop it, answered after {took:.3f} s")
         return ON
     raise Unclear("a dry run was carried out as if it were none")

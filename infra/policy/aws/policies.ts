@@ -7,5 +7,14 @@ import { metadataTokens } from "./metadata-tokens.ts";
 import { noWildcards } from "./no-wildcards.ts";
 import { portsDeclared } from "./ports-declared.ts";
 import { rulesApart } from "./rules-apart.ts";
+import { stopsPeerAlone } from "./stops-peer-alone.ts";
 
-export const awsPolicies: Policies = [portsDeclared, rulesApart, encrypted, bucketClosed, metadataTokens, noWildcards];
+export const awsPolicies: Policies = [
+  portsDeclared,
+  rulesApart,
+  encrypted,
+  bucketClosed,
+  metadataTokens,
+  noWildcards,
+  stopsPeerAlone,
+];
