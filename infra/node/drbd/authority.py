@@ -7,11 +7,13 @@ etcd, under a key of its own, what its copies are called, so that the holder can
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import socket
 import time
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Iterator, Mapping, Optional
 
 from lease import journal
 from lease import settings as lease_settings
@@ -22,6 +24,7 @@ from lease.rules import READ, Answer
 from .rules import LeaseSeen
 
 ARBITER = "arbiter.sock"
+LOCK = "drbd.insync.lock"
 PATIENCE = 1.0
 
 
@@ -101,6 +104,24 @@ class Authority:
         return max(answers, key=lambda record: (record.epoch, record.seq_mod), default=None)
 
     # ---- what is ordered
+
+    @contextlib.contextmanager
+    def exclusively(self, timeout: float = 10.0) -> Iterator[None]:
+        """One at a time changes what `insync` says. Raises Refused."""
+        descriptor = os.open(os.path.join(self.settings.run, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            until = time.monotonic() + timeout
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise Refused("another hotpair-drbd changes the list insync, and does not end") from None
+                    time.sleep(0.005)
+            yield
+        finally:
+            os.close(descriptor)
 
     def alone(self, timeout: float = 2.0) -> None:
         """The peer is off the list insync, committed, when this returns. Raises Refused."""

@@ -45,8 +45,10 @@ def _ask(settings: Settings, authority: Authority, devices: Sequence[Device]) ->
     node = settings.node
     if authority.holds() and not needs_its_peer(devices):
         try:
-            # Its time is the lease's: a holder that cannot commit it loses the lease meanwhile.
-            authority.alone()
+            # Its time is the lease's: a holder that cannot commit it loses the lease meanwhile. And after whatever the
+            # watcher is about to say of the same list.
+            with authority.exclusively():
+                authority.alone()
             committed, why = True, ""
         except Refused as refused:
             committed, why = False, str(refused)

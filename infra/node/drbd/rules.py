@@ -44,6 +44,11 @@ class Device:
         return self.connection not in (*APART, *APART_WAITING)
 
     @property
+    def peer_whole(self) -> bool:
+        """The peer holds every write, and gets every further one; also where this node's own disk is gone."""
+        return self.connected and self.peer_disk == "UpToDate"
+
+    @property
     def equal(self) -> bool:
         """Both copies are the same, and every write goes to both."""
         return self.connected and self.disk == "UpToDate" and self.peer_disk == "UpToDate"
@@ -179,7 +184,7 @@ def redundancy(devices: Sequence[Device], peer: str, insync: Optional[Mapping[st
     """For the holder of the lease. `offered`: the incarnation that the peer gives its copies; empty: it gives none."""
     if insync is None or not devices:
         return Redundancy(None, "not known")
-    different = [device for device in devices if not device.equal]
+    different = [device for device in devices if not device.peer_whole]
     if different:
         device = different[0]
         reason = f"{device.name}: {device.connection}, the peer's copy is {device.peer_disk}"
@@ -191,8 +196,8 @@ def redundancy(devices: Sequence[Device], peer: str, insync: Optional[Mapping[st
     if not offered:
         return Redundancy(None, "the peer has not said what its copies are called")
     if insync.get(peer) != offered:
-        return Redundancy("together", "both copies are equal")
-    return Redundancy(None, "both nodes hold every write")
+        return Redundancy("together", "the peer holds every write")
+    return Redundancy(None, "the peer holds every write, and is listed")
 
 
 def given_up(before: Mapping[str, str], devices: Sequence[Device]) -> Tuple[str, ...]:

@@ -19,13 +19,15 @@ from lease.journal import Systemd
 from . import record
 from .authority import Authority, Refused
 from .kernel import KernelError
-from .rules import Device, given_up, redundancy
+from .rules import GONE, Device, given_up, redundancy
 from .settings import Settings
 
 # Between two looks (seconds): reading /proc/drbd costs nothing, starting drbdsetup for driver 9 some milliseconds.
 LOOK_EVERY = 0.5
 # What this node's copies are called is said again this often, in case that etcd was made anew (seconds).
 OFFER_EVERY = 30.0
+# A hand-over that was refused is asked for again this often (seconds).
+ASK_EVERY = 10.0
 # While `detach` takes the devices down on purpose.
 DETACHING = "drbd.detaching"
 STATUS = "drbd.status"
@@ -42,6 +44,7 @@ class Watch:
         self.look = look
         self.disks: Dict[str, str] = {}
         self.offered_at = -OFFER_EVERY
+        self.asked_at = -ASK_EVERY
         self.trouble = ""
         self.reason = ""
 
@@ -55,6 +58,7 @@ class Watch:
         self._own_copies(devices)
         self._offer(now)
         self._redundancy(devices)
+        self._hand_over(now, devices)
         self._split_brain(devices)
         self.disks = {device.name: device.disk for device in devices}
 
@@ -65,14 +69,28 @@ class Watch:
         ended = given_up(self.disks, devices)
         if not ended:
             return
+        insync = self.authority.insync()
+        lost = [device for device in devices if device.name in ended]
+        if insync is not None and set(insync) == {self.settings.node} and not any(each.peer_whole for each in lost):
+            # Nobody else has anything newer: what this disk holds is what the pair has, if it ever works again.
+            record.audit(self.settings, "attached", "the only copy is gone", ", ".join(ended))
+            return
         self.authority.call_copies(record.new_incarnation())
         self.offered_at = -OFFER_EVERY
         record.audit(self.settings, "attached", "given up", f"{', '.join(ended)}: the disk failed or was detached")
-        if self.authority.holds() and any(device.role == "Primary" for device in devices):
-            try:
-                self.authority.hand_over(f"the disk of {self.settings.name} failed ({', '.join(ended)})")
-            except Refused as error:
-                record.audit(self.settings, "given up", "primary without a copy", f"no hand-over: {error}")
+
+    def _hand_over(self, now: float, devices: Sequence[Device]) -> None:
+        """A primary whose disk is gone serves from its peer's: the peer had better serve itself."""
+        gone = [device.name for device in devices if device.disk in GONE and device.role == "Primary"]
+        if not gone or not self.authority.holds() or not all(each.peer_whole for each in devices):
+            return
+        if now - self.asked_at < ASK_EVERY:
+            return
+        self.asked_at = now
+        try:
+            self.authority.hand_over(f"the disk of {self.settings.name} failed ({', '.join(gone)})")
+        except Refused as error:
+            record.audit(self.settings, "given up", "primary without a copy", f"no hand-over: {error}")
 
     def _offer(self, now: float) -> None:
         if now - self.offered_at < OFFER_EVERY or not self.authority.incarnation():
@@ -86,18 +104,24 @@ class Watch:
     def _redundancy(self, devices: Sequence[Device]) -> None:
         if not self.authority.holds() or len(devices) < len(self.settings.resources):
             return
+        peer = self.settings.peer
         try:
-            insync = self.authority.insync()
-            offered = self.authority.offered(self.settings.peer) if all(each.equal for each in devices) else ""
-            found = redundancy(devices, self.settings.peer, insync, offered)
+            offered = self.authority.offered(peer) if all(each.peer_whole for each in devices) else ""
+            found = redundancy(devices, peer, self.authority.insync(), offered)
             self.reason = found.reason
-            if found.order == "alone":
-                self.authority.alone()
-            elif found.order == "together":
-                self.authority.together(offered)
-            if found.order is not None:
-                record.audit(self.settings, "insync", found.order, found.reason)
-        except Refused as error:
+            if found.order is None:
+                return
+            # The handler must not say "go on alone" between the look and the order: the list that it took the peer off
+            # would then name it again, without the writes that went on. It waits for this, and this looks again.
+            with self.authority.exclusively():
+                if redundancy(self.look(), peer, self.authority.insync(), offered).order != found.order:
+                    return
+                if found.order == "alone":
+                    self.authority.alone()
+                else:
+                    self.authority.together(offered)
+            record.audit(self.settings, "insync", found.order, found.reason)
+        except (Refused, KernelError) as error:
             self.trouble = str(error)
 
     def _split_brain(self, devices: Sequence[Device]) -> None:

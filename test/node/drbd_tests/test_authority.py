@@ -236,6 +236,15 @@ class Asked(OverSockets):
         with self.assertRaisesRegex(Refused, "not committed in time"):
             self.authority.alone()
 
+    def test_one_at_a_time_changes_the_list(self) -> None:
+        with self.authority.exclusively():
+            began = time.monotonic()
+            with self.assertRaisesRegex(Refused, "does not end"), self.authority.exclusively(timeout=0.05):
+                self.fail("two at once")
+            self.assertGreaterEqual(time.monotonic() - began, 0.05)
+        with self.authority.exclusively(timeout=0.05):
+            pass
+
     def test_the_holder_knows_the_list_best(self) -> None:
         self.say(insync='{"a":"one","b":"two"}')
         self.assertEqual(self.authority.insync(), {"a": "one", "b": "two"})

@@ -71,6 +71,11 @@ class WhoIsInSync(unittest.TestCase):
     def test_who_has_no_copy_of_its_own_keeps_its_peer_on_the_list(self) -> None:
         self.assertIsNone(self.order(device(role="Primary", disk="Diskless", connection="WFConnection")))
 
+    def test_and_lists_it_when_it_holds_everything(self) -> None:
+        gone = device(role="Primary", disk="Diskless")
+        self.assertEqual(self.order(gone, insync={"a": "one"}), "together")
+        self.assertIsNone(self.order(gone))
+
     def test_before_the_promotion_it_is_the_handlers_to_say(self) -> None:
         self.assertIsNone(self.order(device(connection="WFConnection", peer_disk="DUnknown")))
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import random
 import unittest
-from typing import Any, Callable, List, Optional, Sequence, Set
+from typing import Any, Callable, List, Optional, Sequence, Set, Tuple
 from unittest import mock
 
 from drbd import fence
+from drbd.authority import Refused
 from drbd.rules import PEER_FENCED, PEER_IS_PRIMARY, PEER_OUTDATED, Device, promotion, redundancy
 
 from .world import Etcd, FakeAuthority, settings
@@ -38,6 +39,8 @@ class Node:
         self.outdated = False
         self.writes: Set[int] = set()
         self.suspended = False
+        # what its watcher has found out under its lock and not said yet
+        self.pending: Optional[Tuple[str, str]] = None
         # what this node's driver believes of its connection
         self.connected = True
 
@@ -63,7 +66,8 @@ class Node:
 
 
 class World:
-    def __init__(self, seed: int, answer: Optional[Callable[..., int]] = None) -> None:
+    def __init__(self, seed: int, answer: Optional[Callable[..., int]] = None, locked: bool = True) -> None:
+        self.locked = locked
         self.random = random.Random(seed)
         self.etcd = Etcd(insync={"a": "copy-a", "b": "copy-b"}, holder=None)
         self.nodes = {name: Node(self, name) for name in ("a", "b")}
@@ -78,9 +82,13 @@ class World:
     def linked(self) -> bool:
         return self.network and all(node.runs for node in self.nodes.values())
 
+    def session(self) -> bool:
+        """One connection, that both sides know: a machine that was off comes back without it."""
+        return self.linked() and all(node.connected for node in self.nodes.values())
+
     def notice(self) -> None:
         """Each side that runs sees that its peer is gone; a primary suspends and asks."""
-        if self.linked():
+        if self.session():
             return
         for node in self.nodes.values():
             if node.runs and node.connected:
@@ -90,6 +98,9 @@ class World:
                     self.ask(node)
 
     def ask(self, node: Node) -> int:
+        if self.locked:
+            # The handler waits for the watcher's lock, so for what it was about to say.
+            self.commit(node)
         code = self.answer(node.settings, node.authority, lambda: [node.device()], "data", 0.0)
         self.log.append(f"{node.name} fence-peer {code}")
         if code in (PEER_OUTDATED, PEER_FENCED, 3, 5):
@@ -101,8 +112,9 @@ class World:
     def reconnect(self) -> None:
         """When both hear each other again: the one that knows less copies; two that wrote apart stay apart."""
         a, b = self.nodes["a"], self.nodes["b"]
-        if not self.linked() or (a.connected and b.connected):
+        if not self.linked() or self.session():
             return
+        self.notice()
         if a.role == b.role == "Primary":
             return
         if a.writes - b.writes and b.writes - a.writes:
@@ -124,7 +136,7 @@ class World:
     def write(self, node: Node) -> None:
         if not node.runs or node.role != "Primary" or node.suspended:
             return
-        if node.connected and not self.linked():
+        if node.connected and not self.session():
             return  # it waits for the peer's answer, which does not come
         self.number += 1
         copies = [node] + ([node.peer] if node.connected else [])
@@ -166,7 +178,7 @@ class World:
         if found.what != "go":
             return
         if node.connected:
-            if not self.linked() or node.peer.role == "Primary":
+            if not self.session() or node.peer.role == "Primary":
                 return
         elif self.ask(node) not in (PEER_OUTDATED, PEER_FENCED, 3, 5):
             return
@@ -179,21 +191,28 @@ class World:
     def watch(self, node: Node) -> None:
         if not node.runs:
             return
-        if node.disk == "Diskless" and not node.authority.name.startswith("gone"):
+        only = set(self.etcd.insync or {}) == {node.name} and not node.device().peer_whole
+        if node.disk == "Diskless" and not only and not node.authority.name.startswith("gone"):
             node.authority.call_copies(f"gone-{node.name}-{self.number}")
         if self.etcd.quorum:
             self.etcd.offers[node.name] = node.authority.name
         if not node.authority.holds():
             return
-        found = redundancy(
-            [node.device()], node.peer.name, node.authority.insync(), self.etcd.offers.get(node.peer.name, "")
-        )
+        offered = self.etcd.offers.get(node.peer.name, "")
+        found = redundancy([node.device()], node.peer.name, node.authority.insync(), offered)
+        # The order arrives at some later moment.
+        node.pending = None if found.order is None else (found.order, offered)
+
+    def commit(self, node: Node) -> None:
+        pending, node.pending = node.pending, None
+        if pending is None or not node.runs:
+            return
         try:
-            if found.order == "alone":
+            if pending[0] == "alone":
                 node.authority.alone()
-            elif found.order == "together":
-                node.authority.together(self.etcd.offers[node.peer.name])
-        except Exception as refused:
+            else:
+                node.authority.together(pending[1])
+        except Refused as refused:
             self.log.append(str(refused))
 
     # ---- what happens
@@ -207,6 +226,7 @@ class World:
             ("take", 4, lambda: self.take(node)),
             ("promote", 5, lambda: self.promote(node)),
             ("watch", 5, lambda: self.watch(node)),
+            ("commit", 10, lambda: self.commit(node)),
             ("power cut", 1, lambda: self.cut(node)),
             ("boot", 6, lambda: self.boot(node)),
             ("network cut", 1, lambda: self.set_network(False)),
@@ -230,11 +250,11 @@ class World:
     def could_acknowledge(self, node: Node) -> bool:
         if not node.runs or node.role != "Primary" or node.suspended:
             return False
-        return self.linked() if node.connected else True
+        return self.session() if node.connected else True
 
     def cut(self, node: Node) -> None:
         node.power, node.paused, node.role, node.suspended, node.connected = False, False, "Secondary", False, False
-        node.authority.possession = False
+        node.authority.possession, node.pending = False, None
         if node.disk in ("UpToDate",):
             node.disk = "Consistent"
 
@@ -319,7 +339,7 @@ class Schedules(unittest.TestCase):
                 run(seed, answer)
             except AssertionError:
                 return
-        self.fail("a handler that is wrong went unnoticed")
+        self.fail("what is wrong went unnoticed")
 
     def test_a_handler_that_says_the_peer_is_down_is_found_out(self) -> None:
         self.breaks(lambda *_: 5)
@@ -333,6 +353,34 @@ class Schedules(unittest.TestCase):
     def test_a_copy_that_was_given_up_and_keeps_its_name_is_found_out(self) -> None:
         with mock.patch.object(FakeAuthority, "call_copies"):
             self.breaks(fence.answer)
+
+    def overtaken(self, locked: bool) -> World:
+        """The watcher has seen both copies equal; before it says so the connection ends, and the primary goes on."""
+        world = World(0, locked=locked)
+        a, b = world.nodes["a"], world.nodes["b"]
+        world.etcd.insync, world.etcd.offers["b"] = {"a": "copy-a"}, "copy-b"
+        with mock.patch("drbd.record.audit"):
+            world.take(a)
+            world.promote(a)
+            world.watch(a)
+            self.assertEqual(a.pending, ("together", "copy-b"))
+            world.set_network(False)
+            world.notice()
+            world.write(a)
+            self.assertEqual(world.acknowledged, {1})
+            world.commit(a)
+            world.cut(a)
+            world.lease()
+            world.take(b)
+            world.promote(b)
+        return world
+
+    def test_the_handler_waits_for_what_the_watcher_is_about_to_say(self) -> None:
+        world = self.overtaken(locked=True)
+        self.assertEqual(world.etcd.insync, {"a": "copy-a"})
+        self.assertNotIn("b promoted", world.log)
+        with self.assertRaisesRegex(AssertionError, "b was promoted without"):
+            self.overtaken(locked=False)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,18 @@ class Watching(unittest.TestCase):
         self.step(device(role="Primary", peer_disk="Diskless"))
         self.assertEqual(self.etcd.insync, {"a": "one"})
 
+    def test_it_looks_again_before_it_says_so(self) -> None:
+        looks: List[int] = []
+
+        def look() -> List[Device]:
+            looks.append(1)
+            return [device(role="Primary")] if len(looks) == 1 else [device(role="Primary", connection="WFConnection")]
+
+        self.watch.look = look
+        self.step()
+        self.assertEqual(len(looks), 2)
+        self.assertEqual(self.etcd.orders, [])
+
     def test_who_does_not_hold_the_lease_orders_nothing(self) -> None:
         self.etcd.holder = "b"
         self.step()
@@ -72,12 +84,33 @@ class Watching(unittest.TestCase):
         self.step()
         self.assertEqual(self.authority.name, name)
 
+    def test_the_only_copy_keeps_its_name(self) -> None:
+        self.step(device(role="Primary", connection="WFConnection", peer_disk="DUnknown"))
+        self.step(device(role="Primary", connection="WFConnection", peer_disk="DUnknown", disk="Diskless"))
+        self.assertEqual(self.authority.name, "one")
+        self.assertEqual(self.authority.handed_over, [])
+
+    def test_where_the_peer_has_caught_up_and_is_not_listed_yet_it_is_listed(self) -> None:
+        self.step(device(role="Primary", connection="SyncSource", peer_disk="Inconsistent"))
+        self.step(device(role="Primary", disk="Diskless"))
+        self.assertNotEqual(self.authority.name, "one")
+        # Now it is the one with all writes, and listed, so that it can take over.
+        self.assertEqual((self.etcd.insync or {}).get("b"), "two")
+        self.assertEqual(len(self.authority.handed_over), 1)
+
     def test_where_the_peer_cannot_take_over_it_is_said(self) -> None:
         self.authority.hand_over_error = "the peer is not fit"
         self.step()
         self.step(device(role="Primary", disk="Failed"))
         with open(f"{self.folder}/audit.log", encoding="utf-8") as file:
             self.assertIn("no hand-over: the peer is not fit", file.read())
+        # And asked for again, not at every look.
+        self.authority.hand_over_error = ""
+        self.step()
+        self.assertEqual(self.authority.handed_over, [])
+        self.now += 10.0
+        self.step()
+        self.assertEqual(len(self.authority.handed_over), 1)
 
     def test_a_disk_that_is_taken_down_on_purpose_is_not_given_up(self) -> None:
         self.step()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+import contextlib
+from typing import Any, Dict, Iterator, List, Optional
 
 from drbd.authority import Authority, Refused
 from drbd.rules import Device, LeaseSeen
@@ -65,6 +66,7 @@ class FakeAuthority(Authority):
         self.name = incarnation
         self.renewing = True
         self.confirmed_off = False
+        self.locked = False
         # the holder's own view of its deadline
         self.possession = True
         self.handed_over: List[str] = []
@@ -95,6 +97,17 @@ class FakeAuthority(Authority):
 
     def insync(self) -> Optional[Dict[str, str]]:
         return None if self.etcd.insync is None else dict(self.etcd.insync)
+
+    @contextlib.contextmanager
+    def exclusively(self, timeout: float = 10.0) -> Iterator[None]:
+        del timeout
+        if self.locked:
+            raise AssertionError("the lock is held already")
+        self.locked = True
+        try:
+            yield
+        finally:
+            self.locked = False
 
     def alone(self, timeout: float = 2.0) -> None:
         del timeout
