@@ -17,7 +17,7 @@ import { HAPROXY_ASKED_EVERY } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
-import { hostOf, priorityOf, VIP_REMOVED, WITHOUT_ARBITER } from "./keepalived.ts";
+import { hostOf, priorityOf, vetoEnds, WITHOUT_ARBITER } from "./keepalived.ts";
 import { nodeFile, render } from "./template.ts";
 
 export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [], listeners };
@@ -261,15 +261,13 @@ function timing(pair: Pair): readonly TimingTerm[] {
       `≤ hold ${formatDuration(hold)}`,
       "docs/arbitration.md#boot",
     ),
-    term(
-      "keepalived-hang",
-      "detect",
-      `the hung keepalived is killed within ${formatDuration(HANG_NOTICED)} and its VIP removed (it serves until then)`,
-      ms(0),
-      VIP_REMOVED,
-      `≤ ${formatDuration(VIP_REMOVED)}`,
-      "docs/arbitration.md#measured",
-    ),
+    {
+      service: "arbiter",
+      ...vetoEnds(pair),
+      failure: "keepalived-hang",
+      step: "detect",
+      name: `the hung keepalived is killed within ${formatDuration(HANG_NOTICED)}, and the standby's veto ends once the VIP is removed (it serves until then)`,
+    },
     ...(pair.haproxy === undefined
       ? []
       : [

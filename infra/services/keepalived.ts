@@ -5,6 +5,7 @@ import { formatDuration, ms } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import { type Node, type NodeId, type Pair, peerOf, type Vip } from "../model/pair.ts";
 import type { Contribution, Listener, Service } from "../model/plan.ts";
+import { GATE_REACTION } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "../model/vrrp.ts";
 import { nodeFile, render } from "./template.ts";
@@ -17,8 +18,16 @@ const RESTART_DELAY = ms(200);
 export const PROMOTION = ms(50);
 /** From the loss of the carrier to the advert with priority 0; at most (docs/arbitration.md#measured). */
 const CARRIER_NOTICED = ms(50);
-/** From keepalived's death to its VIP taken off, by the arbiter or by systemd's ExecStopPost, at most (docs/arbitration.md#measured). */
-export const VIP_REMOVED = ms(200);
+/**
+ * What is added to VRRP's timer where keepalived died or hung and its node lives. The address serves until it is removed, so
+ * that is no outage; at worst the standby was vetoed by then, counts from the first beacon without it, and serves nobody.
+ */
+export const vetoEnds = ({ arbiter: { beaconInterval } }: Pair) => ({
+  lower: ms(0),
+  upper: ms(beaconInterval + GATE_REACTION),
+  formula: `≤ beacon ${formatDuration(beaconInterval)} + ${formatDuration(GATE_REACTION)}`,
+  source: MEASURED,
+});
 
 /** The lease adds 1; 254 is the highest priority of a router that does not own the address (RFC 9568 §5.2.4). */
 const HIGHEST_BELOW_HOLDER = 253;
@@ -249,16 +258,12 @@ function timing(pair: Pair): readonly TimingTerm[] {
       formula: `≤ ${formatDuration(CARRIER_NOTICED)}`,
       source: MEASURED,
     },
-    // The address serves until it is removed; in the worst case the standby was vetoed by then and counts from there.
     {
       ...own,
+      ...vetoEnds(pair),
       failure: "keepalived-kill",
       step: "detect",
-      name: "its VIP is removed (it serves until then)",
-      lower: ms(0),
-      upper: VIP_REMOVED,
-      formula: `≤ ${formatDuration(VIP_REMOVED)}`,
-      source: MEASURED,
+      name: "the standby's veto ends once the VIP is removed (it serves until then)",
     },
     { ...timer, failure: "keepalived-kill", step: "decide", lower: ms(0) },
     { ...promotion, failure: "keepalived-kill" },
