@@ -39,6 +39,11 @@ export const AWS_EXAMPLE = {
     glacier: "90d",
     deepArchive: "365d",
   },
+  backup: {
+    role: "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole",
+    at: "03:00",
+    keep: "35d",
+  },
   budget: { monthly: 300, email: ["ops@example.net"] },
   tags: { owner: "shop-team" },
   accepted: {

@@ -336,7 +336,7 @@ function fencingOf(
 }
 
 function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
-  const { region, zones, vpc, vip, instance, volume, ssh, bucket, budget } = settings;
+  const { region, zones, vpc, vip, instance, volume, ssh, bucket, backup, budget } = settings;
   const [zone = ""] = zones;
   const inDays = (text: string | undefined) => (text === undefined ? undefined : time(text) / DAY);
   return {
@@ -367,6 +367,7 @@ function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
       glacierDays: inDays(bucket.glacier),
       deepArchiveDays: inDays(bucket.deepArchive),
     },
+    backup: backup && { role: backup.role, at: backup.at, keepDays: time(backup.keep) / DAY },
     budget,
     tags: settings.tags,
     accepted: Object.fromEntries(Object.entries(settings.accepted).filter(([, reason]) => reason !== undefined)),

@@ -864,6 +864,25 @@ const aws = (secret: Secret) =>
     })
       .optional()
       .describe("A bucket for backups: versioned, encrypted, closed to the public. Default: none."),
+    backup: keys({
+      role: text({
+        what: "the ARN of a role",
+        example: "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole",
+        pattern: /^arn:aws[a-z-]*:iam::\d{12}:role\/[\w+=,.@/-]{1,128}$/,
+      }).describe(
+        "Role of AWS Backup, which must be there. AWS makes `AWSBackupDefaultServiceRole` when somebody first uses AWS Backup in its console.",
+      ),
+      at: text({
+        what: "a time of day, hours and minutes",
+        example: "03:00",
+        pattern: /^([01]\d|2[0-3]):[0-5]\d$/,
+      })
+        .default("03:00")
+        .describe("When a day's backup may begin, UTC. AWS begins within an hour."),
+      keep: days("1d", "AWS Backup counts days", "35d").default("35d").describe("How long a backup is kept."),
+    })
+      .optional()
+      .describe("A daily image of both servers with their volumes, by AWS Backup. Default: none."),
     budget: keys({
       monthly: integer(1, 1_000_000, 300, "a sum in US dollars").describe("What a month may cost, in US dollars."),
       email: list(mailbox("ops@example.net"), "mail addresses", { min: 1, max: 10 }).describe("Who is told."),

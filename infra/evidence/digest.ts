@@ -72,7 +72,19 @@ function relevant(pair: Pair): unknown {
 }
 
 /** Where the servers are made and what of, and how the address moves; not who may reach them, and what they are called. */
-function cloud({ vip, instance, ssh, clients, bucket, budget, tags, accepted, hostKeys, ...place }: Aws): unknown {
+function cloud({
+  vip,
+  instance,
+  ssh,
+  clients,
+  bucket,
+  backup,
+  budget,
+  tags,
+  accepted,
+  hostKeys,
+  ...place
+}: Aws): unknown {
   return {
     ...place,
     // How long AWS may take is expected of it, and set nowhere; a record is found by its name, and waited for by its TTL.

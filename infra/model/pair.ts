@@ -410,6 +410,8 @@ export interface Aws {
         readonly deepArchiveDays: number | undefined;
       }
     | undefined;
+  /** Daily images of both servers. `role` is AWS Backup's own, `at` a time of day as HH:MM, UTC. */
+  readonly backup: { readonly role: string; readonly at: string; readonly keepDays: number } | undefined;
   /** US dollars a month, and who is told when they are spent, or are going to be. */
   readonly budget: { readonly monthly: number; readonly email: readonly string[] } | undefined;
   readonly tags: Readonly<Record<string, string>>;

@@ -200,8 +200,8 @@ const noDefaultVpc = ({ vpc }: Aws): readonly Finding[] =>
         },
       ];
 
-const backupsPresent = ({ bucket }: Aws): readonly Finding[] =>
-  bucket !== undefined
+const backupsPresent = ({ bucket, backup }: Aws): readonly Finding[] =>
+  bucket !== undefined || backup !== undefined
     ? []
     : [
         {
@@ -209,7 +209,7 @@ const backupsPresent = ({ bucket }: Aws): readonly Finding[] =>
           level: "advisory",
           path: "hotpair:aws.bucket",
           message:
-            "the pair has no bucket for backups: a mistake, or whoever has the account's keys, reaches both copies of the data",
-          fix: "describe one as hotpair:aws.bucket, with an object lock",
+            "the pair has neither a bucket for backups nor images of its servers: a mistake, or whoever has the account's keys, reaches both copies of the data",
+          fix: "describe a bucket as hotpair:aws.bucket, with an object lock, or hotpair:aws.backup",
         },
       ];

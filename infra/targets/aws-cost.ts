@@ -77,6 +77,7 @@ export function billedOf({ aws }: Pair & { readonly aws: Aws }, declared: readon
     // By the hour whether or not it is in use (Amazon VPC pricing, public IPv4 addresses).
     if (kind === "EipAssociation") return [item("public-ipv4", "hour", MONTH_HOURS)];
     if (kind === "Eip") return [item("public-ipv4", "hour", MONTH_HOURS, false)];
+    if (kind === "Vault") return [item("storage/backup", "GiB-month", undefined, true)];
     if (kind === "Bucket") return [item("storage/s3", "GiB-month", undefined, true)];
     return [];
   });

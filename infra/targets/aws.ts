@@ -20,6 +20,7 @@ export function declareAws(pair: CloudPair, listeners: readonly Listener[]): rea
     ...servers(pair),
     ...permission(pair),
     ...bucket(pair),
+    ...backup(pair),
     ...budget(pair),
   ];
   return resources.map((resource) => (TAGGED.has(resource.type) ? tagged(pair, resource) : resource));
@@ -64,6 +65,8 @@ const TAGGED = new Set([
   "aws:ec2/instance:Instance",
   "aws:cloudwatch/metricAlarm:MetricAlarm",
   "aws:s3/bucket:Bucket",
+  "aws:backup/vault:Vault",
+  "aws:backup/plan:Plan",
   "aws:budgets/budget:Budget",
 ]);
 
@@ -669,6 +672,47 @@ function bucket({ aws }: CloudPair): readonly Declared[] {
             after: ["bucket-versions"],
           },
         ]),
+  ];
+}
+
+// --- backups of the servers -------------------------------------------------------------------------------------------
+
+/** Minutes; AWS's own are eight hours and a week (AWS Backup developer guide, backup plan options). */
+const BEGINS_WITHIN = 60;
+const ENDS_WITHIN = 360;
+
+/** Its role is its owner's: AWS Backup's needs rights on everything of its kind, which nothing here gives. */
+function backup({ aws }: CloudPair): readonly Declared[] {
+  if (aws.backup === undefined) return [];
+  const { role, at, keepDays } = aws.backup;
+  const [hour, minute] = at.split(":").map(Number);
+  return [
+    { name: "backups", type: "aws:backup/vault:Vault", inputs: {} },
+    {
+      name: "backup-plan",
+      type: "aws:backup/plan:Plan",
+      inputs: {
+        rules: [
+          {
+            ruleName: "daily",
+            targetVaultName: outputOf("backups", "name"),
+            schedule: `cron(${minute} ${hour} * * ? *)`,
+            startWindow: BEGINS_WITHIN,
+            completionWindow: ENDS_WITHIN,
+            lifecycle: { deleteAfter: keepDays },
+          },
+        ],
+      },
+    },
+    {
+      name: "backup-servers",
+      type: "aws:backup/selection:Selection",
+      inputs: {
+        planId: outputOf("backup-plan"),
+        iamRoleArn: role,
+        resources: NODE_IDS.map((id) => outputOf(`instance-${id}`, "arn")),
+      },
+    },
   ];
 }
 

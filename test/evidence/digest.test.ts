@@ -34,7 +34,7 @@ const HARMLESS: readonly RegExp[] = [
   /^fencing\.agents\.[ab]\.options\.password\.secret$/,
   /^limits\./,
   /^failures\./,
-  /^aws\.(ssh|clients|bucket|budget|tags|accepted|hostKeys)\b/,
+  /^aws\.(ssh|clients|bucket|backup|budget|tags|accepted|hostKeys)\b/,
   /^aws\.(vip\.within|vip\.record\.(hostedZone|name)|instance\.terminationProtection)$/,
   /^base\.(persistentJournal|installPackages)$/,
 ];

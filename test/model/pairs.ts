@@ -233,6 +233,11 @@ export const cloudPair: Pair & { readonly aws: Aws } = {
       glacierDays: 90,
       deepArchiveDays: 365,
     },
+    backup: {
+      role: "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole",
+      at: "03:30",
+      keepDays: 35,
+    },
     budget: { monthly: 300, email: ["ops@example.net"] },
     tags: { owner: "shop-team" },
     accepted: {},

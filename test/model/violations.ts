@@ -98,9 +98,9 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
   "aws-backups-present": {
     level: "advisory",
     path: "hotpair:aws.bucket",
-    message: /the pair has no bucket for backups/,
-    fix: /describe one as hotpair:aws\.bucket, with an object lock/,
-    broken: inCloud({ bucket: undefined }),
+    message: /the pair has neither a bucket for backups nor images of its servers/,
+    fix: /describe a bucket as hotpair:aws\.bucket, with an object lock, or hotpair:aws\.backup/,
+    broken: inCloud({ bucket: undefined, backup: undefined }),
     fixed: cloudPair,
   },
   "rto-within-target": {

@@ -31,6 +31,7 @@ test("everything that is billed is listed once, with what it is billed by", () =
     `operators-b public-ipv4/eu-central-1 ${MONTH_HOURS}`,
     "recovery-b alarm/eu-central-1 1",
     "bucket storage/s3/eu-central-1 undefined",
+    "backups storage/backup/eu-central-1 undefined",
   ]);
 });
 
@@ -39,7 +40,12 @@ test("sums have what has a price, and the rest is named", () => {
   // Two servers with volumes of 20 GiB and three addresses; one server with one address.
   expect(cost.pair).toBeCloseTo(2 * (73 + 10) + 3 * 7.3);
   expect(cost.single).toBeCloseTo(73 + 10 + 7.3);
-  expect(cost.missing).toEqual(["detailed-monitoring/eu-central-1", "alarm/eu-central-1", "storage/s3/eu-central-1"]);
+  expect(cost.missing).toEqual([
+    "detailed-monitoring/eu-central-1",
+    "alarm/eu-central-1",
+    "storage/s3/eu-central-1",
+    "storage/backup/eu-central-1",
+  ]);
   expect(cost.lines.find(({ price }) => price.startsWith("alarm"))?.cost).toBeUndefined();
 });
 

@@ -300,6 +300,27 @@ describe("the address that moves", () => {
   });
 });
 
+it("images of both servers are made daily at the stated time, kept as long as stated, by the owner's own role", () => {
+  const declared = declare(cloudPair);
+  expect(find(declared, "backup-plan").inputs.rules).toEqual([
+    expect.objectContaining({
+      schedule: "cron(30 3 * * ? *)",
+      targetVaultName: { of: "backups", output: "name" },
+      lifecycle: { deleteAfter: 35 },
+    }),
+  ]);
+  expect(find(declared, "backup-servers").inputs).toEqual({
+    planId: { of: "backup-plan", output: "id" },
+    iamRoleArn: "arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole",
+    resources: [
+      { of: "instance-a", output: "arn" },
+      { of: "instance-b", output: "arn" },
+    ],
+  });
+  const none = declare(inAws({ backup: undefined })).map(({ type }) => type);
+  expect(none.filter((type) => type.startsWith("aws:backup/"))).toEqual([]);
+});
+
 it("a budget counts what is the pair's, and tells who is named before and after it is spent", () => {
   const { inputs } = find(declare(cloudPair), "budget");
   expect(inputs).toMatchObject({
@@ -537,6 +558,9 @@ it("the operator's policy has what makes and deletes every type, and no wildcard
     BucketPublicAccessBlock: "s3:PutBucketPublicAccessBlock",
     BucketObjectLockConfiguration: "s3:PutBucketObjectLockConfiguration",
     BucketLifecycleConfiguration: "s3:PutLifecycleConfiguration",
+    Vault: "backup:CreateBackupVault backup:DeleteBackupVault backup-storage:MountCapsule kms:CreateGrant",
+    Plan: "backup:CreateBackupPlan backup:UpdateBackupPlan backup:DeleteBackupPlan",
+    Selection: "backup:CreateBackupSelection backup:DeleteBackupSelection iam:PassRole",
     Budget: "budgets:ViewBudget budgets:ModifyBudget",
   };
   for (const type of new Set(Object.values(BY_METHOD).flatMap((pair) => declare(pair).map(({ type }) => type))))
