@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Command } from "commander";
 import { UserError } from "../model/errors.ts";
-import { holdsState, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { holdsState, type NodeId, type Pair, peerOf, storeOf } from "../model/pair.ts";
 import type { FencingShot, FencingStatus, NodeStatus } from "../model/status.ts";
 import { FENCE_PROGRAM } from "../services/fencing.ts";
 import { disconnectAll, type RunResult, run, SshError, type SshTarget } from "../ssh/run.ts";
@@ -301,7 +301,7 @@ export function missingOf(pair: Pair, status: NodeStatus | undefined): readonly 
     .map(({ name }) => `it does not have VIP ${name}`);
   if (status.authority?.holding !== true) missing.push("it does not hold the lease");
   if (holdsState(pair) && status.database?.state !== "primary")
-    missing.push(`its database is ${status.database?.state ?? "silent"}`);
+    missing.push(`its ${storeOf(pair)} is ${status.database?.state ?? "silent"}`);
   return missing;
 }
 

@@ -2,7 +2,7 @@
 // of themselves; a verdict on a drill never rests on it.
 
 import { serverProblems } from "../model/outlook.ts";
-import { holdsState, NODE_IDS, type Pair } from "../model/pair.ts";
+import { holdsState, NODE_IDS, type Pair, storeOf } from "../model/pair.ts";
 import { type NodeStatus, standsBy } from "../model/status.ts";
 
 /** Beacons come every few tens of milliseconds; a second without one is a cut network. */
@@ -74,8 +74,9 @@ function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
     }
     if (!holdsState(pair)) continue;
     const expected = authority?.holding ? "primary" : "replica";
-    if (database === null || database === undefined) problems.push(`${name}: its database does not answer`);
-    else if (database.state !== expected) problems.push(`${name}: its database is ${database.state}, not ${expected}`);
+    if (database === null || database === undefined) problems.push(`${name}: its ${storeOf(pair)} does not answer`);
+    else if (database.state !== expected)
+      problems.push(`${name}: its ${storeOf(pair)} is ${database.state}, not ${expected}`);
   }
   return problems;
 }

@@ -2,7 +2,7 @@
 // what to do next. Pure, over what the nodes say of themselves; asking them is the commands' business.
 
 import type { FailureClassId } from "./failure.ts";
-import { holdsState, type NetworkName, type NodeId, type Pair } from "./pair.ts";
+import { holdsState, type NetworkName, type NodeId, type Pair, storeOf } from "./pair.ts";
 import { type AuthorityStatus, type NodeStatus, standsBy, type VipStatus } from "./status.ts";
 
 /** What a node said, or why it said nothing. */
@@ -106,7 +106,7 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
     ...fencingProblems(pair, status),
     ...(status.database?.problems ?? []),
   );
-  if (status.database === null) problems.push("its database does not say how it is");
+  if (status.database === null) problems.push(`its ${storeOf(pair)} does not say how it is`);
   return problems;
 }
 

@@ -210,6 +210,9 @@ export interface Stateful {
   readonly drbd?: unknown;
 }
 
+/** What a node's data is kept in, as messages call it. */
+export const storeOf = ({ drbd }: Stateful): string => (drbd === undefined ? "database" : "replicated disk");
+
 /** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
 export interface Witness {
   readonly name: string;

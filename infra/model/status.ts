@@ -36,7 +36,7 @@ export interface NodeStatus {
   readonly manifest: { readonly resource: string; readonly digest: string; readonly appliedAt: number } | null;
   /** What this node's observer of the authority reports; null: it is silent. Absent for a pair without a witness. */
   readonly authority?: AuthorityStatus | null;
-  /** As `hotpair-mariadb status --json` says it; null: it does not answer. Absent for a pair without MariaDB. */
+  /** As `hotpair-mariadb status --json`, or `hotpair-drbd`'s, says it; null: it does not answer. Absent for a pair without data. */
   readonly database?: DatabaseStatus | null;
   /** As `hotpair-fence status --json` says it; null: it does not answer. Absent for a pair without fencing. */
   readonly fencing?: FencingStatus | null;

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { loadStack } from "../../infra/cli/stack.ts";
 import { unwell, waitingToGoHome } from "../../infra/drill/health.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
-import { statefulPair } from "../model/pairs.ts";
+import { diskPair, statefulPair } from "../model/pairs.ts";
 
 const { pair } = loadStack("lab");
 
@@ -118,6 +118,16 @@ const withData = (held: boolean, changes: Partial<NodeStatus> = {}): NodeStatus 
 
 test("a pair with data is whole with one lease, one primary, a replica in sync and its standby kept away", () => {
   expect(unwell(statefulPair, [withData(true), withData(false)])).toEqual([]);
+});
+
+test("a pair with replicated disks is judged by the same rules, in its own words", () => {
+  const backends = ["node-a", "node-b"].map((name) => ({ backend: "nginx", server: name, up: true, detail: "" }));
+  const said = (held: boolean, state: string) =>
+    withData(held, { backends, database: { state, lagMs: null, problems: [] } });
+  expect(unwell(diskPair, [said(true, "primary"), said(false, "replica")])).toEqual([]);
+  expect(unwell(diskPair, [said(true, "primary"), said(false, "resyncing")])).toEqual([
+    "node-b: its replicated disk is resyncing, not replica",
+  ]);
 });
 
 test("a VIP on one node and the lease on the other is told", () => {

@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from lease import settings as lease_settings
 
-from . import authority, fence, kernel, primary, record, setup, watch
+from . import authority, fence, kernel, primary, record, recover, setup, watch
 from .rules import UNDECIDED, Device, needs_its_peer
 from .settings import Settings, SettingsError, load
 
@@ -169,7 +169,7 @@ def status(settings: Settings) -> Dict[str, Any]:
         lacks = next((device.out_of_sync for device in devices if device.name == name), 0)
         problems.append(
             f"{name}: split brain since {since}; the copies differ in at least {lacks} KiB as seen from here, and stay "
-            "apart until you decide whose is given up (docs/drbd.md#split-brain)"
+            "apart until you decide whose is given up: hotpair-drbd recover (docs/drbd.md#split-brain)"
         )
     for name, since in record.read(settings, record.DIFFERENT).items():
         problems.append(
@@ -370,6 +370,8 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("fence-peer", help="the driver's question whether this node may go on without its peer")
     verbs.add_parser("split-brain", help="the driver's word that the copies were written apart")
     verbs.add_parser("out-of-sync", help="the driver's word that the copies differ")
+    recovering = verbs.add_parser("recover", help="after a split brain: what this node holds; or give it up")
+    recovering.add_argument("--discard", metavar="NODE", default="", help="consent: the name of this node")
     switching = verbs.add_parser("switch-out", help="before a switch: does the peer have everything?")
     switching.add_argument("--undo", action="store_true", help="no switch follows")
     verbs.add_parser("healthy", help="whether the devices are attached, or rightly not")
@@ -382,6 +384,7 @@ def main(arguments: Sequence[str]) -> int:
         return _run(options, load())
     except (
         Refusal,
+        recover.Refusal,
         setup.Refusal,
         authority.Refused,
         kernel.KernelError,
@@ -438,6 +441,11 @@ def _said(verb: str, options: argparse.Namespace, settings: Settings) -> str:
         return may_start()
     if verb == "verify":
         return verify(settings)
+    if verb == "recover":
+        asked = authority.load()
+        if options.discard:
+            return "\n".join(recover.discard(settings, asked, lambda: look(settings), options.discard))
+        return "\n".join(recover.show(settings, asked, look(settings)))
     if verb == "split-brain":
         return note(settings, record.SPLIT_BRAIN, "split brain")
     if verb == "out-of-sync":
