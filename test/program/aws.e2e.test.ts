@@ -12,7 +12,7 @@ import { readStack } from "../../infra/config/index.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws } from "../../infra/targets/aws.ts";
 import { nodeDirectory, projectRoot } from "../../infra/toolchain/places.ts";
-import { type Moto, startMoto } from "../moto.ts";
+import { type Moto, motoPython, startMoto } from "../moto.ts";
 import { writeStack } from "./lab-stack.ts";
 
 const STACK = "e2e-cloud";
@@ -197,6 +197,23 @@ describe("a stack in AWS", () => {
     expect(after.DescribeSubnets).toBe((before.DescribeSubnets ?? 0) + 6);
     expect(after.ListRoles).toBe((before.ListRoles ?? 0) + 2);
     expect(after.ListBuckets).toBe(1);
+  });
+
+  it("lets a node take the address and stop the other one by what was made and tagged, and up leaves that alone", () => {
+    const node = ["-B", "-m", "moto_tests.on_node", moto.url, STACK, "b", "a", "10.20.0.140"];
+    const { stdout, stderr } = spawnSync(motoPython(), node, {
+      cwd: join(projectRoot, "test/node"),
+      env: { ...process.env, PYTHONPATH: join(projectRoot, "infra/node") },
+      encoding: "utf8",
+    });
+    expect(JSON.parse(stdout || JSON.stringify(stderr))).toEqual({
+      address: true,
+      fence: { code: 0, said: expect.stringMatching(/^i-[0-9a-f]+: stopped\n$/) },
+      states: { a: "stopped", b: "running" },
+    });
+    const { code, text } = inAws("up");
+    expect(code, text).toBe(0);
+    expect(told().filter(({ act }) => act !== "ask")).toEqual([]);
   });
 
   it("keeps the host keys out of the state", () => {
