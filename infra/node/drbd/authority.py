@@ -1,31 +1,34 @@
-"""What the lease says, and what it is asked to do. It alone decides; this module carries words.
-
-The holder's own program is beside this package (lease/); only what the lease has no word for is here: each node says in
-etcd, under a key of its own, what its copies are called, so that the holder can list them once they are equal.
+"""Asks hotpair-lease who may write and whose copies count, and hotpair-arbiter for a hand-over. They decide; this
+module only carries words.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import json
 import os
 import socket
+import subprocess
 import time
 from typing import Any, Dict, Iterator, Mapping, Optional
 
-from lease import journal
-from lease import settings as lease_settings
-from lease import verbs as lease_verbs
-from lease.etcd import EtcdError, Identity, ask_all, member_of, now
-from lease.rules import READ, Answer
-
 from .rules import LeaseSeen
+from .settings import Settings
 
-ARBITER = "arbiter.sock"
+PROGRAM = "/usr/lib/hotpair/hotpair-lease"
+INCARNATION_PATH = "/var/lib/hotpair/incarnation"
+# What hotpair-fence remembers of its last shot.
+FENCE_PATH = "/var/lib/hotpair/fence.json"
+# Below settings.run: sockets of the lease's holder and of the arbiter, until when this node holds, when it took the
+# lease, and a lock of this package.
+HOLDER_SOCKET = "lease.sock"
+ARBITER_SOCKET = "arbiter.sock"
+DEADLINE = "holder"
+TAKEN = "taken"
 LOCK = "drbd.insync.lock"
-PATIENCE = 1.0
+# Between two looks at a counter that a holder moves every 100 ms (seconds).
+RENEWALS = 0.4
 
 
 class Refused(Exception):
@@ -35,37 +38,53 @@ class Refused(Exception):
 class Authority:
     """Of one node. Tests have one of their own."""
 
-    def __init__(self, settings: lease_settings.Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        program: str = PROGRAM,
+        incarnation_path: str = INCARNATION_PATH,
+        fence_path: str = FENCE_PATH,
+    ) -> None:
         self.settings = settings
+        self._program = program
+        self._incarnation_path = incarnation_path
+        self._fence_path = fence_path
 
     # ---- what is known
 
     def holds(self) -> bool:
         """By the deadline that the holder keeps on disk."""
-        return journal.published(self.settings.run) > now()
+        try:
+            with open(self._run(DEADLINE), encoding="ascii") as file:
+                return float(file.read().strip() or 0) > time.clock_gettime(time.CLOCK_BOOTTIME)
+        except (OSError, ValueError):
+            return False
 
     def incarnation(self) -> str:
-        return lease_settings.read_incarnation(self.settings)
+        """What this node's copies are called; empty: they have no name yet."""
+        try:
+            with open(self._incarnation_path, encoding="ascii") as file:
+                return file.read().strip()
+        except (OSError, ValueError):
+            return ""
 
     def seen(self) -> LeaseSeen:
-        """Asks every member, twice where somebody else seems to hold it: a dead node's name stays there."""
-        mine = self.holds()
-        first = self._read()
+        """As a quorum says it, twice where somebody else seems to hold it: a dead node's name stays there."""
+        first = self._status()
         if first is None:
             return LeaseSeen(mine=self.holds())
-        holder = first.holder_node
         renewed = False
-        if not mine and holder is not None and holder != self.settings.node:
-            time.sleep(3 * self.settings.timing.renewal)
-            second = self._read()
+        if not self.holds() and first.get("holder") not in (None, self.settings.node):
+            time.sleep(RENEWALS)
+            second = self._status()
             if second is not None:
-                renewed = second.seq_mod != first.seq_mod and second.holder_node == holder
-                first, holder = second, second.holder_node
+                renewed = second.get("seq") != first.get("seq") and second.get("holder") == first.get("holder")
+                first = second
         return LeaseSeen(
             mine=self.holds(),
-            holder=holder,
+            holder=first.get("holder"),
             renewed=renewed,
-            insync=None if first.insync is None else dict(first.insync),
+            insync=_listed(first),
             quorum=True,
         )
 
@@ -74,13 +93,13 @@ class Authority:
         return LeaseSeen(mine=self.holds(), holder=self.settings.node)
 
     def fenced(self) -> bool:
-        """The peer was confirmed off since this node took the lease."""
+        """The peer was confirmed off since this node took the lease, in this boot."""
         try:
             with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
                 boot = file.read().strip()
-            with open(self.settings.fence_path, encoding="utf-8") as file:
+            with open(self._fence_path, encoding="utf-8") as file:
                 last = json.load(file).get("last") or {}
-            taking = str(os.stat(os.path.join(self.settings.run, "taken")).st_mtime_ns)
+            taking = str(os.stat(self._run(TAKEN)).st_mtime_ns)
             return bool(
                 last.get("outcome") == "confirmed" and last.get("taking") == taking and last.get("boot") == boot
             )
@@ -88,27 +107,26 @@ class Authority:
             return False
 
     def insync(self) -> Optional[Dict[str, str]]:
-        """As the holder knows it, or else as a quorum says."""
-        try:
-            said = lease_verbs.ask(self.settings, {"verb": "status"}, 0.5)
-        except TimeoutError:
-            said = None
-        listed = None if said is None else (said.get("status") or {}).get("insync")
-        if isinstance(listed, dict):
-            return {str(node): str(value) for node, value in listed.items()}
-        found = self._read()
-        return None if found is None or found.insync is None else dict(found.insync)
+        """As the holder knows it, in a millisecond, or else as a quorum says; None: not known."""
+        answer = _ask(self._run(HOLDER_SOCKET), {"verb": "status"}, 0.5)
+        said = None if answer is None else answer.get("status")
+        found = _listed(said) if isinstance(said, dict) else None
+        return found if found is not None else _listed(self._status())
 
-    def _read(self) -> Any:
-        answers = [each.record for each in ask_all(self.settings, READ, PATIENCE).values() if isinstance(each, Answer)]
-        return max(answers, key=lambda record: (record.epoch, record.seq_mod), default=None)
+    def _status(self) -> Optional[Dict[str, Any]]:
+        """None: no quorum answers."""
+        try:
+            found = json.loads(self._call("status", "--json", timeout=10.0))
+        except (Refused, ValueError):
+            return None
+        return found if isinstance(found, dict) and found.get("quorum") is True else None
 
     # ---- what is ordered
 
     @contextlib.contextmanager
     def exclusively(self, timeout: float = 10.0) -> Iterator[None]:
         """One at a time changes what `insync` says. Raises Refused."""
-        descriptor = os.open(os.path.join(self.settings.run, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self._run(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             until = time.monotonic() + timeout
             while True:
@@ -128,90 +146,91 @@ class Authority:
         self._order("alone", timeout=timeout)
 
     def together(self, incarnation: str) -> None:
+        """Lists the peer's copies. Raises Refused."""
         self._order("together", incarnation)
 
     def release(self) -> None:
         """Gives the lease back. Raises Refused."""
         self._order("release")
 
-    def _order(self, verb: str, argument: str = "", timeout: float = 3.0) -> None:
-        try:
-            lease_verbs.command(self.settings, verb, argument, timeout)
-        except lease_verbs.Refusal as refusal:
-            raise Refused(f"hotpair-lease {verb}: {refusal}") from None
-
     def enroll(self) -> str:
         """Begins the pair's list with this node. Raises Refused."""
-        try:
-            return lease_verbs.enroll(self.settings)
-        except (lease_verbs.Refusal, EtcdError) as refusal:
-            raise Refused(str(refusal)) from None
+        return self._call("enroll").strip()
 
     def call_copies(self, incarnation: str) -> None:
-        """On disk when this returns."""
-        lease_verbs.incarnation(self.settings, incarnation)
+        """On disk when this returns. Raises Refused."""
+        self._call("incarnation", incarnation)
+        if self.incarnation() != incarnation:
+            raise Refused(f"{self._incarnation_path} does not hold what hotpair-lease said it wrote")
+
+    def offer(self) -> None:
+        """Says in etcd what this node's copies are called. Raises Refused."""
+        self._call("offer")
+
+    def offered(self) -> str:
+        """What the peer says that its copies are called; empty: it has none. Raises Refused."""
+        return self._call("offered").strip()
 
     def hand_over(self, reason: str, timeout: float = 5.0) -> None:
-        """Asks the arbiter to let the peer take over. Raises Refused: the peer cannot."""
+        """Asks hotpair-arbiter to let the peer take over, which ends what writes here. Raises Refused: it cannot."""
         request = {"command": "switch", "wait": timeout, "reason": reason}
-        answer = _talk(os.path.join(self.settings.run, ARBITER), request, timeout + 3.0)
+        answer = _ask(self._run(ARBITER_SOCKET), request, timeout + 3.0)
         if answer is None:
             raise Refused("hotpair-arbiter does not answer")
         if answer.get("error"):
             raise Refused(str(answer["error"]))
 
-    # ---- what each node's copies are called
+    def _run(self, name: str) -> str:
+        return os.path.join(self.settings.run, name)
 
-    def offer(self, incarnation: str) -> None:
-        """Says in etcd what this node's copies are called. Raises Refused."""
-        self._call("/v3/kv/put", {"key": _text(self._key(self.settings.node)), "value": _text(incarnation)})
+    def _order(self, verb: str, argument: str = "", timeout: float = 3.0) -> None:
+        answer = _ask(self._run(HOLDER_SOCKET), {"verb": verb, "argument": argument, "timeout": timeout}, timeout + 1.0)
+        if answer is None:
+            raise Refused(f"hotpair-lease {verb}: its holder does not answer here")
+        if answer.get("error"):
+            raise Refused(f"hotpair-lease {verb}: {answer['error']}")
 
-    def offered(self, node: str) -> str:
-        """What that node's copies are called; empty: it has none. Raises Refused."""
-        said = self._call("/v3/kv/range", {"key": _text(self._key(node))})
-        entries = said.get("kvs") or []
-        return base64.b64decode(entries[0].get("value", "")).decode() if entries else ""
-
-    def _key(self, node: str) -> str:
-        # Not below the lease's own prefix, whose keys are its alone.
-        return f"/hotpair-drbd/{self.settings.pair}/{node}"
-
-    def _call(self, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
-        identity = Identity(self.settings.ca, self.settings.certificate, self.settings.key)
-        errors = []
-        for name in self.settings.endpoints:
-            member = member_of(self.settings, name, identity)
-            try:
-                return member.call(path, body, PATIENCE)
-            except EtcdError as error:
-                errors.append(f"{name}: {error}")
-            finally:
-                member.close()
-        raise Refused(f"no member of etcd answers: {'; '.join(errors)}")
-
-
-def _text(value: str) -> str:
-    return base64.b64encode(value.encode()).decode()
-
-
-def _talk(path: str, request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, Any]]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(timeout)
+    def _call(self, *arguments: str, timeout: float = 30.0) -> str:
         try:
+            result = subprocess.run(
+                [self._program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=timeout,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise Refused(f"hotpair-lease {arguments[0]}: {error}") from None
+        if result.returncode != 0:
+            said = (result.stderr or result.stdout).strip().splitlines()
+            raise Refused(f"hotpair-lease {arguments[0]}: {said[-1] if said else f'exit code {result.returncode}'}")
+        return result.stdout
+
+
+def _listed(found: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
+    listed = None if found is None else found.get("insync")
+    if not isinstance(listed, dict):
+        return None
+    return {str(node): str(value) for node, value in listed.items()}
+
+
+def _ask(path: str, request: Mapping[str, Any], timeout: float) -> Optional[Dict[str, Any]]:
+    """The answer of the process that listens there; None when there is none, or it hangs."""
+    text = b""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+            sock.settimeout(timeout)
             sock.connect(path)
             sock.sendall(json.dumps(dict(request)).encode() + b"\n")
-            text = b""
             while not text.endswith(b"\n"):
                 more = sock.recv(65536)
                 if not more:
                     return None
                 text += more
-            answer = json.loads(text)
-        except (OSError, ValueError):
-            return None
+        answer = json.loads(text)
+    except (OSError, ValueError):
+        return None
     return answer if isinstance(answer, dict) else None
-
-
-def load() -> Authority:
-    """Raises lease.settings.SettingsError."""
-    return Authority(lease_settings.load())

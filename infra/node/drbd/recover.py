@@ -83,7 +83,7 @@ def discard(
     authority.call_copies(record.new_incarnation())
     record.audit(settings, "split brain", "given up", f"{', '.join(device.name for device in found)}, by hand")
     try:
-        authority.offer(authority.incarnation())
+        authority.offer()
     except Refused as error:
         print(f"{error}; hotpair-drbd-watch says it later", flush=True)
     for device in found:

@@ -168,7 +168,7 @@ def prepare(
     for step in steps:
         tell("up", step.resource.name)
     try:
-        authority.offer(authority.incarnation())
+        authority.offer()
     except Refused as error:
         said.append(f"{error}; hotpair-drbd-watch says it later")
     if zeros:
@@ -197,7 +197,7 @@ def begin(
         if device.role == "Primary" or device.peer_role == "Primary":
             raise Refusal(f"{device.name} is in use already: it is primary on one of the nodes")
     try:
-        theirs = authority.offered(settings.peer)
+        theirs = authority.offered()
     except Refused as error:
         raise Refusal(str(error)) from None
     mine = authority.incarnation()

@@ -14,8 +14,6 @@ import sys
 import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
-from lease import settings as lease_settings
-
 from . import authority, fence, kernel, primary, record, recover, setup, watch
 from .rules import UNDECIDED, Device, needs_its_peer
 from .settings import Settings, SettingsError, load
@@ -98,7 +96,10 @@ def fence_peer(settings: Settings) -> int:
     """Whatever goes wrong here is no word about the peer."""
     try:
         return fence.answer(
-            settings, authority.load(), lambda: look(settings), os.environ.get("DRBD_RESOURCE", "a resource")
+            settings,
+            authority.Authority(settings),
+            lambda: look(settings),
+            os.environ.get("DRBD_RESOURCE", "a resource"),
         )
     except Exception as error:  # the driver would take an exit code for an answer
         print(f"hotpair-drbd: fence-peer: {error!r}", file=sys.stderr)
@@ -118,9 +119,9 @@ def note(settings: Settings, name: str, what: str) -> str:
 # ---- on the way to a volume
 
 
-def may_start() -> str:
+def may_start(settings: Settings) -> str:
     """ExecStartPre= of whatever runs on a volume."""
-    if not authority.load().holds():
+    if not authority.Authority(settings).holds():
         raise Refusal("this node does not hold the lease: what runs on a volume runs on the active node")
     return "the lease is held"
 
@@ -275,15 +276,15 @@ def healthy(settings: Settings) -> str:
 
 def switch_out(settings: Settings) -> str:
     """Before a switch: the peer has everything. The demotion itself is the unit's, in its order."""
-    apart = [device.name for device in look(settings) if not device.equal]
+    apart = [device.name for device in look(settings) if not device.peer_whole]
     if apart:
         raise Refusal(f"{settings.peer_name} does not hold every write of {', '.join(apart)}; hotpair-drbd status")
-    return "both copies are equal"
+    return f"{settings.peer_name} holds every write"
 
 
 def verify(settings: Settings) -> str:
     """On the node that writes, one resource after the other; what differs is noted by the driver's own handler."""
-    if not authority.load().holds():
+    if not authority.Authority(settings).holds():
         return "this node does not hold the lease: the other one compares"
     devices = look(settings)
     apart = [device.name for device in devices if not device.equal]
@@ -392,7 +393,7 @@ def main(arguments: Sequence[str]) -> int:
         for line in str(refusal).splitlines():
             print(f"hotpair-drbd: {line}", file=sys.stderr)
         return 1
-    except (SettingsError, lease_settings.SettingsError) as error:
+    except SettingsError as error:
         for line in str(error).splitlines():
             print(f"hotpair-drbd: {line}", file=sys.stderr)
         return 2
@@ -406,11 +407,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     if verb == "fence-peer":
         return fence_peer(settings)
     if verb == "promote":
-        return primary.promote(settings, authority.load(), lambda: look(settings))
+        return primary.promote(settings, authority.Authority(settings), lambda: look(settings))
     if verb == "demote":
         return primary.demote(settings, lambda: look(settings))
     if verb == "watch":
-        return watch.main(settings, authority.load(), lambda: look(settings))
+        return watch.main(settings, authority.Authority(settings), lambda: look(settings))
     if verb == "status":
         found = status(settings)
         print(json.dumps(found) if options.json else describe(found))
@@ -425,10 +426,10 @@ def _said(verb: str, options: argparse.Namespace, settings: Settings) -> str:
     if verb == "probe":
         return describe_probe(settings)
     if verb == "prepare":
-        done = setup.prepare(settings, authority.load(), options.adopt, options.wipe, options.read_all)
+        done = setup.prepare(settings, authority.Authority(settings), options.adopt, options.wipe, options.read_all)
         return "\n".join(done)
     if verb == "begin":
-        return "\n".join(setup.begin(settings, authority.load(), lambda: look(settings)))
+        return "\n".join(setup.begin(settings, authority.Authority(settings), lambda: look(settings)))
     if verb == "attach":
         return attach(settings)
     if verb == "detach":
@@ -438,11 +439,11 @@ def _said(verb: str, options: argparse.Namespace, settings: Settings) -> str:
     if verb == "fsck":
         return fsck(settings, options.resource)
     if verb == "may-start":
-        return may_start()
+        return may_start(settings)
     if verb == "verify":
         return verify(settings)
     if verb == "recover":
-        asked = authority.load()
+        asked = authority.Authority(settings)
         if options.discard:
             return "\n".join(recover.discard(settings, asked, lambda: look(settings), options.discard))
         return "\n".join(recover.show(settings, asked, look(settings)))

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from typing import Callable, Dict, NoReturn, Optional, Sequence
-
-from lease.journal import Systemd
 
 from . import record
 from .authority import Authority, Refused
@@ -44,6 +43,7 @@ class Watch:
         self.look = look
         self.disks: Dict[str, str] = {}
         self.offered_at = -OFFER_EVERY
+        self.compared_at = -OFFER_EVERY
         self.asked_at = -ASK_EVERY
         self.trouble = ""
         self.reason = ""
@@ -55,29 +55,38 @@ class Watch:
         except KernelError as error:
             self.trouble = str(error)
             return
-        self._own_copies(devices)
+        settled = self._own_copies(devices)
         self._offer(now)
-        self._redundancy(devices)
+        self._redundancy(now, devices)
         self._hand_over(now, devices)
         self._split_brain(devices)
-        self.disks = {device.name: device.disk for device in devices}
+        if settled:
+            self.disks = {device.name: device.disk for device in devices}
 
-    def _own_copies(self, devices: Sequence[Device]) -> None:
-        """A copy that ended while it ran is not what `insync` lists any more, whatever its disk says later."""
+    def _own_copies(self, devices: Sequence[Device]) -> bool:
+        """A copy that ended while it ran is not what `insync` lists any more, whatever its disk says later. False: it
+        must be tried again at the next look."""
         if os.path.exists(os.path.join(self.settings.run, DETACHING)):
-            return
+            return True
         ended = given_up(self.disks, devices)
         if not ended:
-            return
-        insync = self.authority.insync()
+            return True
+        # Only the holder hears this at once; on the other node nothing may delay the new name.
+        insync = self.authority.insync() if self.authority.holds() else None
         lost = [device for device in devices if device.name in ended]
         if insync is not None and set(insync) == {self.settings.node} and not any(each.peer_whole for each in lost):
             # Nobody else has anything newer: what this disk holds is what the pair has, if it ever works again.
             record.audit(self.settings, "attached", "the only copy is gone", ", ".join(ended))
-            return
-        self.authority.call_copies(record.new_incarnation())
+            return True
+        try:
+            self.authority.call_copies(record.new_incarnation())
+        except Refused as error:
+            self.trouble = str(error)
+            record.audit(self.settings, "attached", "NOT RENAMED", f"{', '.join(ended)}: {error}")
+            return False
         self.offered_at = -OFFER_EVERY
         record.audit(self.settings, "attached", "given up", f"{', '.join(ended)}: the disk failed or was detached")
+        return True
 
     def _hand_over(self, now: float, devices: Sequence[Device]) -> None:
         """A primary whose disk is gone serves from its peer's: the peer had better serve itself."""
@@ -96,18 +105,24 @@ class Watch:
         if now - self.offered_at < OFFER_EVERY or not self.authority.incarnation():
             return
         try:
-            self.authority.offer(self.authority.incarnation())
+            self.authority.offer()
             self.offered_at = now
         except Refused as error:
             self.trouble = str(error)
 
-    def _redundancy(self, devices: Sequence[Device]) -> None:
+    def _redundancy(self, now: float, devices: Sequence[Device]) -> None:
         if not self.authority.holds() or len(devices) < len(self.settings.resources):
             return
         peer = self.settings.peer
         try:
-            offered = self.authority.offered(peer) if all(each.peer_whole for each in devices) else ""
-            found = redundancy(devices, peer, self.authority.insync(), offered)
+            insync = self.authority.insync()
+            # A program's start, so not at every look: while the peer is listed, only in case of new copies there.
+            offered = "" if insync is None else insync.get(peer, "")
+            whole = all(each.peer_whole for each in devices)
+            if whole and insync is not None and (peer not in insync or now - self.compared_at >= OFFER_EVERY):
+                offered = self.authority.offered()
+                self.compared_at = now
+            found = redundancy(devices, peer, insync, offered)
             self.reason = found.reason
             if found.order is None:
                 return
@@ -141,10 +156,9 @@ def _stop(*_: object) -> NoReturn:
 
 def main(settings: Settings, authority: Authority, look: Look) -> int:
     signal.signal(signal.SIGTERM, _stop)
-    systemd = Systemd()
     watch = Watch(settings, authority, look)
     said: Optional[str] = None
-    systemd.notify("READY=1")
+    notify("READY=1")
     while True:
         watch.step(time.monotonic())
         publish(settings, watch)
@@ -152,8 +166,21 @@ def main(settings: Settings, authority: Authority, look: Look) -> int:
             said = watch.trouble
             if said:
                 print(f"hotpair-drbd: {said}", file=sys.stderr, flush=True)
-        systemd.notify("WATCHDOG=1")
+        notify("WATCHDOG=1")
         time.sleep(LOOK_EVERY)
+
+
+def notify(text: str) -> None:
+    """To systemd (sd_notify(3)); nothing without it."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.connect("\0" + path[1:] if path.startswith("@") else path)
+            sock.sendall(text.encode())
+        except OSError:
+            pass
 
 
 def publish(settings: Settings, watch: Watch) -> None:

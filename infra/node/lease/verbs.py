@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong input.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ import time
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from . import epoch, journal
-from .etcd import EtcdError, ask_all, describe, now
+from .etcd import EtcdError, Identity, ask_all, describe, member_of, now
 from .hold import SOCKET, read_seen
 from .rules import (
     EPOCH,
@@ -256,6 +257,43 @@ def incarnation(settings: Settings, value: Optional[str]) -> str:
     return value
 
 
+def _offer_key(settings: Settings, node: str) -> str:
+    # Not below the pair's own prefix, whose keys the rules of the lease are about.
+    return base64.b64encode(f"/hotpair-offers/{settings.pair}/{node}".encode()).decode()
+
+
+def _gateway(settings: Settings, path: str, body: Mapping[str, Any]) -> Dict[str, Any]:
+    """At the first member that answers; Refusal when none does."""
+    identity = Identity(settings.ca, settings.certificate, settings.key)
+    errors: List[str] = []
+    for name in settings.endpoints:
+        member = member_of(settings, name, identity)
+        try:
+            return member.call(path, body, PATIENCE)
+        except EtcdError as error:
+            errors.append(f"{name}: {error}")
+        finally:
+            member.close()
+    raise Refusal("no member of etcd answers: " + "; ".join(errors))
+
+
+def offer(settings: Settings) -> str:
+    """For the holder on the other node, which lists this node's data by that name once it holds every write."""
+    value = read_incarnation(settings)
+    if not value:
+        raise Refusal(f"{settings.incarnation_path} is absent: this node's data has no name to offer")
+    encoded = base64.b64encode(value.encode()).decode()
+    _gateway(settings, "/v3/kv/put", {"key": _offer_key(settings, settings.node), "value": encoded})
+    return value
+
+
+def offered(settings: Settings) -> str:
+    """What the peer says that its data is called; empty: it has said nothing."""
+    said = _gateway(settings, "/v3/kv/range", {"key": _offer_key(settings, settings.peer)})
+    entries = said.get("kvs") or []
+    return base64.b64decode(entries[0].get("value", "")).decode() if entries else ""
+
+
 def release(settings: Settings) -> str:
     return command(settings, "release")
 
@@ -290,6 +328,8 @@ def parser() -> argparse.ArgumentParser:
     naming = verbs.add_parser("incarnation", help="show or set the incarnation of this node's data")
     naming.add_argument("value", nargs="?", metavar="VALUE")
     verbs.add_parser("enroll", help="a new pair, once: this node's data is what counts")
+    verbs.add_parser("offer", help="say in etcd what this node's data is called, so that the holder can list it")
+    verbs.add_parser("offered", help="what the other node says that its data is called")
     verbs.add_parser("release", help="holder: stop the writers, then give the lease back")
     promoting = verbs.add_parser("promoting", help="a unit's last question before it writes: is the lease held?")
     promoting.add_argument("unit", metavar="UNIT")
@@ -323,6 +363,10 @@ def main(arguments: Sequence[str]) -> int:
             print(incarnation(settings, options.value))
         elif options.verb == "enroll":
             print(enroll(settings))
+        elif options.verb == "offer":
+            print(offer(settings))
+        elif options.verb == "offered":
+            print(offered(settings))
         elif options.verb == "stopped":
             print(stopped(settings))
         elif options.verb == "force":

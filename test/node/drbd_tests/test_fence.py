@@ -104,7 +104,7 @@ class Handler(unittest.TestCase):
     def test_a_defect_is_no_answer(self) -> None:
         from drbd import verbs
 
-        with mock.patch("drbd.authority.load", side_effect=RuntimeError("no settings")):
+        with mock.patch("drbd.authority.Authority", side_effect=RuntimeError("no settings")):
             self.assertEqual(verbs.fence_peer(settings(self.folder.name)), UNDECIDED)
 
 

@@ -9,6 +9,7 @@ from typing import List
 from unittest import mock
 
 from drbd import record
+from drbd.authority import Refused
 from drbd.rules import Device
 from drbd.watch import DETACHING, Watch
 
@@ -83,6 +84,14 @@ class Watching(unittest.TestCase):
         name = self.authority.name
         self.step()
         self.assertEqual(self.authority.name, name)
+
+    def test_a_name_that_could_not_be_given_is_tried_again(self) -> None:
+        self.step()
+        with mock.patch.object(FakeAuthority, "call_copies", side_effect=Refused("disk full")):
+            self.step(device(role="Primary", disk="Diskless"))
+        self.assertEqual(self.authority.name, "one")
+        self.step()
+        self.assertNotEqual(self.authority.name, "one")
 
     def test_the_only_copy_keeps_its_name(self) -> None:
         self.step(device(role="Primary", connection="WFConnection", peer_disk="DUnknown"))

@@ -138,13 +138,13 @@ class FakeAuthority(Authority):
     def call_copies(self, incarnation: str) -> None:
         self.name = incarnation
 
-    def offer(self, incarnation: str) -> None:
+    def offer(self) -> None:
         if not self.etcd.quorum:
             raise Refused("no member of etcd answers")
-        self.etcd.offers[self.node] = incarnation
+        self.etcd.offers[self.node] = self.name
 
-    def offered(self, node: str) -> str:
-        return self.etcd.offers.get(node, "")
+    def offered(self) -> str:
+        return self.etcd.offers.get("b" if self.node == "a" else "a", "")
 
     def hand_over(self, reason: str, timeout: float = 5.0) -> None:
         del timeout
