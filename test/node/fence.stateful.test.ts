@@ -160,19 +160,25 @@ describeWithLab("fencing", () => {
     await applied();
     const active = await whole();
     const next = other(active);
+    const frozenAt = Date.now();
     await freeze(lab, active, { undoAfterMs: 60_000 });
     await until("the other is primary", 60_000, async () => {
       const seen = await ask(next);
       return seen.authority?.holding === true && seen.database?.state === "primary" ? true : undefined;
     });
     expect(isOn(active)).toBe(false);
-    const { stdout } = await on(next, "tail -n 20 /var/log/hotpair/audit.log");
-    const lines = stdout
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as { vip: string; to: string; at: number });
-    const off = lines.findLast(({ vip, to }) => vip === "fencing" && to === "off")?.at ?? Infinity;
-    const promoted = lines.findLast(({ vip, to }) => vip === "mariadb" && to === "primary")?.at ?? 0;
+    // The line may come a moment after the state that it tells of; lines of the tests before are not meant.
+    const { off, promoted } = await until("both are recorded", 10_000, async () => {
+      const { stdout } = await on(next, "tail -n 20 /var/log/hotpair/audit.log");
+      const lines = stdout
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as { vip: string; to: string; at: number })
+        .filter(({ at }) => at >= frozenAt);
+      const off = lines.find(({ vip, to }) => vip === "fencing" && to === "off")?.at;
+      const promoted = lines.find(({ vip, to }) => vip === "mariadb" && to === "primary")?.at;
+      return off === undefined || promoted === undefined ? undefined : { off, promoted };
+    });
     expect(off).toBeLessThanOrEqual(promoted);
     await powerOn(lab, active);
     await whole(240_000);

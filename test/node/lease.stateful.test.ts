@@ -119,7 +119,7 @@ describe.skipIf(reason !== "")("hotpair-lease with a real etcd", () => {
     const at = now();
     cluster.order(holder, "stop");
     await cluster.until("the other writes", 4, () => writesAfter(other(holder), at).length > 0);
-    expect((writesAfter(other(holder), at)[0] ?? 0) - at).toBeLessThan(TIMING.deadline);
+    expect((writesAfter(other(holder), at)[0] ?? 0) - at).toBeLessThan(TIMING.takeover);
     expect(cluster.events[holder].findLast(({ what }) => what === "ended")?.code).toBe(0);
     expect(cluster.smallestGap()).toBeGreaterThan(0);
     cluster.order(holder, "start");
