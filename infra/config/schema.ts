@@ -682,7 +682,9 @@ const volumes = () =>
         what: "a directory on the servers: an absolute path of letters, digits, _ and inner dots (systemd names the mount by it)",
         example: "/srv/data",
         pattern: /^(\/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*)+$/,
-      }).describe("Where the active node mounts it. On the standby the directory is empty."),
+      }).describe(
+        "Where the active node mounts it: letters, digits, _ and inner dots, since systemd names the mount by it. On the standby the directory is empty.",
+      ),
       units: list(serviceUnit(), "systemd services", { max: 16 })
         .default([])
         .describe(
@@ -690,7 +692,9 @@ const volumes = () =>
         ),
       stopTimeout: ownTime("100ms", "4s", "a hand-over is called off after 5s", "3s")
         .default("3s")
-        .describe("A service that has not stopped after this long is killed, as a crash would end it."),
+        .describe(
+          "A service that has not stopped after this long is killed, as a crash would end it. All of them together must leave a hand-over its time.",
+        ),
       checkWithin: ownTime("10ms", "1h", "a term of the estimate", "2s")
         .default("2s")
         .describe(

@@ -11,6 +11,7 @@ import { downtimeBudget } from "./downtime-budget.ts";
 import { drbdDrilled } from "./drbd-drilled.ts";
 import { drbdFenced } from "./drbd-fenced.ts";
 import { drbdStableDevices } from "./drbd-stable-devices.ts";
+import { drbdStopsInTime } from "./drbd-stops-in-time.ts";
 import { evidenceFresh } from "./evidence-fresh.ts";
 import { evidenceMatches } from "./evidence-matches.ts";
 import { evidencePassed } from "./evidence-passed.ts";
@@ -71,6 +72,7 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...drbdDrilled,
   ...drbdStableDevices,
   ...drbdFenced,
+  ...drbdStopsInTime,
   ...statisticsNotPublic,
   ...listenersDistinct,
   ...externalReached,

@@ -11,7 +11,7 @@ import {
   resyncRate,
   silenceNoticed,
 } from "../model/drbd.ts";
-import { type Duration, formatDuration, ms } from "../model/duration.ts";
+import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import { type Authority, type Drbd, type Node, type NodeId, type Pair, peerOf, type Volume } from "../model/pair.ts";
@@ -328,7 +328,7 @@ function listeners({ drbd: settings }: Pair): readonly Listener[] {
 }
 
 function findings(pair: Pair): readonly Finding[] {
-  return [...drilled(pair), ...stableDevices(pair), ...fenced(pair)];
+  return [...drilled(pair), ...stableDevices(pair), ...fenced(pair), ...stopsInTime(pair)];
 }
 
 /** Until a real kernel driver has been through the drills, nothing of this is proven; whoever wants it says so. */
@@ -384,6 +384,27 @@ function fenced({ drbd: settings, fencing }: Pair): readonly Finding[] {
       message:
         "the pair replicates disks and has no fencing: a node whose file system cannot be unmounted keeps its devices, and while the nodes are connected the other one cannot be promoted, for as long as nobody switches it off",
       fix: "describe what switches each node off as hotpair:fencing",
+    },
+  ];
+}
+
+/** The arbiter calls a hand-over off after this long (DEMOTE_DEADLINE of infra/node/arbiter/rules.py), and starts everything again. */
+const HAND_OVER: Duration = seconds(5);
+
+function stopsInTime({ drbd: settings, volumes = [] }: Pair): readonly Finding[] {
+  const services = volumes.reduce((count, { units }) => count + units.length, 0);
+  const longest = volumes.reduce((sum, { units, stopTimeout }) => sum + units.length * stopTimeout, 0);
+  const left = HAND_OVER - STOPPED_WITHIN;
+  if (settings === undefined || longest <= left) return [];
+  return [
+    {
+      rule: "drbd-stops-in-time",
+      level: "advisory",
+      path: "hotpair:volumes",
+      message:
+        `the services on the volumes may take ${formatDuration(ms(longest))} to stop, and unmounting ${formatDuration(STOPPED_WITHIN)} more; ` +
+        `a hand-over that is not over after ${formatDuration(HAND_OVER)} is called off, and everything is started again`,
+      fix: `set stopTimeout of each of the ${services} to ${formatDuration(ms(Math.floor(left / services / 10) * 10))} or less`,
     },
   ];
 }

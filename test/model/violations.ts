@@ -1,7 +1,7 @@
 // For every rule a pair that breaks it and, in the finding's own words, where and what to change; and the same pair after
 // following the advice. Read by the findings' tests, by each policy's test and by the one that runs the real engine.
 
-import { ms, seconds } from "../../infra/model/duration.ts";
+import { type Duration, ms, seconds } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Authority, Backend, Drbd, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
@@ -322,6 +322,14 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /write a name that stays, e\.g\. the link to it in \/dev\/disk\/by-id\//,
     broken: withDisk("/dev/sdb"),
     fixed: withDisk("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4"),
+  },
+  "drbd-stops-in-time": {
+    level: "advisory",
+    path: "hotpair:volumes",
+    message: /may take 6s to stop, and unmounting 1220ms more; a hand-over that is not over after 5s is called off/,
+    fix: /set stopTimeout of each of the 2 to 1890ms or less/,
+    broken: stoppingWithin(seconds(3)),
+    fixed: stoppingWithin(ms(1_890)),
   },
   "drbd-fenced": {
     level: "advisory",
@@ -814,4 +822,8 @@ function withDisk(device: string): Pair {
   const [first, ...others] = diskPair.drbd.resources;
   if (first === undefined) throw new Error("the pair with replicated disks has a disk");
   return withDrbd({ resources: [{ ...first, disks: { ...first.disks, a: device } }, ...others] });
+}
+
+function stoppingWithin(stopTimeout: Duration): Pair {
+  return { ...diskPair, volumes: diskPair.volumes.map((volume) => ({ ...volume, stopTimeout })) };
 }

@@ -77,7 +77,7 @@ test("the chain hangs on the lease: promotion, check, mount, services in their o
   expect(textOf("/hotpair-drbd-fsck-data.service")).toMatch(/^BindsTo=hotpair-drbd-primary\.service$/m);
   expect(textOf("/shop-db.service.d/60-hotpair.conf")).toMatch(/^BindsTo=srv-data\.mount\nAfter=srv-data\.mount$/m);
   expect(textOf("/shop.service.d/60-hotpair.conf")).toMatch(/^After=srv-data\.mount shop-db\.service$/m);
-  expect(textOf("/shop.service.d/60-hotpair.conf")).toMatch(/^TimeoutStopSec=3000ms$/m);
+  expect(textOf("/shop.service.d/60-hotpair.conf")).toMatch(/^TimeoutStopSec=1500ms$/m);
   expect(textOf("/60-volumes.conf")).toMatch(
     /^Wants=srv-data\.mount shop-db\.service shop\.service srv-files\.mount$/m,
   );
