@@ -212,6 +212,7 @@ class VipMemory:
     conflict_since: Optional[float] = None
     turn_since: Optional[float] = None
     verdict: Verdict = OPEN
+    closed_since: Optional[float] = None
     yielding: Optional[Yield] = None
     peer_fit_since: Optional[float] = None
     retry_at: float = NEVER
@@ -309,6 +310,10 @@ class Rules:
     def holding(self, vip: str, held: bool, state: str, now: float) -> None:
         """Whether the address is on an interface of this node, and keepalived's state."""
         memory = self.vips[vip]
+        closed_since = memory.closed_since
+        if state == "unknown" and not held and closed_since is not None and now - closed_since >= STATE_UNKNOWN:
+            # An arbiter that starts behind a closed gate hears of no change: there is none.
+            state = "fault"
         if held and not memory.held:
             memory.held_since = now
             memory.declines_until = NEVER
@@ -519,6 +524,10 @@ class Rules:
             verdict = self._open(name, memory, now)
         if verdict.reason != "peer goes first":
             memory.turn_since = None
+        if not verdict.closed:
+            memory.closed_since = None
+        elif memory.closed_since is None:
+            memory.closed_since = now
         memory.verdict = verdict
         return verdict
 

@@ -423,6 +423,21 @@ class OneNode(unittest.TestCase):
         self.report(10.0, holder="b")
         self.assertEqual(self.closed(10.1), "")
 
+    def test_a_keepalived_that_its_gate_keeps_away_stands_by_although_it_never_said_so(self) -> None:
+        # As after a restart of the arbiter alone: keepalived was in FAULT before, and is.
+        for step in range(100):
+            now = 10.0 + step * 0.02
+            self.rules.heard(self.word(True), now)
+            self.report(now, holder="b")
+            self.rules.holding(VIP, False, "unknown", now)
+            self.assertEqual(self.closed(now), "the peer is active")
+            self.assertEqual(self.rules.vips[VIP].state, "unknown" if step * 0.02 < 0.3 else "fault", now)
+        # What it says itself counts, and an address that is here is no fault.
+        self.rules.holding(VIP, False, "backup", 12.0)
+        self.assertEqual(self.rules.vips[VIP].state, "backup")
+        self.rules.holding(VIP, True, "unknown", 12.1)
+        self.assertEqual(self.rules.vips[VIP].state, "unknown")
+
     def test_a_lease_of_nobody_proves_nothing(self) -> None:
         self.report(10.0, holder=None)
         self.assertEqual(self.closed(10.1), "")
