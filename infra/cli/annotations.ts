@@ -5,21 +5,7 @@ import { createHash } from "node:crypto";
 import { formatDuration } from "../model/duration.ts";
 import { showBound } from "../model/estimate.ts";
 import { policies } from "../policy/policies.ts";
-import type { Checked } from "./check.ts";
-
-/** One finding or mistake, at one place. */
-export interface Annotation {
-  readonly rule: string;
-  readonly level: "error" | "warning";
-  /** Configuration path; empty for a mistake, whose message begins with it. */
-  readonly path: string;
-  readonly message: string;
-  /** From where the command was started. */
-  readonly file: string;
-  /** Both from 1. */
-  readonly line: number;
-  readonly column: number;
-}
+import type { Annotation, Checked } from "./checked.ts";
 
 const MISTAKE = "configuration";
 

@@ -9,13 +9,13 @@ import { parsePath, readStack } from "../config/index.ts";
 import { proofOf } from "../drill/proof.ts";
 import { formatDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import { type Estimate, showBound, showRange } from "../model/estimate.ts";
-import type { Finding } from "../model/finding.ts";
+import { showBound, showRange } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
-import { type ClassProof, type Proof, proofOfClasses, shortDigest } from "../model/proof.ts";
+import { proofOfClasses, shortDigest } from "../model/proof.ts";
 import { estimate } from "../services/estimate.ts";
 import { collectFindings } from "../services/findings.ts";
-import { type Annotation, annotationOfMistake, junit, sarif } from "./annotations.ts";
+import { annotationOfMistake, junit, sarif } from "./annotations.ts";
+import type { Annotation, Checked } from "./checked.ts";
 import { type Before, changesOf, commentOn, evidenceWords } from "./comparison.ts";
 import { type LoadedStack, loadStack, readStackText, shownPath, stackClashes, stackOption } from "./stack.ts";
 import { columns } from "./terminal.ts";
@@ -44,20 +44,6 @@ export function register(program: Command): void {
     .option("--compare <before>", "also show what changes against this version: a file, or a git revision")
     .option("--comment <file>", "also write a comment for a pull request, as Markdown")
     .action(check);
-}
-
-/** What `check` found out. A configuration that cannot be read has mistakes and nothing else. */
-export interface Checked {
-  readonly stack: string;
-  /** As users read it. */
-  readonly file: string;
-  readonly verdict: "good" | "wrong" | "target missed" | "target not proven";
-  readonly mistakes: readonly string[];
-  readonly findings: readonly Finding[];
-  readonly annotations: readonly Annotation[];
-  readonly estimates: readonly Estimate[];
-  readonly classes: readonly ClassProof[];
-  readonly proof: Proof | undefined;
 }
 
 const EXIT_CODES: Readonly<Record<Checked["verdict"], number>> = {

@@ -5,7 +5,7 @@ import { formatDuration } from "../model/duration.ts";
 import { type Estimate, showBound } from "../model/estimate.ts";
 import type { Finding } from "../model/finding.ts";
 import { type ClassProof, shortDigest } from "../model/proof.ts";
-import type { Checked } from "./check.ts";
+import type { Checked } from "./checked.ts";
 
 /** The version to compare with. */
 export type Before =
