@@ -3,7 +3,7 @@
 // them exist for the daemons' own parsers.
 
 import fc from "fast-check";
-import { FAILURE_CLASS_IDS, needsData } from "../../infra/model/failure.ts";
+import { FAILURE_CLASS_IDS, whyNot } from "../../infra/model/failure.ts";
 import { formatIpv4 } from "../../infra/model/ipv4.ts";
 import { CERTIFICATE, type Input } from "./sample.ts";
 
@@ -349,7 +349,7 @@ function assemble(drawn: Input): Input {
   // Data without a witness is read, and refused by a policy before anything is planned.
   const mariadb = witness && drawn.mariadb;
   const balancer = drawn.balancer && withDatabase(drawn.balancer, mariadb);
-  const objectives = mariadb === undefined ? withoutDataClasses(drawn.objectives) : drawn.objectives;
+  const objectives = withPossibleClasses(drawn.objectives, mariadb);
   const names = ["public", "heartbeat", ...(storage ? ["storage"] : [])];
   const nginx = drawn.nginx || (balancer !== undefined && drawn.external === undefined);
   const [nginxPort, externalPort, statsPort, clientPort, peerPort, dataPort, rolePort, readPort, ...frontendPorts] =
@@ -476,10 +476,11 @@ function withDatabase(balancer: Input, mariadb: Input): Input {
   return { ...balancer, backends, frontends: [...balancer.frontends.slice(0, 3), frontend] };
 }
 
-/** Targets for failures that a pair without data cannot have are mistakes. */
-function withoutDataClasses(objectives: Input): Input {
+/** Targets for failures that a pair cannot have, without data or without replicated disks, are mistakes. */
+function withPossibleClasses(objectives: Input, mariadb: Input): Input {
   if (objectives === undefined) return undefined;
-  const rto = Object.fromEntries(Object.entries(objectives.rto).filter(([id]) => !needsData(id)));
+  const has = { mariadb, drbd: undefined };
+  const rto = Object.fromEntries(Object.entries(objectives.rto).filter(([id]) => whyNot(id, has) === undefined));
   return { ...objectives, rto };
 }
 
