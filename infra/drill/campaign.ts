@@ -143,9 +143,9 @@ const run = (node: Role, command: (stage: Stage) => string): Action => ({
 function actionOf(fault: CampaignFault): Action {
   switch (fault.kind) {
     case "power-cut":
-      return { kind: "power-cut", node: fault.node, backAfterMs: fault.holdMs };
+      return { kind: "power-cut", node: fault.node, backAfterMs: fault.holdMs, mayBeDown: true };
     case "freeze":
-      return { kind: "freeze", node: fault.node, forMs: fault.holdMs };
+      return { kind: "freeze", node: fault.node, forMs: fault.holdMs, mayBeDown: true };
     case "cut-witness":
       return { kind: "cut-witness", node: fault.node };
     case "link-down":

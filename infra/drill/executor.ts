@@ -185,6 +185,8 @@ type OutsideAction = Exclude<Action, { kind: "run" | "wait" | "whole" | "togethe
 async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
   const { stage, scenario, place } = execution;
   const name = (role: Role): HostName => place.hosts[idOf(stage, role)].labName ?? "node-a";
+  if ("mayBeDown" in action && action.mayBeDown && lab.hosts[name(action.node)]?.pid === undefined)
+    return { at: performance.timeOrigin + performance.now() + clockCorrection(), cuts: [] };
   switch (action.kind) {
     case "power-cut": {
       const host = name(action.node);

@@ -34,13 +34,21 @@ export type Action =
       /** In the lab: when its power comes back, and how much later its cables do. A server comes back by itself. */
       readonly backAfterMs: number;
       readonly networkLateMs?: number;
+      /** In the lab: another fault may have cut it already. */
+      readonly mayBeDown?: boolean;
     }
   /** The link of one node on these networks loses its carrier. */
   | { readonly kind: "link-down"; readonly node: Role; readonly networks: readonly NetworkName[] }
   /** Everything that this node sends to the other one on these networks is lost. */
   | { readonly kind: "drop-from"; readonly node: Role; readonly networks: readonly NetworkName[] }
   /** The whole node stops where it is, as a paused virtual machine does, and goes on after this time. */
-  | { readonly kind: "freeze"; readonly node: Role; readonly forMs: number }
+  | {
+      readonly kind: "freeze";
+      readonly node: Role;
+      readonly forMs: number;
+      /** As for a command: then there is nothing to do. */
+      readonly mayBeDown?: boolean;
+    }
   /** The witness loses power, and has it back after this time. */
   | { readonly kind: "witness-power-cut"; readonly backAfterMs: number }
   /** Everything between this node and the witness is lost, in both directions. */
