@@ -5,7 +5,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { configDigest } from "../evidence/digest.ts";
 import { ratesOf, showRate } from "../evidence/rate.ts";
 import {
-  historyPath,
+  historyFolder,
   pruneEvidence,
   type Recorded,
   readRecords,
@@ -43,8 +43,10 @@ export function register(program: Command): void {
   command("list", "every recorded drill, oldest first").action(list);
   command(
     "verify",
-    "the history, line by line, and every file against it; exit code 1 when something was changed",
-  ).action(verify);
+    "the history, entry by entry, and every file against it; exit code 1 when something was changed or taken out",
+  )
+    .option("--since <revision>", "a git revision of the evidence: nothing that was recorded then may be gone")
+    .action(verify);
   command("prune", "remove the files of old drills; the history keeps what came of them")
     .requiredOption("--older-than <age>", "e.g. 400d; the newest drill of each scenario is kept, whatever its age", age)
     .addOption(signOption())
@@ -106,19 +108,22 @@ const rowOf = ({ entry, signer, distrusted }: Recorded): readonly string[] => [
   distrusted === undefined ? "" : `does not count: ${distrusted}`,
 ];
 
-function verify(options: Named): void {
+function verify(options: Named & { readonly since?: string }): void {
   const { stack, pair } = loadStack(options.stack);
-  const { broken, files } = verifyEvidence(options.evidence, stack, trustOf(pair));
-  const problems = [...(broken === undefined ? [] : [broken]), ...files.flatMap(({ problem }) => problem ?? [])];
+  const { broken, files, gone, branches } = verifyEvidence(options.evidence, stack, trustOf(pair), options.since);
+  const changed = files.flatMap(({ problem }) => problem ?? []);
+  const problems = [...(broken === undefined ? [] : [broken]), ...gone, ...changed];
   const recorded = files.filter(({ sequence }) => sequence !== undefined).length;
+  const sound = problems.length === 0;
   if (options.json)
-    console.log(JSON.stringify({ stack, sound: problems.length === 0, broken: broken ?? null, files }, undefined, 2));
+    console.log(JSON.stringify({ stack, sound, broken: broken ?? null, gone, branches, files }, undefined, 2));
   else {
     for (const { file, sequence } of files)
       if (sequence === undefined) announce(`${file}: not in the history, so it counts for nothing`);
-    if (problems.length === 0) console.log(`${stack}: ${recorded} recorded drills, nothing was changed or taken out`);
+    const merged = branches > 1 ? `; ${branches} branches, which the next drill joins` : "";
+    if (sound) console.log(`${stack}: ${recorded} recorded drills, nothing was changed or taken out${merged}`);
   }
-  if (problems.length > 0)
+  if (!sound)
     throw new FailedError(`the evidence of stack ${stack} is not what was recorded`, [
       ...problems,
       `restore what was changed from where it was committed, or drill again: hotpair drill -s ${stack}`,
@@ -137,7 +142,7 @@ async function prune(
   const files = drills
     .filter(({ entry }) => entry.startedAt < before && newest.get(entry.scenario) !== entry.file)
     .map(({ entry }) => entry.file);
-  const question = `Remove ${files.length} files of ${shownPath(historyPath(options.evidence, stack))}'s drills before ${before.slice(0, 10)}?`;
+  const question = `Remove ${files.length} files of ${shownPath(historyFolder(options.evidence, stack))}'s drills before ${before.slice(0, 10)}?`;
   const agreed = files.length > 0 && (await confirm(question, options.yes));
   if (agreed) pruneEvidence(options.evidence, stack, { files, at: new Date().toISOString(), sign });
   if (options.json) console.log(JSON.stringify({ stack, removed: agreed ? files : [] }, undefined, 2));

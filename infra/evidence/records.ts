@@ -1,35 +1,52 @@
-// A stack's history on disk, `<directory>/<stack>/history.jsonl`, and the files that it speaks of: recording a drill, reading
-// what counts, checking all of it, making room. What a line means is history.ts, what a file means schema.ts.
+// A stack's history on disk, one entry per file in `<directory>/<stack>/history/`, and the drills' files that it speaks of:
+// recording a drill, reading what counts, checking all of it, making room. What an entry means is history.ts, what a drill's
+// file means schema.ts.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { basename, dirname, isAbsolute, join } from "node:path";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { basename, isAbsolute, join } from "node:path";
 import { UserError } from "../model/errors.ts";
 import type { DrillRecord, Sighting } from "../model/proof.ts";
 import { canonical } from "./digest.ts";
 import {
-  type DrillEntry,
+  type DrillFacts,
   drillFacts,
   type Entry,
   type Facts,
   type History,
-  nextLine,
+  nextEntry,
   parseHistory,
   sha256,
+  timeOf,
   versionsThatMatter,
 } from "./history.ts";
+import { committedAt } from "./revision.ts";
 import type { Evidence } from "./schema.ts";
 import { type Sign, type Verify, withVerifier } from "./signature.ts";
-import { evidencePath, namesIn, parseEvidence } from "./store.ts";
+import { evidencePath, namesIn, parseEvidence, writeWhole } from "./store.ts";
 
 const PROJECT = join(import.meta.dirname, "../..");
 
-export const historyPath = (directory: string, stack: string): string => join(directory, stack, "history.jsonl");
+/** Where a stack's history is kept. */
+export const historyFolder = (directory: string, stack: string): string => join(directory, stack, "history");
 
-/** A stack's history; empty when it has none. A line that is wrong is named in the answer, not thrown. */
+/** What the first version wrote, one entry per line; nothing is added to it any more. */
+const linesPath = (directory: string, stack: string): string => join(directory, stack, "history.jsonl");
+
+/** A stack's history; empty when it has none. An entry that is wrong is named in the answer, not thrown. */
 function readHistory(directory: string, stack: string): History {
-  const path = historyPath(directory, stack);
-  return parseHistory(textOf(path), path);
+  const folder = historyFolder(directory, stack);
+  const lines = linesPath(directory, stack);
+  const files = namesIn(folder, /\.json$/).map((name) => {
+    const file = join(folder, name);
+    return { file, name, text: readFileSync(file, "utf8") };
+  });
+  return parseHistory({ lines: { file: lines, text: linesOf(directory, stack) }, files });
 }
+
+const linesOf = (directory: string, stack: string): string => {
+  const path = linesPath(directory, stack);
+  return existsSync(path) ? readFileSync(path, "utf8") : "";
+};
 
 /** Records a drill whose evidence was written whole: from here on its file must stay as it is. */
 export function recordDrill(directory: string, evidence: Evidence, sign?: Sign): void {
@@ -48,29 +65,18 @@ export function recordVersions(
 }
 
 function append(directory: string, stack: string, facts: Facts, sign: Sign | undefined): void {
-  requireHistory(directory, stack);
-  const path = historyPath(directory, stack);
-  mkdirSync(dirname(path), { recursive: true });
-  appendFileSync(path, `${nextLine(textOf(path), facts, sign)}\n`, { flush: true });
+  const { name, text } = nextEntry(requireHistory(directory, stack), facts, sign);
+  writeWhole(join(historyFolder(directory, stack), name), text);
 }
 
-/** Throws UserError when nothing can be recorded after what stands there. */
-export function requireHistory(directory: string, stack: string): void {
-  const { broken } = readHistory(directory, stack);
-  if (broken === undefined) return;
+/** The history that something is recorded after. Throws UserError when it cannot be believed. */
+export function requireHistory(directory: string, stack: string): History {
+  const history = readHistory(directory, stack);
+  if (history.broken === undefined) return history;
   throw new UserError("no drill can be recorded, since the history before it cannot be believed", [
-    broken,
+    history.broken,
     `restore it from where it was committed; where it cannot be restored, move ${join(directory, stack)} away and drill again`,
   ]);
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-    throw error;
-  }
 }
 
 /** Whose word counts. */
@@ -78,11 +84,11 @@ export interface Trust {
   /** The stack's `evidence.allowedSigners`: from the project, or absolute. undefined: signatures are not asked for. */
   readonly allowedSigners: string | undefined;
   /** The drills whose signatures are verified; the others are believed, since nothing hangs on them. Default: all. */
-  readonly of?: (entry: DrillEntry) => boolean;
+  readonly of?: (entry: DrillFacts) => boolean;
 }
 
 export interface Recorded extends DrillRecord {
-  readonly entry: DrillEntry;
+  readonly entry: Entry<DrillFacts>;
   /** Who vouches for it; undefined: nobody was asked. */
   readonly signer: string | undefined;
 }
@@ -96,15 +102,18 @@ export function readRecords(
   readonly drills: readonly Recorded[];
   readonly sightings: readonly Sighting[];
   readonly broken: string | undefined;
+  /** Ends of the history; more than one after a merge of branches that both drilled. */
+  readonly branches: number;
 } {
   const history = readHistory(directory, stack);
   const pruned = new Set(history.entries.flatMap((entry) => (entry.kind === "pruned" ? entry.files : [])));
   const drills = history.entries.filter(
-    (entry): entry is DrillEntry => entry.kind === "drill" && !pruned.has(entry.file),
+    (entry): entry is Entry<DrillFacts> => entry.kind === "drill" && !pruned.has(entry.file),
   );
   const sightings = history.entries.filter((entry) => entry.kind === "versions");
   const read = (vouch: (entry: Entry) => Vouched) => ({
     sightings,
+    branches: history.heads.length,
     drills: drills.map((entry): Recorded => {
       const { signer, distrusted } = of(entry) ? vouch(entry) : NOBODY;
       return {
@@ -132,11 +141,10 @@ interface Vouched {
 const NOBODY: Vouched = {};
 
 function vouched(entry: Entry, { signatures }: History, verify: Verify): Vouched {
-  const signature = signatures.get(entry.sequence);
-  const line = `line ${entry.sequence} of the history`;
-  if (signature === undefined) return { distrusted: `${line} is not signed` };
-  const said = verify(canonical(entry), signature, entry.kind === "drill" ? entry.startedAt : entry.at);
-  return "signer" in said ? { signer: said.signer } : { distrusted: `${line}: ${said.problem}` };
+  const signed = signatures.get(entry.address);
+  if (signed === undefined) return { distrusted: `${entry.where} is not signed` };
+  const said = verify(signed.text, signed.signature, timeOf(entry));
+  return "signer" in said ? { signer: said.signer } : { distrusted: `${entry.where}: ${said.problem}` };
 }
 
 function changed(path: string, recorded: string): string | undefined {
@@ -150,23 +158,31 @@ function changed(path: string, recorded: string): string | undefined {
   return sha256(bytes) === recorded ? undefined : `${path} was changed after it was recorded`;
 }
 
-/** What was checked of one recorded drill, or of a file that no line of the history names. */
+/** What was checked of one recorded drill, or of a file that no entry of the history names. */
 export interface Verified {
   readonly file: string;
-  /** Line of the history; undefined: it was never recorded, and counts for nothing. */
+  /** Its place in the history; undefined: it was never recorded, and counts for nothing. */
   readonly sequence: number | undefined;
   readonly signer: string | undefined;
   /** Why it does not count; undefined: it does. */
   readonly problem: string | undefined;
 }
 
-/** Checks everything that can be checked: the chain, signatures, each file, and that each line says what its file says. */
-export function verifyEvidence(
-  directory: string,
-  stack: string,
-  trust: Trust,
-): { readonly broken: string | undefined; readonly files: readonly Verified[] } {
-  const { drills, broken } = readRecords(directory, stack, trust);
+export interface Verification {
+  readonly broken: string | undefined;
+  readonly files: readonly Verified[];
+  /** Entries of that revision that are not there any more. */
+  readonly gone: readonly string[];
+  /** Ends of the history: two or more until the next drill joins the branches that were merged. */
+  readonly branches: number;
+}
+
+/**
+ * Checks everything that can be checked: the chain, signatures, each file, and that each entry says what its file says; with
+ * `since`, a revision of the git that keeps the directory, also that nothing that was recorded then is gone.
+ */
+export function verifyEvidence(directory: string, stack: string, trust: Trust, since?: string): Verification {
+  const { drills, broken, branches } = readRecords(directory, stack, trust);
   const recorded = drills.map(
     ({ entry, signer, distrusted }): Verified => ({
       file: entry.file,
@@ -178,10 +194,21 @@ export function verifyEvidence(
   const known = new Set(recorded.map(({ file }) => file));
   const others = namesIn(join(directory, stack), /\.json$/).filter((file) => !known.has(file));
   const unrecorded = others.map((file) => ({ file, sequence: undefined, signer: undefined, problem: undefined }));
-  return { broken, files: [...recorded, ...unrecorded] };
+  const gone = since === undefined ? [] : goneSince(directory, stack, since);
+  return { broken, files: [...recorded, ...unrecorded], gone, branches };
 }
 
-function contradiction(path: string, entry: DrillEntry): string | undefined {
+function goneSince(directory: string, stack: string, revision: string): readonly string[] {
+  const then = committedAt(directory, stack, revision);
+  const names = new Set(namesIn(historyFolder(directory, stack), /\.json$/));
+  const lines = new Set(linesOf(directory, stack).split("\n"));
+  return [
+    ...then.names.filter((name) => !names.has(name)).map((name) => join(historyFolder(directory, stack), name)),
+    ...then.lines.flatMap((line, index) => (lines.has(line) ? [] : [`${linesPath(directory, stack)}:${index + 1}`])),
+  ].map((where) => `${where} was recorded at ${revision}, and is gone`);
+}
+
+function contradiction(path: string, entry: Entry<DrillFacts>): string | undefined {
   const bytes = readFileSync(path);
   const facts = drillFacts(parseEvidence(bytes.toString("utf8"), path), entry.file, bytes);
   return canonical({ ...entry, ...facts }) === canonical(entry) ? undefined : `the history says other than ${path}`;

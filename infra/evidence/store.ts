@@ -147,15 +147,20 @@ export function evidencePath(directory: string, which: Pick<Evidence, "stack" | 
 /** Writes a drill's evidence, replacing an earlier state of the same drill, and returns the path. */
 export function writeEvidence(directory: string, what: Evidence): string {
   const path = evidencePath(directory, what);
+  writeWhole(path, `${render(what)}\n`);
+  return path;
+}
+
+/** Writes a file so that whoever reads it sees all of it or nothing; makes its directory. */
+export function writeWhole(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true });
   const draft = `${path}.${randomBytes(4).toString("hex")}.new`;
   try {
-    writeFileSync(draft, `${render(what)}\n`, { flush: true });
+    writeFileSync(draft, text, { flush: true });
     renameSync(draft, path);
   } finally {
     rmSync(draft, { force: true });
   }
-  return path;
 }
 
 /** Indented JSON with one sample per line: readable, and small in a diff. */

@@ -111,7 +111,7 @@ function failureOf(drill: DrillRecord, target: number | undefined): string | und
 
 /**
  * What is not as it was when the drill ran; undefined: nothing that matters. Whoever saw other versions later outdates it,
- * also when they were seen to be the old ones again: a line more in the history makes no evidence valid.
+ * also when they were seen to be the old ones again: an entry more in the history makes no evidence valid.
  */
 function differenceOf(drill: DrillRecord, proof: Proof, seen: readonly Sighting[]): string | undefined {
   if (drill.configDigest !== proof.configDigest)

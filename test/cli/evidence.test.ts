@@ -1,10 +1,10 @@
 // `hotpair evidence` as users run it: what was drilled, that a changed file is refused, and that making room is no change.
 
 import { execFileSync } from "node:child_process";
-import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { historyPath } from "../../infra/evidence/records.ts";
+import { historyFolder } from "../../infra/evidence/records.ts";
 import { signerWith } from "../../infra/evidence/signature.ts";
 import { daysAgo, keep, STACK, writeTrial } from "../evidence/trial.ts";
 import { Project } from "./project.ts";
@@ -51,9 +51,28 @@ describe("verify", () => {
   });
 
   test("refuses a changed history", async () => {
-    appendFileSync(historyPath(directory, STACK), "{}\n");
-    expect((await evidence("verify")).stderr).toContain("history.jsonl:6 is no line of a history");
+    const [first = ""] = readdirSync(historyFolder(directory, STACK));
+    appendFileSync(join(historyFolder(directory, STACK), first), "{}\n");
+    expect((await evidence("verify")).stderr).toContain(`history/${first} is no entry of a history`);
   });
+});
+
+test("verify tells that the end was cut off since a revision of git", async () => {
+  const git = (...words: readonly string[]) =>
+    execFileSync("git", ["-C", directory, "-c", "user.name=ops", "-c", "user.email=ops@example.net", ...words]);
+  git("init", "-q");
+  git("add", "-A");
+  git("commit", "-q", "-m", "drilled");
+  expect((await evidence("verify", "--since", "HEAD")).code).toBe(0);
+  const last = readdirSync(historyFolder(directory, STACK)).find((name) =>
+    readFileSync(join(historyFolder(directory, STACK), name), "utf8").includes('"clean-reboot"'),
+  );
+  rmSync(join(historyFolder(directory, STACK), last ?? ""));
+  expect((await evidence("verify")).code).toBe(0);
+  const { code, stderr } = await evidence("verify", "--since", "HEAD");
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`${last} was recorded at HEAD, and is gone`)]);
+  expect((await evidence("verify", "--since", "nowhere")).code).toBe(2);
+  rmSync(join(directory, ".git"), { recursive: true });
 });
 
 describe("evidence that must be signed", () => {
@@ -69,7 +88,7 @@ describe("evidence that must be signed", () => {
   afterAll(() => project.write(STACK, project.read("lab")));
 
   test("does not count without a signature, and list shows who signed", async () => {
-    expect((await evidence("verify")).stderr).toContain("line 1 of the history is not signed");
+    expect((await evidence("verify")).stderr).toMatch(/history\/\S+\.json is not signed/);
     keep(directory, "haproxy-hang", "haproxy-hang", {}, signerWith(key));
     expect((await evidence("list")).stdout).toMatch(/haproxy-hang .*ops@example\.net$/m);
   });

@@ -1,12 +1,14 @@
 // Evidence that must be signed: with OpenSSH's own programs and throwaway keys. What an operator signed counts; what nobody,
-// somebody else, or they themselves after their time signed, does not; and whatever is changed in a signed line is noticed.
+// somebody else, or they themselves after their time signed, does not; and whatever is changed in a signed entry is noticed.
 
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { historyPath, pruneEvidence, readRecords } from "../../infra/evidence/records.ts";
+import { canonical } from "../../infra/evidence/digest.ts";
+import { sha256 } from "../../infra/evidence/history.ts";
+import { historyFolder, pruneEvidence, readRecords } from "../../infra/evidence/records.ts";
 import { NAMESPACE, type Sign, signerWith } from "../../infra/evidence/signature.ts";
 import { daysAgo, keep, STACK } from "./trial.ts";
 
@@ -49,10 +51,8 @@ test("what nobody signed, or somebody else, does not count", () => {
   drill();
   drill(signerWith(newKey("stranger")), { startedAt: daysAgo(0) });
   const [unsigned, strange] = judged().drills;
-  expect(unsigned).toBe("line 1 of the history is not signed");
-  expect(strange).toMatch(
-    /^line 2 of the history: its key may not sign, by .*allowed_signers \(No principal matched\.\)$/,
-  );
+  expect(unsigned).toMatch(/^\/.*\/history\/\S+\.json is not signed$/);
+  expect(strange).toMatch(/\.json: its key may not sign, by .*allowed_signers \(No principal matched\.\)$/);
 });
 
 test("who has left may sign nothing new, and what they signed stands", () => {
@@ -74,26 +74,42 @@ test("a signature for another purpose does not count", () => {
   expect(judged().drills[0]).toMatch(/its signature does not hold/);
 });
 
-describe("a signed line", () => {
-  const rewrite = (change: (line: string) => string) => {
-    drill(operator);
-    const path = historyPath(directory, STACK);
-    writeFileSync(path, `${change(readFileSync(path, "utf8").trimEnd())}\n`);
-    return judged().drills[0];
+describe("a signed entry", () => {
+  /** Changes the newest entry and gives it the name that its new digest asks for, as somebody would who wants to deceive. */
+  const forge = (change: (text: string) => string) => {
+    const folder = historyFolder(directory, STACK);
+    const name = readdirSync(folder).toSorted().at(-1) ?? "";
+    const text = change(readFileSync(join(folder, name), "utf8"));
+    rmSync(join(folder, name));
+    writeFileSync(join(folder, name.replace(/[0-9a-f]{16}\.json$/, `${sha256(text).slice(7, 23)}.json`)), text);
+    return judged();
   };
 
   test("is refused when anything in it is changed, the last one too", () => {
-    expect(rewrite((line) => line.replace('"passedRuns":2', '"passedRuns":1'))).toMatch(/its signature does not hold/);
+    drill(operator);
+    const { broken, drills } = forge((text) => text.replace('"passedRuns":2', '"passedRuns":1'));
+    expect(broken).toBeUndefined();
+    expect(drills[0]).toMatch(/its signature does not hold/);
   });
 
-  test("is refused with the signature of another line", () => {
-    drill(operator);
-    drill(operator, { startedAt: daysAgo(0) });
-    const path = historyPath(directory, STACK);
-    const [one = "", two = ""] = readFileSync(path, "utf8").split("\n");
-    const signature = (line: string) => (JSON.parse(line) as { signature: string }).signature;
-    writeFileSync(path, `${one}\n${two.replace(signature(two), signature(one))}\n`);
-    expect(judged().drills[1]).toMatch(/line 2 of the history: its signature does not hold/);
+  test("is refused behind another one than it was signed for", () => {
+    drill(operator, { startedAt: daysAgo(2) });
+    drill(operator, { startedAt: daysAgo(1) });
+    const { drills } = forge((text) => {
+      const { entry, signature } = JSON.parse(text);
+      return `${canonical({ entry: { ...entry, parents: [] }, signature })}\n`;
+    });
+    expect(drills[1]).toMatch(/its signature does not hold/);
+  });
+
+  test("is refused with the signature of another one", () => {
+    drill(operator, { startedAt: daysAgo(2) });
+    const [first = ""] = readdirSync(historyFolder(directory, STACK));
+    const { signature } = JSON.parse(readFileSync(join(historyFolder(directory, STACK), first), "utf8"));
+    drill(operator, { startedAt: daysAgo(1) });
+    const { drills } = forge((text) => `${canonical({ ...JSON.parse(text), signature })}\n`);
+    expect(drills[0]).toBe("operator@example.net");
+    expect(drills[1]).toMatch(/its signature does not hold/);
   });
 });
 
@@ -101,13 +117,13 @@ test("removing drills needs a signature, too", () => {
   const [file = ""] = [drill(operator)].map((path) => path.split("/").at(-1) ?? "");
   drill(operator, { startedAt: daysAgo(0) });
   pruneEvidence(directory, STACK, { files: [file], at: new Date().toISOString(), sign: undefined });
-  expect(judged().broken).toBe("line 3 of the history is not signed");
+  expect(judged().broken).toMatch(/\.json is not signed$/);
 });
 
-test("the newest drill of a scenario cannot be removed by a line of the history", () => {
+test("the newest drill of a scenario cannot be removed by an entry of the history", () => {
   const file = drill(operator).split("/").at(-1) ?? "";
   pruneEvidence(directory, STACK, { files: [file], at: new Date().toISOString(), sign: operator });
-  expect(judged().broken).toMatch(/:2 removes the newest drill of a scenario/);
+  expect(judged().broken).toMatch(/\.json removes the newest drill of a scenario/);
 });
 
 test("a missing list of signers lets nothing through", () => {
