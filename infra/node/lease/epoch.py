@@ -16,7 +16,7 @@ from typing import Any, Dict, List, Optional
 
 from . import journal
 from .etcd import EtcdError, ask_all, member_of, now
-from .rules import EPOCH, HOLDER, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
+from .record import EPOCH, HOLDER, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
 from .settings import Settings, read_epoch, read_incarnation
 
 CONSENT = "--i-know-the-peer-is-down"

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from .rules import Answer, Compare, Request, record_of
+from .record import Answer, Compare, Request, record_of
 from .settings import Settings
 
 _STACK = 256 * 1024

@@ -28,8 +28,11 @@ import uuid
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import journal
+from .actions import Action, Adopt, Exit, Kill, Log, Notify, Publish, Reply, Send, Taken
 from .etcd import Identity, Worker, member_of, now
-from .rules import Action, Adopt, Answer, Exit, Kill, Lease, Log, Notify, Publish, Reply, Seen, Send, Taken
+from .judge import Seen
+from .record import Answer
+from .rules import Lease
 from .settings import (
     MEMBERS,
     Settings,

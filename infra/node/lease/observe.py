@@ -24,7 +24,8 @@ from typing import Any, Dict, Optional, Tuple
 from . import journal
 from .etcd import EtcdError, Identity, member_of, now
 from .hold import write_seen
-from .rules import LOOK, READ, Record, Request, Seen, Sight
+from .judge import Seen, Sight
+from .record import LOOK, READ, Record, Request
 from .settings import Settings, SettingsError, load, read_epoch, read_incarnation
 
 ARBITER_SOCKET = "quorum.sock"

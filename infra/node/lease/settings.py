@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Tuple
 from urllib.parse import urlsplit
 
-from .rules import Timing, broken_rules
+from .timing import Timing, broken_rules
 
 SETTINGS_PATH = "/etc/hotpair/lease.json"
 INCARNATION_PATH = "/var/lib/hotpair/incarnation"

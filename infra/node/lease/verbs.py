@@ -16,21 +16,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from . import epoch, journal
 from .etcd import EtcdError, Identity, ask_all, describe, member_of, now
 from .hold import SOCKET, read_seen
-from .rules import (
-    EPOCH,
-    INSYNC,
-    LOOK,
-    READ,
-    SEQ,
-    Answer,
-    Compare,
-    Record,
-    Request,
-    Sight,
-    insync_text,
-    judge,
-    superseded,
-)
+from .judge import Sight, judge, superseded
+from .record import EPOCH, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
 from .settings import (
     INCARNATION,
     Settings,

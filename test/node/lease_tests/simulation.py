@@ -11,28 +11,11 @@ import random
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Mapping, Optional, Set, Tuple
 
-from lease.rules import (
-    EPOCH,
-    INSYNC,
-    LOOK,
-    READ,
-    Action,
-    Answer,
-    Exit,
-    Kill,
-    Lease,
-    Notify,
-    Publish,
-    Record,
-    Reply,
-    Request,
-    Seen,
-    Send,
-    Sight,
-    Timing,
-    insync_text,
-    record_of,
-)
+from lease.actions import Action, Exit, Kill, Notify, Publish, Reply, Send
+from lease.judge import Seen, Sight
+from lease.record import EPOCH, INSYNC, LOOK, READ, Answer, Record, Request, insync_text, record_of
+from lease.rules import Lease
+from lease.timing import Timing
 
 MEMBERS = ("a", "b", "witness")
 WRITER = "database.service"

@@ -3,27 +3,11 @@
 import unittest
 from typing import Dict, List, Optional, Type, TypeVar
 
-from lease.rules import (
-    DEMOTED_VALID,
-    Action,
-    Adopt,
-    Answer,
-    Exit,
-    Kill,
-    Lease,
-    Notify,
-    Publish,
-    Record,
-    Reply,
-    Seen,
-    Send,
-    Sight,
-    Taken,
-    Timing,
-    broken_rules,
-    judge,
-    record_of,
-)
+from lease.actions import Action, Adopt, Exit, Kill, Notify, Publish, Reply, Send, Taken
+from lease.judge import Seen, Sight, judge
+from lease.record import Answer, Record, record_of
+from lease.rules import DEMOTED_VALID, Lease
+from lease.timing import Timing, broken_rules
 
 TIMING = Timing()
 WRITER = "database.service"

@@ -5,7 +5,10 @@ import unittest
 from dataclasses import replace
 from typing import Any, Callable, List
 
-from lease.rules import Action, Answer, Lease, Request, Timing, broken_rules
+from lease.actions import Action
+from lease.record import Answer, Request
+from lease.rules import Lease
+from lease.timing import Timing, broken_rules
 from lease_tests.simulation import INCARNATIONS, World, schedule
 
 TIMING = Timing()
