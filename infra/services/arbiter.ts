@@ -18,37 +18,15 @@ import type { TimingTerm } from "../model/timing.ts";
 import { masterDownInterval } from "../model/vrrp.ts";
 import { ADMIN_SOCKET } from "./haproxy.ts";
 import { hostOf, priorityOf, vetoEnds, WITHOUT_ARBITER } from "./keepalived.ts";
-import { nodeFile, render } from "./template.ts";
+import { nodeFile, nodeModules, render } from "./template.ts";
 
 export const arbiter: Service = { name: "arbiter", plan, timing, findings: () => [], listeners };
 
 const PROGRAM = "/usr/lib/hotpair/hotpair-arbiter";
-/** The program's package, beside it. */
-const MODULES = [
-  "__init__",
-  "beacon",
-  "config",
-  "control",
-  "daemon",
-  "exchange",
-  "gate",
-  "haproxy",
-  "interfaces",
-  "keepalived",
-  "kernel",
-  "lock",
-  "loop",
-  "neighbours",
-  "observer",
-  "quorum",
-  "rules",
-  "scribe",
-  "verbs",
-] as const;
 
 /** A preferred node gets its VIP back when it has been well this long: longer than any daemon's start. */
 export const FAILBACK_AFTER = seconds(10);
-/** From keepalived's hang to its death: judged after 0.5 s without a sign of life, looked at every 50 ms (rules.py, Progress). */
+/** From keepalived's hang to its death: judged after 0.5 s without a sign of life, looked at every 50 ms (progress.py). */
 const HANG_NOTICED = ms(700);
 /** HAProxy is asked every 200 ms and given 500 ms to answer (haproxy.py). */
 const HAPROXY_ASKED = ms(700);
@@ -58,10 +36,10 @@ function plan(pair: Pair, id: NodeId): Contribution {
   const names = { pair: pair.name, node: node.name };
   const root = { owner: "root", group: "root", mode: "0644", secret: false } as const;
   const restart = { action: "restart", unit: "hotpair-arbiter.service" } as const;
-  const modules: readonly PlannedFile[] = MODULES.map((name) => ({
+  const modules: readonly PlannedFile[] = nodeModules("arbiter").map((name) => ({
     ...root,
-    path: `/usr/lib/hotpair/arbiter/${name}.py`,
-    content: nodeFile(`arbiter/${name}.py`),
+    path: `/usr/lib/hotpair/arbiter/${name}`,
+    content: nodeFile(`arbiter/${name}`),
     onChange: restart,
   }));
   const { beaconKey, previousBeaconKey } = pair.secrets;

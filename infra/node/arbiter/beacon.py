@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from .rules import Gate, PeerVip, Standing, Word
+from .word import Gate, PeerVip, Standing, Word
 
 MAGIC = b"HPB"
 WIRE_VERSION = 1

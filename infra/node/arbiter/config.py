@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
 from .quorum import Authority
-from .rules import Settings, VipSettings
+from .settings import Settings, VipSettings
 
 CONFIG_PATH = "/etc/hotpair/arbiter.json"
 KEY_PATH = "/etc/hotpair/beacon.key"

@@ -25,11 +25,13 @@ from .interfaces import Interfaces
 from .keepalived import Keepalived
 from .lock import LOCK_PATH, Claim, PairLock
 from .loop import Loop
+from .memory import Event, Verdict
 from .neighbours import Neighbours
 from .observer import Observer
 from .quorum import NEVER, Quorum
-from .rules import Event, Gate, PeerVip, Rules, Verdict, Word
+from .rules import Rules
 from .scribe import Scribe
+from .word import Gate, PeerVip, Word
 
 SETTLED_PATH = f"{RUN}/settled"
 ACTIVE_TARGET = "hotpair-active.target"

@@ -15,8 +15,8 @@ from .gate import RUN
 from .lock import PairLock
 from .loop import Loop
 from .quorum import NEVER
-from .rules import Word
 from .scribe import Scribe
+from .word import Word
 
 PEER_SEEN_RUN = f"{RUN}/peer-seen"
 PEER_SEEN_DISK = "/var/lib/hotpair/peer-seen"

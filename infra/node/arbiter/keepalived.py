@@ -15,8 +15,8 @@ from . import config, kernel
 from .gate import RUN, Gatekeeper
 from .interfaces import Interfaces
 from .loop import Loop
+from .progress import Progress
 from .quorum import NEVER
-from .rules import Progress
 from .scribe import Scribe
 
 FIFO_PATH = f"{RUN}/vrrp.fifo"

@@ -11,11 +11,12 @@ renewals of its lease, or this node is known to be the one that must not be (doc
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional, Tuple
+from typing import Dict, List, Optional
 
-from .quorum import NEVER, Authority, Quorum
+from .memory import BACKOFF_FIRST, BACKOFF_MAX, OPEN, Event, Own, Verdict, VipMemory, Yield
+from .quorum import NEVER, Quorum
+from .settings import Settings
+from .word import Gate, Standing, Word
 
 # A beacon proves that VRRP is blind when it was received later than the next advert was due, by this margin (seconds):
 # both are stamped by the kernel of the receiver, so it covers the jitter of the sender alone (docs/arbitration.md).
@@ -28,9 +29,6 @@ CONFLICT_PERSIST = 0.040
 HOLD_LEASE = 1.0
 # How long a planned hand-over may take before it is called off (seconds).
 YIELD_DEADLINE = 2.0
-# After a hand-over that was called off, or that came back, automatic ones wait (seconds), doubling up to the maximum.
-BACKOFF_FIRST = 30.0
-BACKOFF_MAX = 600.0
 # A VIP that went home and is here again within this time (seconds) came back; one that stayed longer was well at home.
 CAME_BACK = 60.0
 # keepalived that says MASTER and has no address for longer than this (seconds) lost it to somebody else.
@@ -54,182 +52,6 @@ BACK_AGAIN = 0.250
 INVITED = 1.0
 # A gateway that did not answer for this long counts as lost (seconds); probes go out every 0.5 s.
 GATEWAY_LOST = 2.0
-
-
-class Gate(enum.IntEnum):
-    """State of a gate as the beacon carries it. READY: closed, no reason left, lets the peer go first."""
-
-    OPEN = 0
-    CLOSED = 1
-    READY = 2
-
-
-@dataclass(frozen=True)
-class VipSettings:
-    name: str
-    # "a", "b" or None: no preference
-    preferred: Optional[str]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Seconds throughout; `node` and `peer` are "a" and "b"."""
-
-    node: str
-    peer: str
-    vips: Tuple[VipSettings, ...]
-    # keepalived keeps the VIP of the node with the higher heartbeat address when two owners of equal priority meet
-    # (RFC 9568 §6.4.3); the arbiter decides alike.
-    wins_conflict: bool
-    digest: str
-    advert: float = 0.1
-    priority: int = 253
-    beacon: float = 0.020
-    silence: float = 0.150
-    evidence: float = 0.200
-    hold: float = 45.0
-    service_dead: float = 2.0
-    failback: float = 10.0
-    # None: no witness, so the fast gate
-    authority: Optional[Authority] = None
-
-    @property
-    def master_down(self) -> float:
-        """Silence after which a backup takes over (RFC 9568 §6.1)."""
-        return 3 * self.advert + (256 - self.priority) * self.advert / 256
-
-
-@dataclass(frozen=True)
-class PeerVip:
-    """What the peer says of one VIP."""
-
-    held: bool = False
-    state: str = "unknown"
-    gate: Gate = Gate.OPEN
-    # seconds since it saw our advert; None: never
-    advert_age: Optional[float] = None
-    # an operator switched it away from there: it is not to come home by itself
-    declines: bool = False
-    # its gate is closed for no other reason than that this node is active
-    standby: bool = False
-    # it is handing this VIP over to this node
-    yields: bool = False
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a node says of itself and the authority."""
-
-    # it holds the lease
-    lease: bool = False
-    # it reaches the quorum
-    quorum: bool = False
-    # it hears the witness
-    witness: bool = False
-    # `insync` lists it; None: not known there
-    insync: Optional[bool] = None
-
-
-@dataclass(frozen=True)
-class Word:
-    """What the peer says of itself: the payload of a beacon."""
-
-    vips: Mapping[str, PeerVip] = field(default_factory=dict)
-    digest: str = ""
-    maintenance: bool = False
-    # keepalived: "running", "stopped" or "hung"
-    keepalived: str = "running"
-    # HAProxy: "ok", "dead", or "none" when the pair has none or nothing is known yet
-    service: str = "none"
-    # gateway of the public network: "ok", "lost" or "none"
-    gateway: str = "none"
-    public_up: bool = True
-    # an apply is changing this node
-    applying: bool = False
-    # None: the peer has no authority, or is of a release that knows none
-    standing: Optional[Standing] = None
-
-
-@dataclass
-class Own:
-    """What this node observes of itself, handed to `decide`."""
-
-    maintenance: bool = False
-    keepalived: str = "running"
-    service: str = "none"
-    gateway: str = "none"
-    public_up: bool = True
-    applying: bool = False
-
-
-@dataclass(frozen=True)
-class Verdict:
-    closed: bool
-    reason: str = ""
-    # the veto expires at this moment, whoever is alive to renew it
-    until: float = NEVER
-    ready: bool = False
-    # closed for no other reason than that the peer is active: as it should be, on a standby
-    standby: bool = False
-
-    @property
-    def gate(self) -> Gate:
-        if not self.closed:
-            return Gate.OPEN
-        return Gate.READY if self.ready else Gate.CLOSED
-
-
-OPEN = Verdict(False)
-
-
-@dataclass
-class Yield:
-    """A hand-over under way: the gate is closed until the peer has the VIP, or until the deadline."""
-
-    reason: str
-    started: float
-    deadline: float
-    automatic: bool
-    stay: bool = False
-    # what writes on this node is being stopped, and the lease released; the VIP goes after that
-    demoting: bool = False
-
-
-@dataclass
-class VipMemory:
-    """What is remembered of one VIP. Observations, not decisions: the decision is made anew each time."""
-
-    held: bool = False
-    held_since: float = NEVER
-    lost_at: float = NEVER
-    state: str = "unknown"
-    state_since: float = NEVER
-    # last advert of the peer with a priority above 0, by the kernel's receive stamp
-    advert_at: float = NEVER
-    # last beacon of the peer that said "held"
-    peer_held_at: float = NEVER
-    peer_free_at: float = NEVER
-    conflict_since: Optional[float] = None
-    turn_since: Optional[float] = None
-    verdict: Verdict = OPEN
-    closed_since: Optional[float] = None
-    yielding: Optional[Yield] = None
-    peer_fit_since: Optional[float] = None
-    retry_at: float = NEVER
-    backoff: float = BACKOFF_FIRST
-    gone_home_at: float = NEVER
-    declines_until: float = NEVER
-    # until then the peer hands this VIP over, by its last word about it
-    invited_until: float = NEVER
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened and that an operator may read about, besides the verdict."""
-
-    vip: str
-    kind: str
-    text: str
 
 
 class Rules:
@@ -830,45 +652,3 @@ class Rules:
                 if now < moment < soonest:
                     soonest = moment
         return soonest
-
-
-class Progress:
-    """Tells a hung process from a starved one, by what the kernel counts of it. Fed every 50 to 100 ms.
-
-    A process makes progress when it gives up the processor by itself (voluntary context switches): keepalived does so
-    at each advert, and whenever its gate file is written. How long it may make none depends on what it is doing.
-    """
-
-    # seconds without progress after which a process counts as hung, by its state in /proc (proc_pid_stat(5))
-    STOPPED = 0.5
-    # asleep though it was woken, or waiting for a disk
-    ASLEEP = 1.5
-    # wants the processor and does not get it: overload, judged far more patiently
-    STARVED = 5.0
-
-    def __init__(self) -> None:
-        self.pid = 0
-        self.switches = -1
-        self.cpu_then = 0.0
-        self.since = NEVER
-        self.seen = NEVER
-
-    def feed(self, now: float, pid: int, switches: int, state: str, cpu: float) -> str:
-        """`running` or `hung`. `cpu`: seconds of processor time that the process has used so far."""
-        looked_away = now - self.seen > self.STOPPED / 2
-        self.seen = now
-        if pid != self.pid or switches != self.switches or looked_away:
-            self.pid, self.switches, self.since, self.cpu_then = pid, switches, now, cpu
-            return "running"
-        still = now - self.since
-        if state in "TtZX":
-            patience = self.STOPPED
-        elif state == "R" and cpu - self.cpu_then < 0.5 * still:
-            patience = self.STARVED
-        else:
-            patience = self.ASLEEP
-        return "hung" if still > patience else "running"
-
-    def needs_waking(self, now: float) -> bool:
-        """True when it has been quiet so long that it should be given a reason to run."""
-        return now - self.since > self.STOPPED / 3

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Tuple
 
 from arbiter.quorum import NEVER, Authority, Report
-from arbiter.rules import Gate, PeerVip, Rules, Settings, VipSettings, Word
+from arbiter.rules import Rules
+from arbiter.settings import Settings, VipSettings
+from arbiter.word import Gate, PeerVip, Word
 
 NETWORKS = ("heartbeat", "public", "storage")
 VIP = "web"

@@ -3,7 +3,7 @@
 import unittest
 
 from arbiter import beacon
-from arbiter.rules import Gate, PeerVip, Word
+from arbiter.word import Gate, PeerVip, Word
 
 ONE, TWO = beacon.Key.of(b"1" * 32), beacon.Key.of(b"2" * 32)
 

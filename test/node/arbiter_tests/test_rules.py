@@ -5,7 +5,10 @@ import os
 import random
 import unittest
 
-from arbiter.rules import Gate, PeerVip, Progress, Rules, Settings, VipSettings, Word
+from arbiter.progress import Progress
+from arbiter.rules import Rules
+from arbiter.settings import Settings, VipSettings
+from arbiter.word import Gate, PeerVip, Word
 
 from . import simulation
 from .simulation import VIP, Simulation

@@ -7,7 +7,9 @@ import unittest
 from typing import List, Optional
 
 from arbiter.quorum import NEVER, Authority, Report
-from arbiter.rules import Gate, PeerVip, Rules, Settings, Standing, VipSettings, Word
+from arbiter.rules import Rules
+from arbiter.settings import Settings, VipSettings
+from arbiter.word import Gate, PeerVip, Standing, Word
 
 from . import simulation
 from .simulation import TAKEOVER, VIP, Simulation
