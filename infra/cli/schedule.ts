@@ -247,7 +247,9 @@ export async function install(stack: string, when: string, options: ScheduleOpti
   writeFileSync(join(directory, `${units.name}.service`), units.service);
   writeFileSync(join(directory, `${units.name}.timer`), units.timer);
   systemctl([...manager, "daemon-reload"]);
-  systemctl([...manager, "enable", "--now", `${units.name}.timer`]);
+  systemctl([...manager, "enable", `${units.name}.timer`]);
+  // One that is active already, and whose only moment is over, would not count to its new one.
+  systemctl([...manager, "restart", `${units.name}.timer`]);
   if (options.json) console.log(JSON.stringify({ stack, when, next: new Date(next).toISOString(), directory }));
   else console.log(`${join(directory, units.name)}.timer: first on ${new Date(next).toISOString()}`);
   announce(

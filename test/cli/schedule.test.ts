@@ -171,7 +171,7 @@ describe("install, list and off", () => {
     expect(installed, installed.stderr).toMatchObject({ code: 0 });
     const name = "hotpair-drill-schedule-lab";
     expect(readdirSync(at("units"))).toEqual([`${name}.service`, `${name}.timer`]);
-    expect(calls()).toEqual(["daemon-reload", `enable --now ${name}.timer`]);
+    expect(calls()).toEqual(["daemon-reload", `enable ${name}.timer`, `restart ${name}.timer`]);
     expect(readFileSync(at(`units/${name}.service`), "utf8")).toContain(" --runs 2 ");
 
     keepReport(at("kept"), REPORT);
@@ -184,7 +184,7 @@ describe("install, list and off", () => {
 
     expect((await drill("--schedule", "off")).stdout).toBe("lab is not drilled by a timer any more\n");
     expect(readdirSync(at("units"))).toEqual([]);
-    expect(calls().slice(2)).toEqual([`disable --now ${name}.timer`, "daemon-reload"]);
+    expect(calls().slice(3)).toEqual([`disable --now ${name}.timer`, "daemon-reload"]);
     expect((await drill("--schedule", "off")).stdout).toBe("lab has no timer here\n");
     expect((await drill("--schedule", "list")).stdout).toMatch(
       /^no drills are scheduled.*\n {2}2026-11-22 03:00: 1 of 2/,

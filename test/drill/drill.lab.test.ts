@@ -3,6 +3,7 @@
 // scenarios with the full one is `npm run demo`.
 
 import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,10 +13,12 @@ import { ask, type DrillSettings, drill, preflight, waitUntilWhole } from "../..
 import type { Scenario } from "../../infra/drill/scenario.ts";
 import { scenarioNamed } from "../../infra/drill/scenarios.ts";
 import { DRILL_DIRECTORY } from "../../infra/drill/undo.ts";
+import { windowReport } from "../../infra/drill/window.ts";
 import type { Run } from "../../infra/evidence/schema.ts";
-import { labDown } from "../../infra/lab/lab.ts";
+import { findLab, labDown } from "../../infra/lab/lab.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import { LAB, pairUp } from "./lab-pair.ts";
+import { EVIDENCE, operatorHost } from "./operator-host.ts";
 
 const QUIET_MS = 2_500;
 const NOTE = "/var/lib/hotpair/undone-at-boot";
@@ -118,6 +121,61 @@ describeWithLab("a drill on real hosts", () => {
       expect(run?.ownership.clockErrorMs).toBeLessThan(100);
       expect(run?.clients.beyondRouter).toBeUndefined();
     }
+  });
+
+  test("a timer of systemd drills in its window, refuses outside of it, and both are reported", async () => {
+    const lab = findLab(LAB);
+    if (lab === undefined) throw new Error("no lab");
+    const night = operatorHost(lab, "node-b", "night");
+    const drill = (...words: readonly string[]) => night.hotpair("drill", "-s", "night", ...words);
+    const began = Date.now();
+    expect(await drill("--schedule", "list")).toBe("no drills are scheduled on this machine\n");
+    // Until then the timer has to be installed, however slow this machine is.
+    const lead = 2_000 + 2 * (Date.now() - began);
+    const soon = () => `${new Date(Date.now() + lead).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+    const name = "hotpair-drill-schedule-night";
+    const shown = async (unit: string, property: string) =>
+      (await night.run("systemctl", "show", "--value", `--property=${property}`, `${name}.${unit}`)).trim();
+    /** Lets the timer fire once, and answers what its service came to. */
+    const fire = async (...words: readonly string[]) => {
+      await drill("--schedule", soon(), ...words, "--scenario", "planned-switch", "--yes");
+      const before = await shown("timer", "LastTriggerUSec");
+      await expect.poll(() => shown("timer", "LastTriggerUSec"), { timeout: 60_000, interval: 500 }).not.toBe(before);
+      await expect
+        .poll(() => shown("service", "ActiveState"), { timeout: 90_000, interval: 500 })
+        .toMatch(/inactive|failed/);
+      return {
+        result: await shown("service", "Result"),
+        said: await night.run("journalctl", "-b", "-o", "cat", "-u", name),
+      };
+    };
+    const reports = () => {
+      const folder = night.path(join(EVIDENCE, "night/windows"));
+      const files = readdirSync(folder).toSorted();
+      return files.map((file) => windowReport.parse(JSON.parse(readFileSync(join(folder, file), "utf8"))));
+    };
+
+    const inside = await fire("--window", "10m");
+    expect(inside, inside.said).toMatchObject({
+      result: "success",
+      said: expect.stringContaining("1 of 1 drills passed"),
+    });
+    expect(reports()).toMatchObject([
+      { drilled: [{ scenario: "planned-switch", outcome: "passed", reasons: [] }], left: [], stopped: null },
+    ]);
+    expect(await night.hotpair("evidence", "verify", "-s", "night")).toContain("night: 1 recorded drills, nothing was");
+
+    // Over before the command that the timer starts can have read its own name.
+    const outside = await fire("--window", "1ms");
+    const why = "it is outside the maintenance window";
+    expect(outside, outside.said).toMatchObject({ result: "exit-code", said: expect.stringContaining(why) });
+    expect(reports()[1]).toMatchObject({ drilled: [], left: ["planned-switch"], stopped: why });
+
+    expect(await drill("--schedule", "list")).toMatch(
+      /0 of 0 drills passed, 1 not begun: .*\n.*1 of 1 drills passed\n$/,
+    );
+    expect(await drill("--schedule", "off")).toBe("night is not drilled by a timer any more\n");
+    expect(await night.run("systemctl", "list-timers", "--all", "--no-legend", `${name}.timer`)).toBe("");
   });
 
   test("a preferred node that comes back takes its VIP home", async () => {
