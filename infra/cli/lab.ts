@@ -3,10 +3,11 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { freeze, isFrozen, powerCut, powerOn, thaw } from "../lab/faults.ts";
+import { freeze, isFrozen, isPaused, pause, powerCut, powerOn, resume, thaw } from "../lab/faults.ts";
 import {
   consolePrefix,
   ensureImage,
+  ensureMachineImage,
   findLab,
   type HostName,
   hostOf,
@@ -44,13 +45,14 @@ export function register(program: Command): void {
         .default("bare"),
     )
     .option("--witness", "also a third host, on the public network only: the witness of a pair that holds state", false)
+    .option("--machines", "the two nodes are virtual machines with kernels and clocks of their own; slow", false)
     .option("--json", "print the lab as JSON", false)
-    .action(async (options: Named & { image: ImageVariant; witness: boolean; json: boolean }) => {
+    .action(async (options: Named & { image: ImageVariant; witness: boolean; machines: boolean; json: boolean }) => {
       const started = Date.now();
-      const { name, image, witness } = options;
-      const up = await labUp({ name, image, witness, onStep: announce });
+      const { name, image, witness, machines } = options;
+      const up = await labUp({ name, image, witness, machines, onStep: announce });
       announce(`lab ${up.name} is up after ${((Date.now() - started) / 1000).toFixed(1)} s`);
-      console.log(options.json ? json(up) : summary(up));
+      console.log(options.json ? JSON.stringify(await describe(up), undefined, 2) : await summary(up));
     });
 
   lab
@@ -73,9 +75,9 @@ export function register(program: Command): void {
       const names = await labNames();
       const labs = names.map((name) => findLab(name)).filter((one) => one !== undefined);
       const broken = names.filter((name) => !labs.some((one) => one.name === name));
-      if (options.json) return console.log(JSON.stringify(labs.map(describe), undefined, 2));
+      if (options.json) return console.log(JSON.stringify(await Promise.all(labs.map(describe)), undefined, 2));
       if (names.length === 0) console.log("no lab is up: hotpair lab up");
-      for (const one of labs) console.log(summary(one));
+      for (const one of labs) console.log(await summary(one));
       for (const name of broken) console.log(`lab ${name} is incomplete: hotpair lab down --name ${name}`);
     });
 
@@ -107,9 +109,11 @@ export function register(program: Command): void {
     .command("image")
     .description("build the hosts' images, unless they are in the cache")
     .option("--witness", "also what `lab up --witness` needs: etcd and MariaDB", false)
-    .action(async ({ witness }: { witness: boolean }) => {
-      await requireLabMachine();
+    .option("--machines", "also what `lab up --machines` needs: a kernel, and disks", false)
+    .action(async ({ witness, machines }: { witness: boolean; machines: boolean }) => {
+      await requireLabMachine({ machines });
       announce(`image is there: ${await ensureImage("bare", { stateful: witness, onStep: announce })}`);
+      if (machines) announce(`and that of virtual machines: ${await ensureMachineImage(announce)}`);
     });
 
   lab
@@ -146,7 +150,7 @@ export function register(program: Command): void {
 
   lab
     .command("freeze")
-    .description("stop a host where it stands, as a hypervisor that pauses it does")
+    .description("stop a host where it stands, while its clocks go on")
     .argument("<host>", hostChoice, asHost)
     .option("--for <seconds>", "thaw it by itself after this time", asSeconds)
     .addOption(nameOption())
@@ -163,6 +167,28 @@ export function register(program: Command): void {
     .addOption(nameOption())
     .action(async (host: HostName, options: Named) => {
       await thaw(requireLab(options.name), host);
+      announce(`${host} goes on`);
+    });
+
+  lab
+    .command("pause")
+    .description("stop a virtual machine together with its clocks, as a hypervisor does that saves or moves one")
+    .argument("<host>", hostChoice, asHost)
+    .option("--for <seconds>", "resume it by itself after this time", asSeconds)
+    .addOption(nameOption())
+    .action(async (host: HostName, options: Named & { for?: number }) => {
+      const undo = options.for === undefined ? {} : { undoAfterMs: options.for * 1000 };
+      const { at } = await pause(requireLab(options.name), host, undo);
+      announce(`${host} is paused since ${new Date(at).toISOString()}`);
+    });
+
+  lab
+    .command("resume")
+    .description("let a paused virtual machine go on; to it, no time has passed")
+    .argument("<host>", hostChoice, asHost)
+    .addOption(nameOption())
+    .action(async (host: HostName, options: Named) => {
+      await resume(requireLab(options.name), host);
       announce(`${host} goes on`);
     });
 }
@@ -199,29 +225,28 @@ function announce(text: string): void {
   console.error(text);
 }
 
-function powerOf(lab: Lab, host: LabHost): "on" | "off" | "frozen" {
+async function powerOf(lab: Lab, host: LabHost): Promise<"on" | "off" | "frozen" | "paused"> {
   if (host.pid === undefined) return "off";
-  return isFrozen(lab, host.name) ? "frozen" : "on";
+  if (isFrozen(lab, host.name)) return "frozen";
+  return (await isPaused(lab, host.name)) ? "paused" : "on";
 }
 
-function describe(lab: Lab) {
+async function describe(lab: Lab) {
   const { name, index, image, stateDir, keyFile, namespaces } = lab;
-  const described = hostsOf(lab).map((host) => {
-    const { address, interface: interfaces, hostKey, pid } = host;
-    return { name: host.name, power: powerOf(lab, host), pid: pid ?? null, address, interfaces, hostKey };
+  const hosts = hostsOf(lab).map(async (host) => {
+    const { address, interface: interfaces, hostKey, kind, pid } = host;
+    const power = await powerOf(lab, host);
+    return { name: host.name, kind, power, pid: pid ?? null, address, interfaces, hostKey };
   });
-  return { name, index, image, stateDir, keyFile, namespaces, hosts: described };
+  return { name, index, image, stateDir, keyFile, namespaces, hosts: await Promise.all(hosts) };
 }
 
-function json(lab: Lab): string {
-  return JSON.stringify(describe(lab), undefined, 2);
-}
-
-function summary(lab: Lab): string {
+async function summary(lab: Lab): Promise<string> {
   const lines = [`lab ${lab.name} (image ${lab.image}, state in ${lab.stateDir})`];
   for (const host of hostsOf(lab)) {
     const addresses = networksOf(host.name).map((network) => `${network} ${host.address[network]}`);
-    lines.push(`  ${host.name.padEnd(7)}  ${powerOf(lab, host).padEnd(3)}  ${addresses.join(", ")}`);
+    const kind = host.kind === "machine" ? "; a virtual machine" : "";
+    lines.push(`  ${host.name.padEnd(7)}  ${(await powerOf(lab, host)).padEnd(3)}  ${addresses.join(", ")}${kind}`);
   }
   lines.push(`  client ${lab.prefix("public")}.50 in namespace ${lab.namespaces.client}`);
   lines.push(`  remote client ${lab.prefix("remote")}.50 in namespace ${lab.namespaces.remote}, behind a router`);

@@ -14,7 +14,7 @@ export function installScript(packages: readonly string[], disabled: readonly st
     "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d",
     `DEBIAN_FRONTEND=noninteractive apt-get -q -y install ${packages.join(" ")}`,
     "rm /usr/sbin/policy-rc.d",
-    `systemctl disable ${disabled.join(" ")}`,
+    ...(disabled.length > 0 ? [`systemctl disable ${disabled.join(" ")}`] : []),
     "apt-get clean",
   ].join("\n");
 }

@@ -34,7 +34,9 @@ export async function powerCut(
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
   const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, "cut"));
-  await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
+  // What a machine had not written out is in its own memory and ends with it.
+  if (hostOf(lab, host).kind === "container")
+    await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
   const group = bootGroup(lab, host);
   kill(init);
   // What is frozen cannot end; its processes are dead by now and will not run again.
@@ -52,8 +54,8 @@ export async function powerOn(lab: Lab, host: HostName, options: { delayNetworkM
 }
 
 /**
- * Stops the whole host where it stands, as a hypervisor that pauses it does: no process of it runs, no frame of it passes
- * a switch, and its clocks go on. Resolves when all of it is frozen: between `at` and `latest`, wall clock in milliseconds.
+ * Stops the whole host where it stands: no process of it runs (of a machine, no processor), no frame of it passes a switch,
+ * and its clocks go on. Resolves when all of it is frozen: between `at` and `latest`, wall clock in milliseconds.
  */
 export async function freeze(
   lab: Lab,
@@ -89,6 +91,46 @@ export async function thaw(lab: Lab, host: HostName): Promise<void> {
   writeFileSync(join(group, "cgroup.freeze"), "0");
 }
 
+/**
+ * Stops a virtual machine together with its clocks, as a hypervisor does that saves or moves one: nothing in it can tell
+ * afterwards that time has passed. Resolves when it stands: between `at` and `latest`, wall clock in milliseconds. Throws
+ * UserError for a container, whose clocks are this machine's.
+ */
+export async function pause(
+  lab: Lab,
+  host: HostName,
+  options: FaultOptions = {},
+): Promise<{ at: number; latest: number }> {
+  const { kind, pid } = hostOf(lab, host);
+  if (kind !== "machine")
+    throw new UserError(
+      `${host} of lab ${lab.name} is no virtual machine, so its clocks cannot stand still: hotpair lab freeze`,
+    );
+  if (pid === undefined) throw new UserError(`${host} of lab ${lab.name} is off: it cannot be paused`);
+  if (isFrozen(lab, host)) throw new UserError(`${host} of lab ${lab.name} is frozen: it cannot be paused`);
+  if (await isPaused(lab, host)) throw new UserError(`${host} of lab ${lab.name} is paused already`);
+  disarm(lab, `pause ${host}`);
+  arm(lab, `pause ${host}`, options.undoAfterMs, quoteArguments(monitor(lab, host, { execute: "cont" })));
+  const at = now();
+  await command(monitor(lab, host, { execute: "stop" }));
+  return { at, latest: now() };
+}
+
+/** Lets a paused machine go on; to it, no time has passed. Does nothing when it is not paused. */
+export async function resume(lab: Lab, host: HostName): Promise<void> {
+  disarm(lab, `pause ${host}`);
+  if (await isPaused(lab, host)) await command(monitor(lab, host, { execute: "cont" }));
+}
+
+/** Whether the host is a virtual machine that is powered and stands still with its clocks. */
+export async function isPaused(lab: Lab, host: HostName): Promise<boolean> {
+  const { kind, pid } = hostOf(lab, host);
+  // Of a frozen one nobody answers.
+  if (kind !== "machine" || pid === undefined || isFrozen(lab, host)) return false;
+  const answer = await command(monitor(lab, host, { execute: "query-status" }));
+  return (JSON.parse(answer) as { return: { status: string } }).return.status === "paused";
+}
+
 /** Whether the host is powered and frozen. */
 export function isFrozen(lab: Lab, host: HostName): boolean {
   const group = bootGroup(lab, host);
@@ -106,8 +148,14 @@ export async function setLink(
   const port = interfaceOf(host, network);
   const flag = join(lab.stateDir, "pulled", port);
   // While the host is off its port does not exist; the flag is for its next boot.
-  const set = (state: string) =>
-    inHosts(lab, ["sh", "-c", `! ip link show ${port} > /dev/null 2>&1 || ip link set ${port} ${state}`]);
+  const set = (state: "up" | "down") => {
+    const outside = `! ip link show ${port} > /dev/null 2>&1 || ip link set ${port} ${state}`;
+    if (hostOf(lab, host).kind === "container") return inHosts(lab, ["sh", "-c", outside]);
+    // What becomes of the port, a machine does not hear: its card is told.
+    const order = { execute: "set_link", arguments: { name: `card-${port}`, up: state === "up" } };
+    const inside = quoteArguments(monitor(lab, host, order));
+    return inHosts(lab, ["sh", "-c", `${outside}; [ ! -S ${monitorOf(lab, host)} ] || ${inside}`]);
+  };
   const plug = set("up");
   disarm(lab, `link ${port}`);
   if (up) {
@@ -168,6 +216,13 @@ export async function clearDrops(lab: Lab): Promise<void> {
 function inHosts(lab: Lab, argv: string[]): string[] {
   return ["nsenter", `--net=/run/netns/${lab.namespaces.hosts}`, "--", ...argv];
 }
+
+/** An order to the program that emulates a machine, as a command line. */
+function monitor(lab: Lab, host: HostName, order: object): string[] {
+  return ["perl", join(import.meta.dirname, "qmp.pl"), monitorOf(lab, host), JSON.stringify(order)];
+}
+
+const monitorOf = (lab: Lab, host: HostName): string => join(lab.stateDir, host, "qmp");
 
 function otherHosts(lab: Lab, host: HostName): HostName[] {
   return hostsOf(lab)

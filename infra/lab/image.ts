@@ -13,6 +13,7 @@ import { CommandError, command } from "./command.ts";
 import { contained, debianSource, installScript, packagesIndex, proxyOptions } from "./debian.ts";
 import { buildLayer, layerDigest } from "./layer.ts";
 import { labsDirectory } from "./layout.ts";
+import { buildMachineImage, machineDigest } from "./machine-image.ts";
 
 export type ImageVariant = "bare" | "ready";
 
@@ -110,14 +111,32 @@ export async function ensureImage(variant: ImageVariant, options: ImageOptions =
 
   const layer = layerDirectory(image);
   await ensureBuilt(layer, (work) => buildLayer(work, { suite, image, repository }, say), say);
+  return lowerOf(image, layer, variant);
+}
+
+/** Where kernel, initrd.img, bare.img and ready.img of a lab's virtual machines lie; built when they are not in the cache. */
+export async function ensureMachineImage(onStep: (text: string) => void = () => undefined): Promise<string> {
+  await ensureImage("ready", { stateful: true, onStep });
+  const image = await imageDirectory();
+  const layer = layerDirectory(image);
+  const machine = machineDirectory(image);
+  const lower = { bare: lowerOf(image, layer, "bare"), ready: lowerOf(image, layer, "ready") };
+  await ensureBuilt(machine, (work) => buildMachineImage(work, { suite, lower, repository }, onStep), onStep);
+  return machine;
+}
+
+function lowerOf(image: string, layer: string, variant: ImageVariant): string {
   const layers = variant === "ready" ? ["ready", "bare"] : ["bare"];
   return [...layers.map((name) => join(layer, name)), join(image, variant)].join(":");
 }
 
-/** Whether `lab up` would have to build first. */
-export async function imageIsThere({ stateful = false } = {}): Promise<boolean> {
+/** Whether `lab up` would have to build first; `machines`, for virtual machines, is over what `stateful` is. */
+export async function imageIsThere({ stateful = false, machines = false } = {}): Promise<boolean> {
   const image = await imageDirectory();
-  return (await exists(image)) && (!stateful || (await exists(layerDirectory(image))));
+  const needed = [image];
+  if (stateful || machines) needed.push(layerDirectory(image));
+  if (machines) needed.push(machineDirectory(image));
+  return (await Promise.all(needed.map(exists))).every(Boolean);
 }
 
 async function imageDirectory(): Promise<string> {
@@ -131,6 +150,11 @@ async function imageDirectory(): Promise<string> {
 /** Inside the image that it is made over, since it is of use with no other. */
 function layerDirectory(image: string): string {
   return join(image, `stateful-${layerDigest()}`);
+}
+
+/** Inside the layer, whose packages its disks have. */
+function machineDirectory(image: string): string {
+  return join(layerDirectory(image), `machine-${machineDigest()}`);
 }
 
 /** Raise when the steps below change what they make of the same constants. */
@@ -233,7 +257,7 @@ async function removeUnused(directory: string): Promise<void> {
   for (const name of await readdir(parent)) {
     const path = join(parent, name);
     if (!name.startsWith(kind) || path === directory) continue;
-    if (needed.some((lower) => lower.startsWith(`${path}/`))) continue;
+    if (needed.some((lower) => `${lower}/`.startsWith(`${path}/`))) continue;
     others.push({ path, used: (await stat(path)).mtimeMs });
   }
   others.sort((a, b) => b.used - a.used);

@@ -12,11 +12,12 @@ import { withLock } from "../machine/lock.ts";
 import { UserError } from "../model/errors.ts";
 import type { SshTarget } from "../ssh/target.ts";
 import { command, startDetached, systemPath } from "./command.ts";
-import { ensureImage, type ImageVariant } from "./image.ts";
+import { ensureImage, ensureMachineImage, type ImageVariant } from "./image.ts";
 import { clientKeyPair, hostKeyPair } from "./keys.ts";
 import {
   addressOf,
   cgroupOf,
+  consoleCableOf,
   type HostName,
   interfaceOf,
   labsDirectory,
@@ -40,7 +41,7 @@ import { hostInit, hostKeeper, killLabProcesses, processesWith } from "./process
 import { requireLabMachine } from "./requirements.ts";
 
 export type { ImageVariant } from "./image.ts";
-export { ensureImage } from "./image.ts";
+export { ensureImage, ensureMachineImage } from "./image.ts";
 export type { HostName, Namespaces, Network, NodeName, Segment } from "./layout.ts";
 
 /** Something for every network that a host is on: the public one at least. */
@@ -56,7 +57,12 @@ export interface LabHost {
   hostKey: string;
   /** As root, over the public network, with the lab's key. */
   ssh: SshTarget;
-  /** The host's first process as this machine numbers it; undefined while the host is off. Read anew at each access. */
+  /** A container shares this machine's kernel and clock; a machine has a kernel of its own, and nobody sees into it. */
+  kind: "container" | "machine";
+  /**
+   * Of a container its first process, of a machine the program that emulates it, as this machine numbers them; undefined
+   * while the host is off. Read anew at each access.
+   */
   readonly pid: number | undefined;
 }
 
@@ -88,6 +94,8 @@ export interface LabUpOptions {
   image?: ImageVariant;
   /** A third host on the public network. A lab that is up keeps the hosts that it was made with. */
   witness?: boolean;
+  /** The two nodes are virtual machines with a kernel of their own; the witness is not. */
+  machines?: boolean;
   /** Size of each host's disk in bytes, default 4 GiB; the file is sparse. */
   diskBytes?: number;
   /** One line per step, for a person who waits. */
@@ -100,10 +108,23 @@ interface LabRecord {
   index: number;
   image: ImageVariant;
   witness: boolean;
+  /** Absent: false. */
+  machines?: boolean;
   complete: boolean;
 }
 
-const bootDeadlineMs = 60_000;
+/**
+ * Of whoever waits for a host's SSH server after its start. An emulated processor is fifty times slower than this machine's,
+ * and a question asked again too soon keeps it from answering the first one.
+ */
+const patience = {
+  container: { withinMs: 60_000, greetingMs: 500 },
+  machine: { withinMs: 240_000, greetingMs: 15_000 },
+} as const;
+/** Of the file that holds what is replicated; sparse. */
+const dataBytes = 512 * 1024 ** 2;
+/** Of a virtual machine, in MiB: what a pair with state takes, and a page cache. */
+const machineMemory = 768;
 /** Claims of lab indexes. On a file system that a reboot of the machine empties, as it does the namespaces. */
 const claimsDirectory = "/run/hotpair-lab";
 
@@ -115,19 +136,19 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   const name = checkedName(options.name ?? "default");
   const image = options.image ?? "bare";
   const say = options.onStep ?? (() => undefined);
-  await requireLabMachine();
+  const { witness = false, machines = false } = options;
+  // Before anything is built for it.
+  const running = findLab(name);
+  if (running !== undefined) requireSame(running, options);
+  await requireLabMachine({ machines });
   requirePlainPath();
-  const lower = await ensureImage(image, { stateful: options.witness ?? false, onStep: say });
+  const lower = await ensureImage(image, { stateful: witness, onStep: say });
+  const machineImage = machines ? await ensureMachineImage(say) : "";
 
   return withLock(`lab ${stateDirectoryOf(name)}`, { timeoutMs: 120_000 }, async () => {
     const there = findLab(name);
     if (there) {
-      if (there.image !== image) {
-        throw new UserError(
-          `lab ${name} is up with image "${there.image}", and "${image}" was asked for: take it down first (hotpair lab down --name ${name})`,
-        );
-      }
-      if (options.witness && !there.hosts.witness) throw new UserError(noWitness(name));
+      requireSame(there, options);
       startPowerSwitch(there);
       await Promise.all(hostsOf(there).map((host) => startHost(there, host.name)));
       await Promise.all(hostsOf(there).map((host) => hostReady(there, host.name)));
@@ -137,7 +158,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     const stateDir = stateDirectoryOf(name);
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     const index = claimIndex(name, stateDir);
-    const record: LabRecord = { name, index, image, witness: options.witness ?? false, complete: false };
+    const record: LabRecord = { name, index, image, witness, machines, complete: false };
     await writeRecord(stateDir, record);
     const lab = describe(record);
     try {
@@ -150,7 +171,8 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
       say(`hosts: ${names.join(", ")} boot from image ${image}`);
       await Promise.all(
         names.map(async (host) => {
-          await prepareHost(lab, host, lower, options.diskBytes ?? 4 * 1024 ** 3);
+          if (hostOf(lab, host).kind === "machine") await prepareMachine(lab, host, machineImage);
+          else await prepareHost(lab, host, lower, options.diskBytes ?? 4 * 1024 ** 3);
           await startHost(lab, host);
           await hostReady(lab, host);
         }),
@@ -162,6 +184,21 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     }
     return lab;
   });
+}
+
+/** Throws UserError when a lab that is up is not what is asked for. */
+function requireSame({ name, image, hosts }: Lab, wanted: LabUpOptions): void {
+  const down = `take it down first (hotpair lab down --name ${name})`;
+  const asked = wanted.image ?? "bare";
+  if (image !== asked) {
+    throw new UserError(`lab ${name} is up with image "${image}", and "${asked}" was asked for: ${down}`);
+  }
+  if (wanted.witness && !hosts.witness) throw new UserError(noWitness(name));
+  if (wanted.machines && hosts["node-a"].kind !== "machine") {
+    throw new UserError(
+      `lab ${name} is up with hosts on this machine's kernel, and virtual machines were asked for: ${down}`,
+    );
+  }
 }
 
 /** Removes a lab and everything that belongs to it. Does nothing when there is none. */
@@ -225,6 +262,7 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
   if (pid === undefined) {
     throw new UserError(`${host} of lab ${lab.name} is off: hotpair lab power-on ${host} --name ${lab.name}`);
   }
+  if (hostOf(lab, host).kind === "machine") return machineConsole(lab, host);
   const spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"];
   // The shell stays outside the host's process ids and waits for the command inside. nsenter in its place would follow
   // its child into SIGSTOP, which systemd sends to everything at shutdown, and then nobody would reap that child: the
@@ -239,6 +277,20 @@ export function consolePrefix(lab: Lab, host: HostName): string[] {
     ...["env", "-i", `PATH=${systemPath}`, "HOME=/root", `TERM=${process.env.TERM ?? "dumb"}`, "LC_ALL=C.UTF-8"],
     ...wait,
   ];
+}
+
+/** The same for a virtual machine, over the lab's own cable: one connection for all commands, since making one takes a second. */
+function machineConsole({ index, stateDir, keyFile, namespaces }: Lab, host: HostName): string[] {
+  const options = [
+    ...["BatchMode=yes", "StrictHostKeyChecking=yes", `UserKnownHostsFile=${join(stateDir, host, "known_hosts")}`],
+    ...["ControlMaster=auto", `ControlPath=${join(stateDir, host, "console")}`, "ControlPersist=60"],
+    ...["ConnectTimeout=10", "ServerAliveInterval=5", "LogLevel=ERROR"],
+  ].flatMap((option) => ["-o", option]);
+  const ssh = ["ssh", "-F", "none", "-i", keyFile, ...options, `root@${consoleCableOf(index, host).there}`];
+  // The shell at the other end takes one line; each word is quoted for it.
+  const quote = `line=; for word; do line="$line '$(printf %s "$word" | sed "s/'/'\\\\\\\\''/g")'"; done`;
+  const run = `${quote}; exec nsenter --net=/run/netns/${namespaces.hosts} -- ${ssh.join(" ")} -- "$line"`;
+  return ["sh", "-c", run, "sh"];
 }
 
 /** The process by which hosts of a lab shoot each other (power-switch.ts); only a pair with a witness does. */
@@ -262,7 +314,8 @@ export async function startHost(lab: Lab, host: HostName, options: { delayNetwor
 
 /** The command line that powers a host on and stays until it is off. */
 export function bootCommand(stateDir: string, host: HostName, delayNetworkMs = 0): string[] {
-  const script = join(import.meta.dirname, "host.sh");
+  const isMachine = existsSync(join(stateDir, host, "seed.tar"));
+  const script = join(import.meta.dirname, isMachine ? "machine.sh" : "host.sh");
   const delay = String(delayNetworkMs / 1000);
   return ["unshare", "--mount", "--propagation", "private", "sh", script, processMarker(stateDir), host, delay];
 }
@@ -278,13 +331,14 @@ async function isOff(lab: Lab, host: HostName): Promise<boolean> {
 
 /** Resolves when the host's SSH server greets and lets ordinary users in. */
 export async function hostReady(lab: Lab, host: HostName): Promise<void> {
-  const deadline = Date.now() + bootDeadlineMs;
-  while (!((await greets(hostOf(lab, host).address.public)) && loginsAllowed(lab, host))) {
+  const { withinMs, greetingMs } = patience[hostOf(lab, host).kind];
+  const deadline = Date.now() + withinMs;
+  while (!((await greets(hostOf(lab, host).address.public, greetingMs)) && (await loginsAllowed(lab, host)))) {
     const off = await isOff(lab, host);
     if (off || Date.now() > deadline) {
       const log = await readFile(join(lab.stateDir, host, "console.log"), "utf8").catch(() => "");
       throw new UserError(
-        `${host} of lab ${lab.name} ${off ? "went off while it booted" : `did not accept SSH within ${bootDeadlineMs / 1000} s`}; the end of its console:`,
+        `${host} of lab ${lab.name} ${off ? "went off while it booted" : `did not accept SSH within ${withinMs / 1000} s`}; the end of its console:`,
         log.trim().split(/\r?\n/).slice(-15),
       );
     }
@@ -311,6 +365,7 @@ function describe(record: LabRecord): Lab {
     };
     return {
       name: hostName,
+      kind: record.machines && hostName !== "witness" ? ("machine" as const) : ("container" as const),
       address: per((network) => addressOf(index, hostName, network)),
       interface: per((network) => interfaceOf(hostName, network)),
       hostKey,
@@ -336,8 +391,63 @@ function describe(record: LabRecord): Lab {
   };
 }
 
-/** The host's disk and the files that make this host differ from its image. */
+/** The host's disk, and what its keeper must know. */
 async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: number): Promise<void> {
+  const directory = join(lab.stateDir, host);
+  await writeSeed(lab, host);
+  await writeConfiguration(lab, host, { IMAGE: image });
+  const disk = join(directory, "disk.img");
+  await writeFile(disk, "", { mode: 0o600 });
+  await truncate(disk, diskBytes);
+  await command(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", disk]);
+}
+
+/** The same for a virtual machine, and a second disk for what is replicated. `image`: of ensureMachineImage. */
+async function prepareMachine(lab: Lab, host: HostName, image: string): Promise<void> {
+  const directory = join(lab.stateDir, host);
+  const cable = consoleCableOf(lab.index, host);
+  await writeSeed(lab, host);
+  const seed = join(directory, "seed");
+  await writeFile(
+    join(seed, "etc/systemd/network/10-lab.network"),
+    `[Match]\nName=${cable.name}\n\n[Network]\nAddress=${cable.there}/30\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n`,
+  );
+  await command([
+    "tar",
+    "--create",
+    "--numeric-owner",
+    "--file",
+    join(directory, "seed.tar"),
+    "--directory",
+    seed,
+    ".",
+  ]);
+  await writeFile(join(directory, "known_hosts"), `${cable.there} ${hostOf(lab, host).hostKey}\n`);
+  await writeConfiguration(lab, host, {
+    IMAGE: image,
+    CABLE: `${cable.name},${cable.mac},${cable.here}/30`,
+    MEMORY: String(machineMemory),
+  });
+  const root = join(directory, "root.qcow2");
+  await command(["qemu-img", "create", "-q", "-f", "qcow2", "-b", join(image, `${lab.image}.img`), "-F", "raw", root]);
+  const data = join(directory, "data.img");
+  await writeFile(data, "", { mode: 0o600 });
+  await truncate(data, dataBytes);
+}
+
+/** What host.sh and machine.sh read. */
+async function writeConfiguration(lab: Lab, host: HostName, own: Readonly<Record<string, string>>): Promise<void> {
+  const { index } = lab;
+  const ports = networksOf(host).map(
+    (network) => `${interfaceOf(host, network)}:${network}:${macOf(index, host, network)}`,
+  );
+  const settings = { INDEX: String(index), HOSTS_NETNS: lab.namespaces.hosts, PORTS: ports.join(" "), ...own };
+  const lines = Object.entries(settings).map(([name, value]) => `${name}='${value}'\n`);
+  await writeFile(join(lab.stateDir, host, "host.conf"), lines.join(""));
+}
+
+/** The files that make this host differ from its image. */
+async function writeSeed(lab: Lab, host: HostName): Promise<void> {
   const directory = join(lab.stateDir, host);
   const seed = join(directory, "seed");
   const { index } = lab;
@@ -369,18 +479,6 @@ async function prepareHost(lab: Lab, host: HostName, image: string, diskBytes: n
   await write("home/ops/.ssh/authorized_keys", authorized, 0o600, 1000);
   await command(["chown", "1000:1000", join(seed, "home/ops")]);
   await command(["chmod", "700", join(seed, "root"), join(seed, "root/.ssh"), join(seed, "home/ops/.ssh")]);
-
-  const ports = networksOf(host).map(
-    (network) => `${interfaceOf(host, network)}:${network}:${macOf(index, host, network)}`,
-  );
-  await writeFile(
-    join(directory, "host.conf"),
-    `INDEX=${index}\nHOSTS_NETNS=${lab.namespaces.hosts}\nIMAGE='${image}'\nPORTS='${ports.join(" ")}'\n`,
-  );
-  const disk = join(directory, "disk.img");
-  await writeFile(disk, "", { mode: 0o600 });
-  await truncate(disk, diskBytes);
-  await command(["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", disk]);
 }
 
 async function removeLab(name: string): Promise<void> {
@@ -528,20 +626,25 @@ async function writeRecord(stateDir: string, record: LabRecord): Promise<void> {
 
 // --- waiting for a host ------------------------------------------------------------------------------------------
 
-function loginsAllowed(lab: Lab, host: HostName): boolean {
-  const { pid } = hostOf(lab, host);
+async function loginsAllowed(lab: Lab, host: HostName): Promise<boolean> {
+  const { pid, kind } = hostOf(lab, host);
+  if (kind === "machine")
+    return consoleRun(lab, host, ["test", "!", "-e", "/run/nologin"]).then(
+      () => true,
+      () => false,
+    );
   // systemd-user-sessions(8) removes the file when users may log in; root may earlier.
   return pid !== undefined && !existsSync(`/proc/${pid}/root/run/nologin`);
 }
 
-function greets(address: string): Promise<boolean> {
+function greets(address: string, withinMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port: 22 });
     const finish = (answer: boolean) => {
       socket.destroy();
       resolve(answer);
     };
-    socket.setTimeout(500, () => finish(false));
+    socket.setTimeout(withinMs, () => finish(false));
     socket.once("data", (data) => finish(data.toString("latin1").startsWith("SSH-")));
     socket.once("error", () => finish(false));
     socket.once("close", () => finish(false));

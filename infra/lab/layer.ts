@@ -38,7 +38,7 @@ export interface Under {
 export async function buildLayer(work: string, under: Under, onStep: (text: string) => void): Promise<void> {
   const { suite, image, repository } = under;
   onStep(`image: fetching ${packages.join(", ")} and what they need`);
-  const fetched = await fetchPackages(join(work, "apt"), suite, join(image, "bare"));
+  const fetched = await fetchPackages(packages, join(work, "apt"), suite, join(image, "bare"));
 
   onStep("image: installing them over the ready host");
   const tree = join(work, "tree");
@@ -63,8 +63,13 @@ export async function buildLayer(work: string, under: Under, onStep: (text: stri
   await rm(join(work, "apt"), { recursive: true });
 }
 
-/** Has this machine's apt download what a host of the image lacks. Resolves to the files' paths. */
-async function fetchPackages(work: string, suite: string, root: string): Promise<string[]> {
+/** Has this machine's apt download packages, with what a host with this root lacks for them. Resolves to the files' paths. */
+export async function fetchPackages(
+  packages: readonly string[],
+  work: string,
+  suite: string,
+  root: string,
+): Promise<string[]> {
   const archives = join(work, "cache/archives");
   for (const directory of [join(work, "lists/partial"), join(archives, "partial")]) {
     await mkdir(directory, { recursive: true });

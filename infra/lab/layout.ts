@@ -61,6 +61,21 @@ function requireCable(host: HostName, network: Network): void {
   if (!networksOf(host).includes(network)) throw new Error(`${host} has no cable to the ${network} network`);
 }
 
+/** The cable of the lab's own to a virtual machine: what goes over it no fault touches. Both ends, and the card's address. */
+export function consoleCableOf(
+  index: number,
+  host: HostName,
+): Readonly<Record<"name" | "mac" | "here" | "there", string>> {
+  const hex = (value: number) => value.toString(16).padStart(2, "0");
+  const octet = 4 * hostNames.indexOf(host);
+  return {
+    name: `${interfacePrefix[host]}-lab`,
+    mac: `02:68:70:${hex(index)}:${hex(hostOctet[host])}:ff`,
+    here: `169.254.77.${octet + 1}`,
+    there: `169.254.77.${octet + 2}`,
+  };
+}
+
 /** Network namespaces by the names that `ip netns` knows. `hosts` holds the three bridges and nothing that listens. */
 export interface Namespaces {
   hosts: string;

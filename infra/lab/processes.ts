@@ -50,11 +50,12 @@ export function labProcesses(lab: LabIdentity): number[] {
   });
 }
 
-/** The process that is number 1 inside a host, or undefined when the host is off. */
+/** The process that is number 1 inside a container, or the program that emulates a machine; undefined when the host is off. */
 export function hostInit(lab: LabIdentity, host: HostName): number | undefined {
   const group = `${cgroupOf(lab.index, host)}/`;
   return processIds().find((pid) => {
     if (!controlGroupOf(pid).includes(group) || stateOf(pid) === "Z") return false;
+    if (argumentsOf(pid)[0]?.endsWith("qemu-system-x86_64")) return true;
     const inner = /^NSpid:\s+\d+\s+1$/m.test(text(`/proc/${pid}/status`));
     // nspawn's own half-set-up child is number 1 as well, until it becomes the host's init.
     return inner && !argumentsOf(pid)[0]?.includes("nspawn") && !argumentsOf(pid)[0]?.startsWith("(sd-");
@@ -68,7 +69,7 @@ export function hostBootGroup(lab: LabIdentity, host: HostName): string | undefi
   return new RegExp(`${cgroupOf(lab.index, host)}/boot-[^/]+`).exec(controlGroupOf(init))?.[0];
 }
 
-/** The script that keeps a host's disk mounted, host.sh; it lives exactly as long as the host is powered. */
+/** The script that keeps a host running, host.sh or machine.sh; it lives exactly as long as the host is powered. */
 export function hostKeeper(lab: LabIdentity, host: HostName): number | undefined {
   const found = hostKeepers(lab, host);
   return found.find((pid) => !found.includes(parentOf(pid)));

@@ -30,6 +30,7 @@ function labAt(index: number, { witness }: { witness: boolean }): Lab {
     name,
     hostKey: hostKeyPair(index, name).publicKey,
     ssh: { host: "", port: 22, user: "root", hostKey: "", auth: { kind: "agent" } } as const,
+    kind: "container" as const,
     pid: undefined,
   });
   const node = (name: NodeName) => {

@@ -96,12 +96,13 @@ describeWithLab("the life of a lab", () => {
     expect(leftovers("t-lab-1", [])).toEqual([]);
   });
 
-  test("up twice is one lab, also when both run at once; another image is refused", async () => {
+  test("up twice is one lab, also when both run at once; another image is refused, and so are virtual machines", async () => {
     const [first, second] = await Promise.all([start(["up", "--name", "t-lab-1"]).ended, labUp({ name: "t-lab-1" })]);
     expect(first).toMatchObject({ code: 0 });
     const { pid } = second.hosts["node-a"];
     expect((await labUp({ name: "t-lab-1" })).hosts["node-a"].pid).toBe(pid);
     await expect(labUp({ name: "t-lab-1", image: "ready" })).rejects.toThrow("take it down first");
+    await expect(labUp({ name: "t-lab-1", machines: true })).rejects.toThrow("virtual machines were asked for");
     await labDown("t-lab-1");
   });
 

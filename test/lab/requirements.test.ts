@@ -9,6 +9,7 @@ const fit: Machine = {
   uid: 0,
   hasProgram: () => true,
   hasFileSystem: () => true,
+  hasDevice: () => true,
 };
 
 test("a fit machine hears nothing", () => {
@@ -43,6 +44,22 @@ test("on a foreign architecture", () => {
 test("on another system nothing else is asked", () => {
   expect(missingRequirements({ ...fit, platform: "darwin", uid: 501 })).toEqual([
     "it runs darwin, and the lab's hosts need a Linux kernel",
+  ]);
+});
+
+test("what virtual machines need is asked for with them alone", () => {
+  const without: Machine = {
+    ...fit,
+    architecture: "arm64",
+    hasProgram: (name) => !["qemu-system-x86_64", "qemu-img"].includes(name),
+    hasDevice: (path) => path !== "/dev/net/tun",
+  };
+  expect(missingRequirements(without)).toEqual([]);
+  expect(missingRequirements(fit, { machines: true })).toEqual([]);
+  expect(missingRequirements(without, { machines: true })).toEqual([
+    "its architecture is arm64, and the lab's virtual machines are made for x64 (amd64) only",
+    "it has no qemu-system-x86_64, qemu-img: apt-get install qemu-system-x86 qemu-utils",
+    "it has no /dev/net/tun, by which virtual machines are plugged into a network: modprobe tun",
   ]);
 });
 
