@@ -19,13 +19,21 @@ const TOOLCHAIN = join(ROOT, "infra", "toolchain");
 /** A mistake or a lack that the user can mend: printed without a stack trace, exit code 2. */
 class SetupError extends Error {}
 
+/** The lab's virtual machines are made for this architecture; elsewhere their tests are skipped. */
+const HAS_MACHINES = process.arch === "x64";
+
 /**
  * The steps in their order. `missing` says what is not there, or undefined; `act`, described by `how`, puts it there and
  * may report what it is doing at the moment. What is `forTests` nobody needs to run the demo or hotpair itself.
  */
 const STEPS = {
   npm: { title: "npm dependencies", missing: missingDependencies, how: "npm ci", act: installDependencies },
-  packages: { title: "system packages", missing: missingPackagesText, how: "apt-get install", act: installPackages },
+  packages: {
+    title: "system packages",
+    missing: () => named(missingSystemPackages()),
+    how: "apt-get install",
+    act: (say) => aptInstall(missingSystemPackages(), say),
+  },
   python: {
     title: "ruff and mypy",
     missing: () => missingPythonTools("tools"),
@@ -52,10 +60,29 @@ const STEPS = {
     how: "downloading it, or building it (4 minutes on 2 cores, once)",
     act: installToolchain,
   },
-  lab: { title: "lab image", missing: missingImage, how: "building it (two minutes, once)", act: buildImage },
+  lab: {
+    title: "lab image",
+    missing: () => missingImage({ stateful: true }),
+    how: "building it (two minutes, once)",
+    act: (say) => buildImage(["--witness"], say),
+  },
+  emulator: {
+    title: "what virtual machines need",
+    missing: () => (HAS_MACHINES ? named(missingPackages(MACHINE_PROGRAMS)) : undefined),
+    how: "apt-get install",
+    act: (say) => aptInstall(missingPackages(MACHINE_PROGRAMS), say),
+    forTests: true,
+  },
+  machines: {
+    title: "image of virtual machines",
+    missing: () => (HAS_MACHINES ? missingImage({ machines: true }) : undefined),
+    how: "building it (a minute, once)",
+    act: (say) => buildImage(["--machines"], say),
+    forTests: true,
+  },
 };
 
-/** With what nothing but tests of stacks in AWS needs. */
+/** With what nothing but tests needs: of stacks in AWS, and with virtual machines. */
 export const EVERYTHING = Object.keys(STEPS);
 
 /** Makes the machine ready; ends the process with exit code 2 when that is impossible, having said what to do. */
@@ -177,6 +204,14 @@ const PROGRAMS = {
   zstd: "zstd",
 };
 
+/** The same for a lab of virtual machines. */
+const MACHINE_PROGRAMS = {
+  cpio: "cpio",
+  "qemu-img": "qemu-utils",
+  "qemu-system-x86_64": "qemu-system-x86",
+  xz: "xz-utils",
+};
+
 /** Services of those packages that must not run on this machine because a test needs a program of theirs. */
 const SERVICES = {
   haproxy: ["haproxy.service"],
@@ -185,9 +220,19 @@ const SERVICES = {
   "openssh-server": ["ssh.service", "ssh.socket"],
 };
 
-function missingPackages() {
-  const missing = new Set();
-  for (const [program, debianPackage] of Object.entries(PROGRAMS)) if (!onPath(program)) missing.add(debianPackage);
+/** Debian packages of the programs that this machine lacks. */
+function missingPackages(programs) {
+  return [
+    ...new Set(
+      Object.keys(programs)
+        .filter((program) => !onPath(program))
+        .map((program) => programs[program]),
+    ),
+  ];
+}
+
+function missingSystemPackages() {
+  const missing = new Set(missingPackages(PROGRAMS));
   if (!existsSync("/usr/share/keyrings/debian-archive-keyring.gpg")) missing.add("debian-archive-keyring");
   const python = onPath("python3");
   // ensurepip is what Debian splits off into python3-venv.
@@ -195,14 +240,8 @@ function missingPackages() {
   return [...missing].sort();
 }
 
-function missingPackagesText() {
-  const missing = missingPackages();
-  return missing.length === 0 ? undefined : missing.join(" ");
-}
-
-async function installPackages(say) {
-  await aptInstall(missingPackages(), say);
-}
+/** For a person; undefined: nothing is missing. */
+const named = (packages) => (packages.length === 0 ? undefined : packages.join(" "));
 
 /** Installs Debian packages without starting or enabling any service of theirs. */
 async function aptInstall(packages, say) {
@@ -311,18 +350,19 @@ async function installToolchain(say) {
 
 // --- lab image
 
-async function missingImage() {
+/** `wanted` as `imageIsThere` takes it. */
+async function missingImage(wanted) {
   if (!existsSync(projectNode())) return "the project's Node is missing";
   const script =
-    "const { imageIsThere } = await import(process.argv[1]); process.exit((await imageIsThere({ stateful: true })) ? 0 : 1)";
+    "const { imageIsThere } = await import(process.argv[1]); process.exit((await imageIsThere(JSON.parse(process.argv[2]))) ? 0 : 1)";
   const room = pathToFileURL(join(ROOT, "infra", "lab", "image.ts")).href;
-  const looked = await output(projectNode(), ["--input-type=module", "-e", script, room]);
+  const looked = await output(projectNode(), ["--input-type=module", "-e", script, room, JSON.stringify(wanted)]);
   return looked.code === 0 ? undefined : "not in hotpair's cache";
 }
 
-async function buildImage(say) {
+async function buildImage(options, say) {
   if (process.getuid() !== 0) throw new SetupError("the lab's hosts need root; as root run: node scripts/setup.mjs");
-  const built = await output(projectNode(), [join(ROOT, "bin", "hotpair.mjs"), "lab", "image", "--witness"], {}, say);
+  const built = await output(projectNode(), [join(ROOT, "bin", "hotpair.mjs"), "lab", "image", ...options], {}, say);
   if (built.code !== 0) throw new SetupError(`lab image: ${built.errors.trim()}`);
 }
 

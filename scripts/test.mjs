@@ -9,7 +9,9 @@ import { EVERYTHING, setup } from "./setup.mjs";
 const given = process.argv.slice(2);
 // What each part of a pair with data does by itself is tested for half an hour, by name (`npm run test:stateful`); what the
 // whole of it keeps is among the others (test/drill/data.lab.test.ts).
-const projects = given.includes("--project") ? [] : ["unit", "lab", "e2e"].flatMap((name) => ["--project", name]);
+const projects = given.includes("--project")
+  ? []
+  : ["unit", "lab", "e2e", "machine"].flatMap((name) => ["--project", name]);
 
 await setup(EVERYTHING);
 const sourcesAreFine = await check();
