@@ -70,10 +70,13 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
 export const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Starts a program that outlives this process, with a session of its own and its output in a log file. */
-export function startDetached(argv: readonly string[], logFile: string): void {
+export function startDetached(
+  argv: readonly string[],
+  logFile: string,
+  env: NodeJS.ProcessEnv = { PATH: systemPath, LC_ALL: "C.UTF-8" },
+): void {
   const [program = "", ...args] = argv;
   const log = openSync(logFile, "a", 0o600);
-  const env = { PATH: systemPath, LC_ALL: "C.UTF-8" };
   spawn(program, args, { detached: true, cwd: "/", stdio: ["ignore", log, log], env }).unref();
   closeSync(log);
 }

@@ -328,19 +328,22 @@ async function dropUnsynced(mountPoint: string): Promise<void> {
 }
 
 /** Starts the undo of a fault, to run at its time whatever becomes of this process. */
-function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string): void {
+function arm(lab: Lab, fault: string, afterMs: number | undefined, undo: string, env?: NodeJS.ProcessEnv): void {
   if (afterMs === undefined) return;
   // One process without children, so that its arguments tell whose it is for as long as it lives.
   const wait =
     'my ($seconds, $undo) = splice @ARGV, 0, 2; select undef, undef, undef, $seconds; exec "sh", "-c", $undo, @ARGV';
   const words = [processMarker(lab.stateDir), undoWord(lab, fault)];
-  startDetached(["perl", "-e", wait, String(afterMs / 1000), undo, ...words], join(lab.stateDir, "undo.log"));
+  startDetached(["perl", "-e", wait, String(afterMs / 1000), undo, ...words], join(lab.stateDir, "undo.log"), env);
 }
 
-/** Has a shell command run on this machine at its time, whatever becomes of this process; the end of the lab ends it, too. */
+/**
+ * Has an operator's shell command run on this machine at its time, whatever becomes of this process; the end of the lab ends
+ * it, too. It has the environment of this process: where the lab is and what opens a stack may stand there.
+ */
 export function armUndo(lab: Lab, name: string, afterMs: number, command: string): void {
   disarm(lab, name);
-  arm(lab, name, afterMs, command);
+  arm(lab, name, afterMs, command, process.env);
 }
 
 function disarm(lab: Lab, fault: string): void {

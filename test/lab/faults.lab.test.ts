@@ -1,10 +1,12 @@
 // Promises about what the lab can do to its hosts: each fault is what it is called, and ends when it was said to end.
 
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import {
+  armUndo,
   clearDrops,
   dropTraffic,
   freeze,
@@ -299,6 +301,17 @@ except TimeoutError: print("silence")`;
     expect(await reaches("node-a", "node-b", "heartbeat")).toBe("yes");
     await eventually(() => !isFrozen(lab, "witness"), 5_000);
     expect(await reaches("node-a", "witness", "public")).toBe("yes");
+  });
+
+  test("what an operator would type is armed with the operator's environment", async () => {
+    vi.stubEnv("HOTPAIR_CACHE", "/somewhere/else");
+    armUndo(lab, "typed", 0, 'echo "cache: $HOTPAIR_CACHE, home: $HOME"');
+    vi.unstubAllEnvs();
+    const log = join(lab.stateDir, "undo.log");
+    await eventually(
+      () => readFileSync(log, "utf8").includes(`cache: /somewhere/else, home: ${process.env.HOME}`),
+      5_000,
+    );
   });
 
   test("an undo that is no longer needed does not come", async () => {
