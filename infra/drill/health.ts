@@ -66,6 +66,8 @@ function authorityProblems(pair: Pair, answers: readonly Answer[]): string[] {
     else {
       if (ago(authority.quorumMsAgo)) problems.push(`${name}: it has no quorum`);
       if (ago(authority.witnessMsAgo)) problems.push(`${name}: it does not hear the witness`);
+      if (authority.memberMsAgo !== undefined && ago(authority.memberMsAgo))
+        problems.push(`${name}: its own etcd member does not answer`);
       const missing = NODE_IDS.filter((id) => !authority.insync?.includes(id));
       if (holdsState(pair) && missing.length > 0)
         problems.push(

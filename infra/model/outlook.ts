@@ -141,8 +141,19 @@ function authorityProblems(pair: Pair, { authority }: NodeStatus): readonly stri
     return ["its observer of the authority is silent: it does not know who may write"];
   if (!recent(authority.quorumMsAgo))
     return ["it reaches no quorum of the etcd members: it could neither renew the lease nor take it"];
-  return recent(authority.witnessMsAgo) ? [] : [`it does not hear the witness ${pair.witness.name}`];
+  return [
+    ...(recent(authority.witnessMsAgo) ? [] : [`it does not hear the witness ${pair.witness.name}`]),
+    ...(memberAnswers(authority)
+      ? []
+      : ["its own etcd member does not answer: one loss more, and nobody has a quorum"]),
+  ];
 }
+
+const memberAnswers = ({ memberMsAgo }: AuthorityStatus): boolean => memberMsAgo === undefined || recent(memberMsAgo);
+
+/** Nodes whose own etcd member has no vote this instant: it is down, hung, learning, or of an epoch that is over. */
+const withoutMember = (views: readonly View[]): readonly View[] =>
+  views.filter(({ status }) => status?.authority && !memberAnswers(status.authority));
 
 /** A shot counts until the peer was taken in again: then it runs, and nobody doubts that it had stopped. */
 function fencingProblems(pair: Pair, { fencing, authority }: NodeStatus): readonly string[] {
@@ -190,6 +201,8 @@ function witnessAway(pair: Pair, views: readonly View[]): string | undefined {
   return heard ? undefined : `the witness ${pair.witness.name} does not answer`;
 }
 
+const memberAway = ({ name }: View): string => `the etcd member of ${name} does not answer`;
+
 /** Why nobody could be promoted with the data that the holder has acknowledged, if the holder were gone. */
 function notPromotable(pair: Pair, views: readonly View[]): readonly string[] {
   const [known] = authoritiesOf(views);
@@ -202,6 +215,7 @@ function notPromotable(pair: Pair, views: readonly View[]): readonly string[] {
   return [
     ...behind.map(({ name }) => `${name} is not in sync: it may lack acknowledged writes, and is not promoted`),
     ...[witnessAway(pair, others) ?? []].flat(),
+    ...withoutMember(others).map(memberAway),
   ];
 }
 
@@ -209,11 +223,12 @@ function notPromotable(pair: Pair, views: readonly View[]): readonly string[] {
 function survivalsWithData(pair: Pair, views: readonly View[]): readonly Entry[] {
   const [known] = authoritiesOf(views);
   const silent = views.filter(({ status }) => status === undefined).map(({ name }) => `${name} is silent`);
+  const missing = [...silent, ...withoutMember(views).map(memberAway)];
   return [
     {
       failure: "witness-loss",
       text: "loss of the witness",
-      reasons: silent.length > 0 ? [...silent, "the other node would be left with one of three votes"] : [],
+      reasons: missing.length > 0 ? [...missing, "the other node would be left with one of three votes"] : [],
     },
     {
       failure: "witness-loss-then-power-cut",
@@ -391,6 +406,9 @@ function authoritySteps(pair: Pair, views: readonly View[]): readonly string[] {
     );
   else if (known.length > 0 && witnessAway(pair, views) !== undefined)
     steps.push(`${witness.name}: systemctl status ${members}; journalctl -u ${members} -n 50`);
+  if (quorate)
+    for (const { name } of withoutMember(answering))
+      steps.push(`${name}: hotpair authority status; on it: journalctl -u ${members} -n 50`);
   const insync = known[0]?.insync;
   if (!holdsState(pair) || insync === undefined || insync === null) return steps;
   for (const { id, name, status } of answering)

@@ -51,6 +51,8 @@ export interface AuthorityStatus {
   readonly renewedMsAgo: number | null;
   readonly quorumMsAgo: number | null;
   readonly witnessMsAgo: number | null;
+  /** The same of an answer of this node's own member, with a quorum; absent: the node runs a release that does not say. */
+  readonly memberMsAgo?: number | null;
   /** Nodes that hold every acknowledged write; null: not known, or the pair is not enrolled yet. */
   readonly insync: readonly NodeId[] | null;
   readonly epoch: number | null;

@@ -139,6 +139,11 @@ test("a VIP on one node and the lease on the other is told", () => {
 test.each<[string, Partial<NodeStatus>, readonly string[]]>([
   ["a silent observer", { authority: null }, ["node-b: its observer of the lease is silent"]],
   ["a lost quorum", { authority: { ...authority, quorumMsAgo: 4_000 } }, ["node-b: it has no quorum"]],
+  [
+    "an etcd member that is gone",
+    { authority: { ...authority, memberMsAgo: null } },
+    ["node-b: its own etcd member does not answer"],
+  ],
   ["a silent witness", { authority: { ...authority, witnessMsAgo: null } }, ["node-b: it does not hear the witness"]],
   ["no redundancy", { authority: { ...authority, insync: ["a"] } }, ["node-b: insync does not list node-b"]],
   ["a hung database", { database: null }, ["node-b: its database does not answer"]],

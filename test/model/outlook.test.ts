@@ -229,6 +229,21 @@ describe("a pair that keeps data", () => {
     expect(view.next).toEqual(["witness: systemctl status hotpair-etcd-shop; journalctl -u hotpair-etcd-shop -n 50"]);
   });
 
+  test("with an etcd member less, is one loss away from no quorum, whichever node it is of", () => {
+    const [holder, standby] = both({ memberMsAgo: 20 });
+    const { authority: known } = standby;
+    if (known === null || known === undefined) throw new Error("the standby says nothing of the authority");
+    expect(see(holder, standby).verdict).toBe("healthy");
+    const view = see(holder, { ...standby, authority: { ...known, memberMsAgo: 5_000 } });
+    expect(view.verdict).toBe("degraded");
+    expect(view.problems).toEqual([
+      "node-b: its own etcd member does not answer: one loss more, and nobody has a quorum",
+    ]);
+    for (const failure of ["node-power-cut", "witness-loss"])
+      expect(because(view, failure)).toContain("the etcd member of node-b does not answer");
+    expect(view.next).toEqual(["node-b: hotpair authority status; on it: journalctl -u hotpair-etcd-shop -n 50"]);
+  });
+
   test("without a quorum says what can be done, and what only with certainty", () => {
     const [, alone] = both({ quorumMsAgo: 8_000, witnessMsAgo: null });
     const view = see("does not answer", alone);

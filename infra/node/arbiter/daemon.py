@@ -495,6 +495,7 @@ def _authority(quorum: Quorum, blocked: Optional[str], now: float) -> Optional[D
         "renewedMsAgo": _ago(now, report.renewed_at),
         "quorumMsAgo": _ago(now, report.quorum_at),
         "witnessMsAgo": _ago(now, report.witness_at),
+        "memberMsAgo": _ago(now, report.own_at),
         "insync": None if report.insync is None else list(report.insync),
         "epoch": report.epoch,
         "blocked": blocked,

@@ -46,6 +46,8 @@ class Report:
     quorum_at: float
     witness_at: float
     epoch: int
+    # when this node's own member last answered with a quorum; an observer of an earlier release does not say
+    own_at: float = NEVER
 
 
 def parse(datagram: bytes) -> Optional[Report]:
@@ -62,6 +64,7 @@ def parse(datagram: bytes) -> Optional[Report]:
             quorum_at=_moment(said["quorum_at"]),
             witness_at=_moment(said["witness_at"]),
             epoch=int(said["epoch"]),
+            own_at=_moment(said.get("own_at")),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -56,6 +56,8 @@ class View:
         self.sight = Sight()
         self.quorum_at: Optional[float] = None
         self.witness_at: Optional[float] = None
+        # when this node's own member last answered with a quorum: it is there, up to date and votes
+        self.own_at: Optional[float] = None
         self.peer_asked_at = 0.0
         # the highest that any member told
         self.epoch = epoch
@@ -73,6 +75,8 @@ class View:
             return False
         if quorum:
             self.quorum_at = at
+        if quorum and member == "local":
+            self.own_at = at
         news = record.epoch > self.epoch
         self.epoch = record.epoch
         return self.sight.saw(record, at) or news
@@ -100,6 +104,7 @@ class View:
             "insync": sorted(name for name in listed if name != node or listed[name] == incarnation),
             "quorum_at": self.quorum_at,
             "witness_at": self.witness_at,
+            "own_at": self.own_at,
             "epoch": self.epoch,
         }
 
