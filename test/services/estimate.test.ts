@@ -7,6 +7,7 @@ import { expect, test } from "vitest";
 import { seconds, UNBOUNDED } from "../../infra/model/duration.ts";
 import { showBound } from "../../infra/model/estimate.ts";
 import { failureClassesOf } from "../../infra/model/failure.ts";
+import type { Pair } from "../../infra/model/pair.ts";
 import { estimate } from "../../infra/services/estimate.ts";
 import { externalService, labPair, statefulPair, tls, twoVips, virtualMac } from "../model/pairs.ts";
 
@@ -33,6 +34,12 @@ test("a slower retry than the client's patience makes the checks decide", () => 
   };
   const [standby] = estimate({ ...labPair, haproxy }).filter(({ failure }) => failure === "standby-power-cut");
   expect(standby?.rto.formula).toContain("100ms + 2 × 100ms + 1 × 50ms");
+});
+
+test("while HAProxy starts again a page must fail, and a client of the database may wait", () => {
+  const lowerOf = (pair: Pair) => estimate(pair).find(({ failure }) => failure === "haproxy-kill")?.rto.lower;
+  expect(lowerOf(labPair)).toBeGreaterThan(0);
+  expect(lowerOf(statefulPair)).toBe(0);
 });
 
 test("docs/estimate.md shows what the default timers cost", () => {
