@@ -2,7 +2,7 @@
 // themselves. Every fault that ends by itself is given its end before it begins. What the actions are is scenario.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { armUndo, clearDrops, dropTraffic, freeze, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
+import { armUndo, clearDrops, dropTraffic, freeze, isArmed, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
 import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect, SshError } from "../ssh/run.ts";
@@ -92,6 +92,9 @@ export async function arm(execution: Execution, id: string, afterMs: number): Pr
     }),
   );
 }
+
+/** Whether what `arm` prepared for the operator is still to come, or under way: it ends by itself. */
+export const operatorAtWork = ({ lab }: Place, id: string): boolean => lab !== undefined && isArmed(lab, id);
 
 /** Does the actions in their order; neighbours that come from outside (power, cables) happen together. */
 export async function perform(execution: Execution, actions: readonly Action[]): Promise<Done> {

@@ -15,7 +15,7 @@ import type { Estimate } from "../model/estimate.ts";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
 import type { NodeStatus } from "../model/status.ts";
 import { destinationOf, type RunningClient, startClient } from "./clients.ts";
-import { arm, type Execution, neededPrograms, nodesToArm, perform, undoOutside } from "./executor.ts";
+import { arm, type Execution, neededPrograms, nodesToArm, operatorAtWork, perform, undoOutside } from "./executor.ts";
 import { type Answer, unwell, waitingToGoHome } from "./health.ts";
 import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
 import { type Host, onBoth, type Place, tryShell } from "./host.ts";
@@ -471,6 +471,8 @@ async function stillArmed(place: Place, armed: readonly NodeId[], id: string): P
       return stdout.split("\n").includes(id) ? `${place.hosts[node].node.name}: the undo ${id} has not run` : "";
     }),
   );
+  // They may still restart a member when everything looks whole.
+  if (operatorAtWork(place, id)) found.push("the operator's commands are still under way");
   return found.filter((line) => line !== "");
 }
 

@@ -346,6 +346,9 @@ export function armUndo(lab: Lab, name: string, afterMs: number, command: string
   arm(lab, name, afterMs, command, process.env);
 }
 
+/** Whether what was armed is still to come, or under way. */
+export const isArmed = (lab: Lab, name: string): boolean => processesWith(undoWord(lab, name)).length > 0;
+
 function disarm(lab: Lab, fault: string): void {
   for (const pid of processesWith(undoWord(lab, fault))) kill(pid);
 }
