@@ -14,6 +14,7 @@ from .kernel import run
 # Where the beginnings of whatever may be there lie, at both ends.
 ENDS = 1024 * 1024
 BLOCK = 4 * 1024 * 1024
+ZEROS = bytes(BLOCK)
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _zeros(descriptor: int, start: int, end: int) -> bool:
         data = os.pread(descriptor, min(BLOCK, end - at), at)
         if not data:
             return False
-        if data.strip(b"\0"):
+        # As fast as memory: a disk of terabytes is read through here.
+        if data != ZEROS[: len(data)]:
             return False
         at += len(data)
     return True

@@ -22,6 +22,8 @@ from .settings import Resource, Settings
 
 Order = Callable[..., str]
 CONNECTED_WITHIN = 15.0
+# udev looks at a device whenever it was written or promoted, and holds it open meanwhile (seconds).
+LET_GO_WITHIN = 15.0
 
 
 class Refusal(Exception):
@@ -217,7 +219,7 @@ def begin(
         else:
             # Not a promotion of the pair: nobody can hold a lease yet, and it ends below.
             tell("primary", "--force", device.name)
-            tell("secondary", device.name)
+            _let_go(device.name, tell)
             said.append(f"{device.name}: {settings.peer_name} gets a copy of {device.disk} data; hotpair-drbd status")
     for volume in settings.volumes:
         resource = settings.resource(volume.resource)
@@ -233,13 +235,26 @@ def begin(
                     f"{volume.file_system}"
                 )
         finally:
-            tell("secondary", resource.name)
+            _let_go(resource.name, tell)
     try:
         said.append(authority.enroll())
     except Refused as error:
         raise Refusal(str(error)) from None
     record.audit(settings, "prepared", "begun", "; ".join(said))
     return said
+
+
+def _let_go(name: str, tell: Order) -> None:
+    """Raises KernelError when somebody holds the device for longer than a look."""
+    until = time.monotonic() + LET_GO_WITHIN
+    while True:
+        try:
+            tell("secondary", name)
+            return
+        except KernelError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.2)
 
 
 def make_file_system(device: str, kind: str) -> None:

@@ -22,6 +22,8 @@ DRBD_CONF = "/etc/drbd.conf"
 OTHERS = "/etc/drbd.d/*.res"
 # Where /etc/drbd.conf looks for the dialect in use.
 LINK = "drbd/drbd.conf"
+# A disk that a boot finds after this unit has started (seconds); within the unit's own TimeoutStartSec=60s.
+DISKS_WITHIN = 30.0
 # Longest hand-over that `switch-out` allows to begin: the peer must have everything at once.
 STALE = 5.0
 
@@ -44,6 +46,7 @@ def attach(settings: Settings) -> str:
     point(settings, dialect)
     done = record.read(settings, record.SET_UP)
     known = [each.name for each in settings.resources if each.name in done]
+    await_disks(settings, known)
     for name in known:
         kernel.order("adjust", name)
     waiting = [each.name for each in settings.resources if each.name not in done]
@@ -51,6 +54,14 @@ def attach(settings: Settings) -> str:
     if waiting:
         text += f"; never set up here: {', '.join(waiting)} (hotpair-drbd prepare)"
     return text
+
+
+def await_disks(settings: Settings, names: Sequence[str], within: float = DISKS_WITHIN) -> None:
+    """What is still missing then, the driver's tools say themselves."""
+    until = time.monotonic() + within
+    needed = [path for name in names for path in (settings.resource(name).disk, settings.resource(name).metadata)]
+    while any(path is not None and not os.path.exists(path) for path in needed) and time.monotonic() < until:
+        time.sleep(0.1)
 
 
 def point(settings: Settings, dialect: str) -> None:

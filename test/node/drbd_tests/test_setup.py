@@ -11,6 +11,7 @@ from typing import Any, List
 from unittest import mock
 
 from drbd import probe, record, setup
+from drbd.kernel import KernelError
 from drbd.rules import Device
 from drbd.settings import Resource, Settings
 
@@ -281,6 +282,18 @@ class Begin(OnFiles):
         self.assertEqual(self.told[-1], "secondary data")
         self.assertEqual(self.made, ["ext4 /dev/drbd0"])
         self.assertEqual(self.etcd.insync, {"a": "mine"})
+
+    def test_a_device_that_udev_looks_at_is_let_go_of_a_moment_later(self) -> None:
+        held = ["a look after the promotion", "a look at the new file system"]
+
+        def tell(*words: str, **_: Any) -> str:
+            if words[0] == "secondary" and held:
+                raise KernelError(f"drbdadm secondary data: Device is held open by someone: {held.pop()}")
+            return self.tell(*words)
+
+        with mock.patch("drbd.probe.probe", return_value=probe.Found("/dev/drbd0", "empty", "nothing", SIZE)):
+            setup.begin(self.here, self.authority, lambda: self.devices, tell, lambda *_: None)
+        self.assertEqual((held, self.told[-1], self.etcd.insync), ([], "secondary data", {"a": "mine"}))
 
     def test_two_disks_of_zeros_need_no_copy(self) -> None:
         self.authority.name, self.etcd.offers["b"] = "mine+zeros", "theirs+zeros"

@@ -52,6 +52,9 @@ class Case(unittest.TestCase):
         return self.answers.get(" ".join(command), kernel.Said(0, ""))
 
     def set_up(self, *names: str) -> None:
+        for name in names:
+            with open(f"{self.folder}/{name}", "w", encoding="ascii"):
+                pass
         record.write(self.here, record.SET_UP, {name: {"disk": f"{self.folder}/{name}"} for name in names})
 
 
@@ -62,6 +65,18 @@ class Attaching(Case):
         self.assertEqual(self.told, ["adjust data"])
         self.assertIn("never set up here: files (hotpair-drbd prepare)", said)
         self.assertEqual(os.readlink(f"{self.folder}/run/drbd/drbd.conf"), f"{self.folder}/dialects/8.4/drbd.conf")
+
+    def test_a_disk_that_the_boot_has_not_found_yet_is_waited_for(self) -> None:
+        self.set_up("data", "files")
+        os.unlink(f"{self.folder}/files")
+
+        def wait(_: float) -> None:
+            self.assertEqual(self.told, [])
+            self.set_up("files")
+
+        with mock.patch.object(time, "sleep", wait):
+            verbs.attach(self.here)
+        self.assertEqual(self.told, ["adjust data", "adjust files"])
 
     def test_a_kernel_without_the_driver_is_said(self) -> None:
         with mock.patch.object(kernel, "load", side_effect=kernel.KernelError("the kernel has no DRBD")):
