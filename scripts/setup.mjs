@@ -19,8 +19,9 @@ const TOOLCHAIN = join(ROOT, "infra", "toolchain");
 /** A mistake or a lack that the user can mend: printed without a stack trace, exit code 2. */
 class SetupError extends Error {}
 
-/** The lab's virtual machines are made for this architecture; elsewhere their tests are skipped. */
-const HAS_MACHINES = process.arch === "x64";
+/** Whether the lab's virtual machines could run here (infra/lab/requirements.ts); where not, their tests are skipped. */
+const HAS_MACHINES =
+  process.arch === "x64" && (existsSync("/dev/net/tun") || spawnSync("modprobe", ["-q", "tun"]).status === 0);
 
 /**
  * The steps in their order. `missing` says what is not there, or undefined; `act`, described by `how`, puts it there and
