@@ -2,7 +2,19 @@
 // themselves. Every fault that ends by itself is given its end before it begins. What the actions are is scenario.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { armUndo, clearDrops, dropTraffic, freeze, isArmed, powerCut, powerOn, setLink, thaw } from "../lab/faults.ts";
+import {
+  armUndo,
+  clearDrops,
+  dropTraffic,
+  failDisk,
+  freeze,
+  isArmed,
+  limitMemory,
+  powerCut,
+  powerOn,
+  setLink,
+  thaw,
+} from "../lab/faults.ts";
 import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect, SshError } from "../ssh/run.ts";
@@ -234,6 +246,15 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
           { node: idOf(stage, action.node), at, until: performance.timeOrigin + performance.now() + clockCorrection() },
         ],
       };
+    }
+    case "disk-failure": {
+      // Armed for the case that this process dies: what follows cuts the power itself.
+      const failed = await failDisk(lab, name(action.node), { undoAfterMs: scenario.holdMs + 60_000 });
+      return { at: failed.at + clockCorrection(), cuts: [] };
+    }
+    case "memory-limit": {
+      const limited = await limitMemory(lab, name(action.node), action.mebibytes, { undoAfterMs: scenario.holdMs });
+      return { at: limited.at + clockCorrection(), cuts: [] };
     }
     case "witness-power-cut": {
       const cut = await powerCut(lab, "witness", { undoAfterMs: action.backAfterMs });

@@ -49,6 +49,10 @@ export type Action =
       /** As for a command: then there is nothing to do. */
       readonly mayBeDown?: boolean;
     }
+  /** The node's disk fails: reads and writes end with an I/O error, until its power was cut. */
+  | { readonly kind: "disk-failure"; readonly node: Role }
+  /** The node has this much memory from now on and no more, until the scenario's time is over. */
+  | { readonly kind: "memory-limit"; readonly node: Role; readonly mebibytes: number }
   /** The witness loses power, and has it back after this time. */
   | { readonly kind: "witness-power-cut"; readonly backAfterMs: number }
   /** Everything between this node and the witness is lost, in both directions. */

@@ -125,6 +125,10 @@ const HAPROXY_CONFIG = "/etc/haproxy/haproxy.cfg";
 const SAVED_CONFIG = "/var/lib/hotpair/drill-haproxy.cfg";
 const FILL = "/var/tmp/hotpair-drill-fill";
 const BURN = "hotpair-drill-burn";
+const EAT = "hotpair-drill-eat";
+/** Enough for what a pair starts anew while it is drilled, and little enough to be eaten in a second. */
+const MEMORY_MIB = 200;
+const noData = (pair: Pair) => (holdsState(pair) ? "it was never tried on a pair that keeps data" : undefined);
 
 const OF_EVERY_PAIR: readonly Scenario[] = [
   {
@@ -282,6 +286,35 @@ const OF_EVERY_PAIR: readonly Scenario[] = [
     healWithinMs: QUICK_HEAL_MS,
   },
   {
+    name: "nginx-hang",
+    failure: "backend-hang",
+    fault: "nginx hangs (SIGSTOP) on the active node: it takes connections and answers none.",
+    expectation: "HAProxy's checks find it and send everything to the other node's nginx; nothing moves.",
+    undo: "A unit on that server lets nginx go on.",
+    place: "anywhere",
+    inapplicable: (pair) => noNginx(pair) ?? noHaproxy(pair),
+    actions: [run("active", signal("nginx.service", "STOP"))],
+    undoOnServer: { active: () => wake("nginx.service") },
+    holdMs: HOLD_MS,
+    movement: "stays",
+    healWithinMs: QUICK_HEAL_MS,
+  },
+  {
+    name: "freeze-active",
+    failure: "whole-node-freeze",
+    fault: "The whole active node stands still for 5 s, and wakes up.",
+    expectation:
+      "The standby takes the VIP as after a power cut. The other one still has it when it wakes up, for some 50 ms, until one of them gives way; this is reported, not promised away.",
+    undo: "It wakes up by itself.",
+    place: "lab",
+    inapplicable: (pair) =>
+      holdsState(pair) ? "a pair that keeps data has a lease, and a drill of its own: freeze-primary" : undefined,
+    actions: [{ kind: "freeze", node: "active", forMs: 5_000 }],
+    holdMs: 5_000,
+    movement: "somewhere",
+    healWithinMs: QUICK_HEAL_MS,
+  },
+  {
     name: "public-link-down",
     failure: "public-link-loss",
     fault: "The active node's link to the public network loses its carrier.",
@@ -406,6 +439,48 @@ done`,
     holdMs: HOLD_MS,
     movement: "stays",
     healWithinMs: QUICK_HEAL_MS,
+  },
+  {
+    name: "memory-exhaustion",
+    failure: "memory-exhaustion",
+    fault: "The active node has 200 MiB more, and a program that takes whatever it gets, as often as it is ended.",
+    expectation: "The kernel ends that program and nothing that serves or decides; nothing moves.",
+    undo: "A unit on that server ends the program, and the limit goes after a deadline that was armed before.",
+    place: "lab",
+    inapplicable: noData,
+    actions: [
+      { kind: "memory-limit", node: "active", mebibytes: MEMORY_MIB },
+      // A limit of its own besides, so that the machine that the lab runs on has memory left whatever goes wrong.
+      run(
+        "active",
+        `systemd-run --quiet --collect --unit=${EAT} --property=Restart=always --property=RestartSec=0 \\
+  --property=StartLimitIntervalSec=0 --property=LimitAS=1G /usr/bin/python3 -c '
+held = []
+while True:
+    held.append(b"x" * (4 << 20))'`,
+      ),
+    ],
+    undoOnServer: { active: () => `systemctl stop ${EAT}.service || :` },
+    holdMs: 8_000,
+    movement: "stays",
+    healWithinMs: QUICK_HEAL_MS,
+  },
+  {
+    name: "disk-failure",
+    failure: "storage-device-failure",
+    fault: "The disk of the active node fails: what is not in memory cannot be read or written; then its power is cut.",
+    expectation: "Nothing moves until somebody cuts its power; then the standby takes over as after any power cut.",
+    undo: "Power comes back with a disk that is well, also when the drill was broken off.",
+    place: "lab",
+    inapplicable: noData,
+    actions: [
+      { kind: "disk-failure", node: "active" },
+      { kind: "wait", ms: HOLD_MS },
+      { kind: "power-cut", node: "active", backAfterMs: 2_000 },
+    ],
+    holdMs: 2_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
   },
   {
     name: "disk-full",

@@ -3,7 +3,7 @@
 
 import { type Bound, formatDuration, ms, UNBOUNDED } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
-import { type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { holdsState, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Recovery } from "./history.ts";
 import { holdersAt, type Span, timeWithOwners, type Window } from "./ownership.ts";
 import type { Request } from "./request.ts";
@@ -26,9 +26,13 @@ export interface Expectation {
   readonly undecidable: boolean;
 }
 
-/** Whether two nodes may both own the VIP in this class, by declaration of the estimate: without a witness nobody knows. */
+/**
+ * Whether two nodes may both own the VIP in this class, by declaration of the estimate: without a witness nobody knows, and
+ * without a lease a node that stood still knows nothing of it when it wakes up.
+ */
 export const undecidable = (pair: Pair, failure: FailureClassId): boolean =>
-  pair.witness === undefined && failure === "full-partition";
+  (pair.witness === undefined && failure === "full-partition") ||
+  (!holdsState(pair) && failure === "whole-node-freeze");
 
 export interface Observation {
   readonly vips: readonly { readonly name: string; readonly preferred: NodeId | undefined }[];

@@ -76,7 +76,7 @@ function headline(summaries: readonly Summary[]): Markup {
     markup`<div class="tile ${good ? "good" : "bad"}"><b>${value}</b><span>${label}</span></div>`;
   return markup`<div class="tiles">
 ${tile(`${passed} of ${summaries.length}`, "drills as promised", passed === summaries.length)}
-${tile(formatMs(twoOwners), `longest time with two owners${undecidable > 0 ? `, beside ${formatMs(undecidable)} that is declared undecidable without a witness` : ""}`, twoOwners === 0)}
+${tile(formatMs(twoOwners), `longest time with two owners${undecidable > 0 ? `, beside ${formatMs(undecidable)} that the estimate declares` : ""}`, twoOwners === 0)}
 ${states.length === 0 ? undefined : stateTiles(states, tile)}
 ${tile(String(missed), missed === 1 ? "target missed" : "targets missed", missed === 0)}
 ${tile(`${failed.toLocaleString("en")} of ${requests.toLocaleString("en")}`, "requests failed during all faults", true)}
@@ -218,5 +218,5 @@ function promised({ estimate }: Evidence): string {
 
 const countRuns = (count: number): string => (count === 1 ? "1 run" : `${count} runs`);
 
-/** Two owners in a drill that passed: its class is one that the estimate declares undecidable without a witness. */
+/** Two owners in a drill that passed: its class is one in which the estimate declares them. */
 const declared = ({ passed, twoOwnersMs }: Summary): boolean => passed && twoOwnersMs > 0;

@@ -1,5 +1,6 @@
-// Faults from outside a host: power, time that stands still, cables and lost frames. Each may be given a time after which it undoes itself; that
-// undo is armed before the fault, as a process of its own, so it happens even when the process that asked for it dies.
+// Faults from outside a host: power, disk, memory, time that stands still, cables and lost frames. Each may be given a time
+// after which it undoes itself; that undo is armed before the fault, as a process of its own, so it happens even when the
+// process that asked for it dies.
 
 import { spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -8,7 +9,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command, quoteArguments, startDetached } from "./command.ts";
 import { bootCommand, hostOf, hostReady, hostsOf, type Lab, startHost } from "./lab.ts";
-import { type HostName, hostNames, interfaceOf, type Network, networksOf, processMarker } from "./layout.ts";
+import {
+  type HostName,
+  hostNames,
+  interfaceOf,
+  memoryGroupOf,
+  type Network,
+  networksOf,
+  processMarker,
+} from "./layout.ts";
 import { hostBootGroup, hostKeeper, hostKeepers, kill, processesWith } from "./processes.ts";
 
 export interface FaultOptions {
@@ -33,6 +42,7 @@ export async function powerCut(
   const init = hostOf(lab, host).pid;
   if (keeper === undefined || init === undefined) throw new UserError(`${host} of lab ${lab.name} is off already`);
   arm(lab, `power ${host}`, options.undoAfterMs, quoteArguments(bootCommand(lab.stateDir, host)));
+  disarm(lab, `disk ${host}`);
   const instant = await atOneInstant(inHosts(lab, ["nft", "-f", "-"]), silence(host, "cut"));
   // What a machine had not written out is in its own memory and ends with it.
   if (hostOf(lab, host).kind === "container")
@@ -52,6 +62,72 @@ export async function powerOn(lab: Lab, host: HostName, options: { delayNetworkM
   await startHost(lab, host, options);
   await hostReady(lab, host);
 }
+
+/**
+ * Fails a host's disk: from now on every read and write of what is not in memory ends with an I/O error, until the host has
+ * lost its power and boots with a disk that is well. (What came with the image is on this machine's disk, and stays.)
+ */
+export async function failDisk(lab: Lab, host: HostName, options: FaultOptions = {}): Promise<{ at: number }> {
+  requireContainer(lab, host, "its disk cannot be made to fail");
+  const keeper = hostKeeper(lab, host);
+  if (keeper === undefined) throw new UserError(`${host} of lab ${lab.name} is off: its disk cannot fail`);
+  disarm(lab, `disk ${host}`);
+  const program = [process.execPath, join(import.meta.dirname, "../../bin/hotpair.mjs"), "lab"];
+  const typed = (verb: string) => quoteArguments([...program, verb, host, "--name", lab.name]);
+  // As a program of its own: a power cut ends whatever else was armed for this.
+  const undo = ["setsid", "sh", "-c", `${typed("power-cut")}; ${typed("power-on")}`];
+  arm(lab, `disk ${host}`, options.undoAfterMs, quoteArguments(undo));
+  const at = now();
+  await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
+  return { at };
+}
+
+/**
+ * Leaves a host so much memory from now on, swap included: whatever wants more waits until the kernel has ended something of
+ * this host. What its processes had before does not count.
+ */
+export async function limitMemory(
+  lab: Lab,
+  host: HostName,
+  mebibytes: number,
+  options: FaultOptions = {},
+): Promise<{ at: number }> {
+  requireContainer(lab, host, "its memory is what it was made with");
+  const [keeper, group] = [hostKeeper(lab, host), bootGroup(lab, host)];
+  if (keeper === undefined || group === undefined)
+    throw new UserError(`${host} of lab ${lab.name} is off: it has no memory to limit`);
+  disarm(lab, `memory ${host}`);
+  // Of cgroups(7) version 1, on machines that still count memory there: a line "4:memory:/path".
+  const old = /^\d+:memory:(.+)$/m.exec(readFileSync(`/proc/${keeper}/cgroup`, "utf8"))?.[1];
+  const above = old === undefined ? group : join("/sys/fs/cgroup/memory", old);
+  const own = old === undefined ? group : join(above, memoryGroupOf(lab.index, host));
+  const script = (text: string) => ["sh", "-c", text, "sh", group, own, above, String(mebibytes)];
+  arm(lab, `memory ${host}`, options.undoAfterMs, quoteArguments(script(old === undefined ? UNLIMIT : UNLIMIT_OLD)));
+  const at = now();
+  await command(script(old === undefined ? LIMIT : LIMIT_OLD));
+  return { at };
+}
+
+/** $1: the host's own group of its present boot, three below the root; each above it has to hand the controller down. */
+const LIMIT = `set -e
+node=\${1%/*}; index=\${node%/*}; labs=\${index%/*}
+for one in "\${labs%/*}" "$labs" "$index" "$node"; do echo +memory > "$one/cgroup.subtree_control"; done
+echo "$4M" > "$1/memory.max"
+[ ! -e "$1/memory.swap.max" ] || echo 0 > "$1/memory.swap.max"`;
+const UNLIMIT = `echo max > "$1/memory.max"
+[ ! -e "$1/memory.swap.max" ] || echo max > "$1/memory.swap.max"`;
+
+/** $2: a group for the host's processes below that of its keeper, $3, which they go back to. What they start is born there. */
+const LIMIT_OLD = `set -e
+mkdir -p "$2"
+find "$1" -name cgroup.procs -exec cat {} + | while read -r pid; do echo "$pid" > "$2/cgroup.procs" || :; done
+echo "$4M" > "$2/memory.limit_in_bytes"
+[ ! -e "$2/memory.memsw.limit_in_bytes" ] || echo "$4M" > "$2/memory.memsw.limit_in_bytes"`;
+const UNLIMIT_OLD = `for again in 1 2 3 4 5 6 7 8 9 10; do
+  cat "$2/cgroup.procs" | while read -r pid; do echo "$pid" > "$3/cgroup.procs" || :; done
+  # One that ends, or has just begun, keeps it for a moment longer.
+  rmdir "$2" 2> /dev/null && break || sleep 0.2
+done`;
 
 /**
  * Stops the whole host where it stands: no process of it runs (of a machine, no processor), no frame of it passes a switch,
@@ -209,6 +285,11 @@ export async function clearDrops(lab: Lab): Promise<void> {
     disarm(lab, table);
     await command(inHosts(lab, ["nft", "delete", "table", "bridge", table]));
   }
+}
+
+function requireContainer(lab: Lab, host: HostName, why: string): void {
+  if (hostOf(lab, host).kind !== "container")
+    throw new UserError(`${host} of lab ${lab.name} is a virtual machine: ${why}`);
 }
 
 // --- how ---------------------------------------------------------------------------------------------------------

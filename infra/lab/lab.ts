@@ -23,6 +23,7 @@ import {
   labsDirectory,
   macOf,
   maximumLabs,
+  memoryGroupOf,
   type Namespaces,
   type Network,
   type NodeName,
@@ -535,7 +536,9 @@ function loopDevicesOf(stateDir: string): string[] {
 
 async function removeControlGroup(index: number): Promise<void> {
   // In a mount namespace of its own, since a machine with version 1 control groups may not have this hierarchy mounted.
+  const memory = `-type d -name '${memoryGroupOf(index, "*")}' -exec rmdir {} +`;
   const script = [
+    `[ ! -d /sys/fs/cgroup/memory ] || find /sys/fs/cgroup/memory -depth ${memory} 2> /dev/null || :`,
     "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
     `cd /sys/fs/cgroup${cgroupOf(index)} 2> /dev/null || exit 0`,
     "find . -depth -mindepth 1 -type d -exec rmdir {} +",

@@ -111,6 +111,9 @@ export function cgroupOf(index: number, host?: HostName): string {
   return host ? `/hotpair-lab/${index}/${host}` : `/hotpair-lab/${index}`;
 }
 
+/** Name of the group in which version 1 counts a host's memory while that is limited. */
+export const memoryGroupOf = (index: number, host: HostName | "*"): string => `hotpair-lab-${index}-${host}`;
+
 export function labsDirectory(): string {
   return join(cacheDirectory(), "lab");
 }

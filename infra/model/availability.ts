@@ -64,6 +64,7 @@ export const DEFAULTS: Readonly<Record<FailureClassId, Expectation>> = {
   "haproxy-kill": expect(0.2, minutes(1), "same", false),
   "haproxy-hang": expect(0.1, minutes(15), "repair", true),
   "backend-kill": expect(1, minutes(1), seconds(2), false),
+  "backend-hang": expect(0.1, minutes(15), "repair", true),
   "public-link-loss": expect(0.1, hours(4), "repair", true),
   "heartbeat-link-loss": expect(0.1, hours(4), never, true),
   "storage-link-loss": expect(0.1, hours(4), never, true),

@@ -77,6 +77,9 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "haproxy-hang",
   ]),
   "backend-kill": fact("one of two servers of the backend", "HAProxy's checks; systemd", "none", ["nginx-kill"]),
+  "backend-hang": fact("one of two servers of the backend", "HAProxy's checks, which it does not answer", "P2", [
+    "nginx-hang",
+  ]),
   "public-link-loss": fact("the active node's way to its clients", "keepalived, by the carrier", "P2", [
     "public-link-down",
   ]),
@@ -131,7 +134,7 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "what the kernel kills; before that, time",
     "the kernel's OOM killer, when it comes to it; it spares keepalived, the arbiter and the lease",
     "P0",
-    never(`${OWN_KERNEL} and its memory`),
+    ["memory-exhaustion"],
   ),
   "clock-jump": fact(
     "nothing: what is timed is timed by clocks that do not jump",
@@ -149,7 +152,7 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "what is on the disk of the active node",
     "nobody for certain: programs run on from memory until they need the disk",
     "P1",
-    never("the lab's disks are files that cannot fail as a device does; full ones are drilled as disk-full"),
+    ["disk-failure"],
   ),
   "site-loss": fact(
     "everything that stands there",
@@ -178,7 +181,7 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "lease-hang",
     "database-ignores-sigterm",
   ]),
-  "whole-node-freeze": fact("the active node, until it wakes up", VRRP, "P2", ["freeze-primary"]),
+  "whole-node-freeze": fact("the active node, until it wakes up", VRRP, "P2", ["freeze-active", "freeze-primary"]),
   "database-kill": fact("the primary's process", "its watcher, whose session ends", "none", ["database-kill"]),
   "database-hang": fact("the primary's process", "its watcher, which asks every 100 ms", "none", ["database-hang"]),
   "replica-loss": fact("the second copy", "the primary, by semi-synchronous answers that are missing", "P2", [
@@ -241,6 +244,7 @@ const NEEDED: Readonly<Partial<Record<FailureClassId, string>>> = {
   "binlog-disk-full": "room on the disk, or a disk of its own for the binary log with an alarm at 80 %",
   "unmount-hang": "fencing: the other node switches off the one that does not let go",
   "split-brain": "somebody who decides which copy is given up",
+  "whole-node-freeze": "a host that is never paused: no snapshots and no live migration of this machine",
 };
 
 export const neededFor = (failure: FailureClassId): string | undefined => NEEDED[failure];

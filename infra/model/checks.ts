@@ -33,15 +33,20 @@ export const silentDetection = (backend: Checked, connect: Duration): Duration =
   detection(backend, unconnectedCheck(backend, connect));
 
 /** The sum as a person checks it, e.g. `100ms + 2 × 50ms + 1 × 50ms`. */
-export const silentDetectionFormula = (backend: Checked, connect: Duration): string => {
-  const { interval, fastInterval, fall } = backend.check;
-  const failed = formatDuration(unconnectedCheck(backend, connect));
-  return `${formatDuration(interval)} + ${fall} × ${failed} + ${fall - 1} × ${formatDuration(fastInterval)}`;
-};
+export const silentDetectionFormula = (backend: Checked, connect: Duration): string =>
+  detectionFormula(backend, unconnectedCheck(backend, connect));
+
+function detectionFormula({ check: { interval, fastInterval, fall } }: Checked, failed: Duration): string {
+  return `${formatDuration(interval)} + ${fall} × ${formatDuration(failed)} + ${fall - 1} × ${formatDuration(fastInterval)}`;
+}
 
 /** A server that is dead in whichever way is DOWN after this long at most. */
 export const checkDetection = (backend: Checked, connect: Duration): Duration =>
   detection(backend, unansweredCheck(backend, connect));
+
+/** Its sum, for one that accepts and does not answer. */
+export const checkDetectionFormula = (backend: Checked, connect: Duration): string =>
+  detectionFormula(backend, unansweredCheck(backend, connect));
 
 /**
  * A server that cannot be reached for this long stays in: the first check may meet the whole of the silence, and the last

@@ -104,6 +104,12 @@ const BEYOND_TWO_NODES: Readonly<Partial<Record<FailureClassId, string>>> = {
     "undecidable without a witness: a node that hears nothing cannot tell a dead peer from cut networks, so both own the VIP until a network is back",
 };
 
+const BEYOND_PAIRS_WITHOUT_DATA: Readonly<Partial<Record<FailureClassId, string>>> = {
+  "whole-node-freeze":
+    "the takeover is bounded, and what comes after it is not: the node that wakes up still has the VIP, for some 50ms beside the " +
+    "other one, and either may keep it; requests fail again then",
+};
+
 const BEYOND_PAIRS_WITH_DATA: Readonly<Partial<Record<FailureClassId, string>>> = {
   "witness-loss-then-power-cut":
     "the survivor has one of three votes and must not promote: lasts until another member is back, or the operator forces it",
@@ -141,7 +147,7 @@ export const beyondOf = (failure: FailureClassId, pair: Omit<Estimated, "objecti
   BEYOND_EVERY_PAIR[failure] ??
   (isApart(pair) ? undefined : BEYOND_ONE_SITE[failure]) ??
   (pair.authority === undefined ? BEYOND_TWO_NODES[failure] : undefined) ??
-  (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA[failure] : undefined) ??
+  (holdsState(pair) ? BEYOND_PAIRS_WITH_DATA : BEYOND_PAIRS_WITHOUT_DATA)[failure] ??
   (pair.drbd === undefined ? undefined : BEYOND_PAIRS_WITH_DISKS[failure]) ??
   (holdsState(pair) && pair.fencing?.required === true ? BEYOND_REQUIRED_FENCING[failure] : undefined);
 

@@ -1,7 +1,13 @@
 // All that hotpair knows of HAProxy: its configuration on both nodes, how systemd keeps it alive, how long it takes to
 // leave out a dead server, and which settings are unsafe. When the VIP moves is decided by keepalived and the arbiter.
 
-import { checkDetection, DATABASE_CONNECT, silentDetection, silentDetectionFormula } from "../model/checks.ts";
+import {
+  checkDetection,
+  checkDetectionFormula,
+  DATABASE_CONNECT,
+  silentDetection,
+  silentDetectionFormula,
+} from "../model/checks.ts";
 import { formatDuration, ms, seconds } from "../model/duration.ts";
 import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
@@ -187,6 +193,9 @@ function timing(pair: Pair): readonly TimingTerm[] {
   const own = { service: "haproxy", lower: ms(0) } as const;
   const slowest = slowestBackend(pair.haproxy);
   const out = slowest === undefined ? ms(0) : silentDetection(slowest, connect);
+  const hung = pair.haproxy.backends
+    .filter(({ role }) => role === undefined)
+    .toSorted((one, other) => checkDetection(other, connect) - checkDetection(one, connect))[0];
   // A retry that comes before the client has given up ends its wait, unless the checks have ended it before.
   const silent: Omit<TimingTerm, "failure"> =
     connect < CLIENT_DEADLINE && (slowest === undefined || connect <= out)
@@ -227,6 +236,19 @@ function timing(pair: Pair): readonly TimingTerm[] {
       upper: DEFAULT_CLIENT.answer,
       formula: `≤ one answer ${formatDuration(DEFAULT_CLIENT.answer)}`,
       source: "HAProxy manual, retry-on, option redispatch",
+    },
+    {
+      ...own,
+      failure: "backend-hang",
+      step: "detect",
+      ...(hung === undefined
+        ? { name: "nothing but the database is behind HAProxy, and that is database-hang", upper: ms(0), formula: "0" }
+        : {
+            name: "the server that takes requests and answers none is taken out",
+            upper: checkDetection(hung, connect),
+            formula: checkDetectionFormula(hung, connect),
+          }),
+      source: "HAProxy manual, inter, fastinter, fall, timeout check",
     },
     {
       ...own,

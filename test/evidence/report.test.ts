@@ -98,7 +98,7 @@ describe("page", () => {
     const declared = report([passed], { ...options, rates: new Map([["full-partition", rateOf(100, 100)]]) });
     expect(declared).toContain("<dd>100 of 100, so at least 97.0 % (95 % confidence): all recorded runs of this class");
     expect(declared).toContain("<b>0 ms</b>");
-    expect(declared).toContain("beside 420 ms that is declared undecidable");
+    expect(declared).toContain("beside 420 ms that the estimate declares");
   });
 
   it("loads nothing from anywhere", () => {

@@ -9,8 +9,10 @@ import {
   armUndo,
   clearDrops,
   dropTraffic,
+  failDisk,
   freeze,
   isFrozen,
+  limitMemory,
   partition,
   powerCut,
   powerOn,
@@ -277,6 +279,30 @@ except TimeoutError: print("silence")`;
     await powerOn(lab, "witness");
     expect(isFrozen(lab, "witness")).toBe(false);
     expect(await reaches("node-a", "witness", "public")).toBe("yes");
+  });
+
+  test("a disk that fails gives I/O errors until its power was cut, which happens at its time", async () => {
+    const write = "date > /var/tmp/written && sync /var/tmp/written";
+    await runOrThrow(lab.hosts["node-a"].ssh, write, { timeoutMs });
+    await failDisk(lab, "node-a", { undoAfterMs: 2_000 });
+    expect(await shell("node-a", `(${write}) 2>&1 || :`)).toMatch(/Input\/output error|Read-only file system/);
+    await eventually(
+      () =>
+        shell("node-a", write).then(
+          () => true,
+          () => false,
+        ),
+      40_000,
+    );
+    await hostReady(lab, "node-a");
+  });
+
+  test("a host whose memory is limited loses whatever wants more, and nothing once the limit is gone", async () => {
+    const eat = () => run(lab.hosts["node-b"].ssh, `python3 -c 'x = b"x" * (300 << 20)'; exit $?`, { timeoutMs });
+    expect((await eat()).code).toBe(0);
+    await limitMemory(lab, "node-b", 150, { undoAfterMs: 3_000 });
+    expect((await eat()).code).toBe(137);
+    await eventually(async () => (await eat()).code === 0, 15_000);
   });
 
   test("faults undo themselves at their time, even when their maker is killed", async () => {

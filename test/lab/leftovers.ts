@@ -1,7 +1,8 @@
 // What of a lab is left on this machine, asked of the kernel and not of the lab's own records.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { cgroupOf, machineInterfaceOf, namespacesOf, stateDirectoryOf } from "../../infra/lab/layout.ts";
+import { basename } from "node:path";
+import { cgroupOf, machineInterfaceOf, memoryGroupOf, namespacesOf, stateDirectoryOf } from "../../infra/lab/layout.ts";
 
 /** One line per thing; empty when nothing is left. */
 export function leftovers(name: string, indexes: readonly number[]): string[] {
@@ -48,9 +49,20 @@ export function leftovers(name: string, indexes: readonly number[]): string[] {
       "control group",
       hierarchies.flatMap((root) => list(`${root}${cgroupOf(index)}`)),
     );
+    note("memory group", memoryGroups(index));
   }
   note("state directory with", list(stateDir));
   return found;
+}
+
+/** Of a machine that counts memory by version 1 of control groups. */
+function memoryGroups(index: number): string[] {
+  try {
+    const all = readdirSync("/sys/fs/cgroup/memory", { recursive: true, encoding: "utf8" });
+    return all.filter((path) => basename(path).startsWith(memoryGroupOf(index, "*").replace("*", "")));
+  } catch {
+    return [];
+  }
 }
 
 /** The indexes that a lab of this name has claimed, also one that was only half set up. */

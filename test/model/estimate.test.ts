@@ -90,7 +90,14 @@ const beyond = (pair: Estimated) => FAILURE_CLASS_IDS.filter((failure) => beyond
 
 test("what two nodes cannot bound, and what a witness and data change about it", () => {
   const everyPair = ["memory-exhaustion", "switch-loss", "storage-device-failure"];
-  expect(beyond(standard)).toEqual(["both-power-cut", "full-partition", "vip-conflict", ...everyPair, "site-loss"]);
+  expect(beyond(standard)).toEqual([
+    "both-power-cut",
+    "full-partition",
+    "vip-conflict",
+    "whole-node-freeze",
+    ...everyPair,
+    "site-loss",
+  ]);
   expect(beyond(statefulPair)).toEqual([
     "both-power-cut",
     "vip-conflict",
