@@ -16,7 +16,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { canonical } from "../../infra/evidence/digest.ts";
-import { parseHistory, sha256, versionsThatMatter } from "../../infra/evidence/history.ts";
+import { nextEntry, parseHistory, sha256, versionsThatMatter } from "../../infra/evidence/history.ts";
 import { historyFolder, readRecords, recordDrill, recordVersions } from "../../infra/evidence/records.ts";
 import { writeEvidence } from "../../infra/evidence/store.ts";
 import { SAMPLE } from "./sample.ts";
@@ -150,6 +150,43 @@ describe("an entry", () => {
     appendFileSync(entryFiles()[2] ?? "", " ");
     expect(() => keep(directory, "haproxy-kill", "haproxy-kill", {})).toThrow(/history before it cannot be believed/);
   });
+});
+
+test("entries of whatever branches have one order for all, parents first, and none that is followed can be missing", () => {
+  // Each names one or two of those before it, or none: a branch, a merge, a beginning of its own.
+  const step = fc.record({ parents: fc.array(fc.nat(), { maxLength: 2 }), minutes: fc.nat({ max: 100_000 }) });
+  fc.assert(
+    fc.property(fc.array(step, { minLength: 1, maxLength: 12 }), fc.nat(), (steps, from) => {
+      const files: { name: string; text: string; address: string }[] = [];
+      for (const [index, { parents, minutes }] of steps.entries()) {
+        const named = parents.flatMap((parent) => files[parent % (index + 1)]?.address ?? []);
+        const at = new Date(Date.UTC(2026, 0, 1) + minutes * 60_000).toISOString();
+        const facts = { kind: "versions", at, versions: { step: String(index) } } as const;
+        const { name, text } = nextEntry({ heads: [...new Set(named)] }, facts);
+        files.push({ name, text, address: sha256(text) });
+      }
+      const parse = (some: typeof files) =>
+        parseHistory({
+          lines: { file: "", text: "" },
+          files: some.map(({ name, text }) => ({ file: name, name, text })),
+        });
+      const { entries, heads, broken: none } = parse(files);
+      expect(none).toBeUndefined();
+      const rotated = files
+        .map((_, index) => files[(index + from) % files.length] ?? files[0])
+        .flatMap((one) => one ?? []);
+      expect(parse(rotated).entries.map(({ address }) => address)).toEqual(entries.map(({ address }) => address));
+      const place = new Map(entries.map(({ address, sequence }) => [address, sequence]));
+      for (const { parents, sequence } of entries)
+        for (const parent of parents) expect(place.get(parent)).toBeLessThan(sequence);
+      for (const one of files) {
+        const without = parse(files.filter((each) => each !== one));
+        if (heads.includes(one.address)) expect(without.broken).toBeUndefined();
+        else expect(without.broken).toContain(one.address);
+      }
+    }),
+    { numRuns: 100 },
+  );
 });
 
 describe("a history of the first version", () => {

@@ -13,6 +13,8 @@ import { formatRate, parseRate, perYear } from "../../infra/model/rate.ts";
 import { estimate } from "../../infra/services/estimate.ts";
 import { labPair, statefulPair } from "./pairs.ts";
 
+const PAGE = join(import.meta.dirname, "../../docs/estimate.md");
+
 /** Nothing ever happens, except what is stated. */
 const only = (pair: Pair, ...stated: readonly FailureHistory[]): Pair => ({
   ...pair,
@@ -100,6 +102,34 @@ test("every class has a rate, a repair and where they come from", () => {
   }
 });
 
+describe("where a default comes from", () => {
+  test("is said: an assumption, or a publication with its year", () => {
+    for (const id of FAILURE_CLASS_IDS)
+      expect(DEFAULTS[id].source, id).toMatch(/an assumption|\((?:[^()]* )?(19|20)\d\d\)/);
+  });
+
+  test("is described on the page, for every publication", () => {
+    const text = readFileSync(PAGE, "utf8");
+    const names = /Dean|Schroeder and Gibson, \w+|Uptime Institute|Ponemon Institute|Gill, Jain|Backblaze|Pinheiro/g;
+    const cited = new Set(FAILURE_CLASS_IDS.flatMap((id) => DEFAULTS[id].source.match(names) ?? []));
+    expect(cited.size).toBeGreaterThan(7);
+    const [, rows = ""] = text.split("### Where rates come from");
+    for (const name of cited) expect(rows.split("\n\n##")[0]).toContain(name.split(/[ ,]/)[0]);
+  });
+
+  test("is what its arithmetic makes of what was published", () => {
+    const rate = (...ids: readonly (keyof typeof DEFAULTS)[]) => ids.reduce((sum, id) => sum + DEFAULTS[id].rate, 0);
+    const machine = rate("node-power-cut", "whole-node-freeze", "kernel-panic", "memory-exhaustion");
+    expect(machine).toBeCloseTo(1_000 / 1_800, 1);
+    const perYearOf = (shareInThreeYears: number) => -Math.log(1 - shareInThreeYears) / 3;
+    expect(rate("both-power-cut")).toBeCloseTo(perYearOf(0.53) * 0.54, 2);
+    expect(rate("site-loss")).toBeCloseTo((perYearOf(0.53) * 0.09) / 10, 3);
+    expect(rate("data-deletion")).toBeLessThan(perYearOf(0.4));
+    expect(perYearOf(0.4)).toBeCloseTo(0.17, 2);
+    expect(rate("storage-device-failure")).toBe(0.03);
+  });
+});
+
 describe("rates", () => {
   test.each([
     ["2/year", 2],
@@ -129,7 +159,6 @@ test.each([
 ])("%d ms of a year read %s, never less than they are", (value, text) => expect(showYearly(ms(value))).toBe(text));
 
 test("docs/estimate.md shows what is assumed of every class", () => {
-  const page = join(import.meta.dirname, "../../docs/estimate.md");
   const rows = FAILURE_CLASS_IDS.map((id) => {
     const { rate, repair, standbyGone, source } = DEFAULTS[id];
     return `| [${id}](failures/${id}.md) | ${formatRate(rate)} | ${formatDuration(repair)} | ${standbyGone ? "yes" : ""} | ${source} |`;
@@ -139,9 +168,9 @@ test("docs/estimate.md shows what is assumed of every class", () => {
     "|---|---|---|---|---|",
     ...rows,
   ].join("\n");
-  const text = readFileSync(page, "utf8");
+  const text = readFileSync(PAGE, "utf8");
   const [before, , after] = text.split(/(?<=<!-- year: begin .*-->\n)([\s\S]*)(?=<!-- year: end -->)/);
   const wanted = `${before}${table}\n${after}`;
-  if (process.env.UPDATE_GOLDEN === "1") writeFileSync(page, wanted);
+  if (process.env.UPDATE_GOLDEN === "1") writeFileSync(PAGE, wanted);
   else expect(text).toBe(wanted);
 });

@@ -38,6 +38,14 @@ describe.each(FAILURE_CLASS_IDS)("%s", (id) => {
     expect(page(id)).toContain(`npx hotpair drill -s ${needsData(id) ? "STACK" : "lab"} --scenario `);
   });
 
+  test("is known: what it is, what is lost, who notices, how bad it is, and what to do step by step", () => {
+    const { lost, detectedBy, severity } = CATALOGUE[id];
+    for (const text of [FAILURE_CLASSES[id], lost, detectedBy]) expect(text).toMatch(/^\p{L}.{2,}[^.\s]$/u);
+    expect(["P0", "P1", "P2", "none"]).toContain(severity);
+    const [, toDo = ""] = page(id).split(/^## What to do$|^## Try it$/m);
+    expect(toDo).toMatch(/^1\. \S/m);
+  });
+
   test("names drills that there are", () => {
     const [, names = ""] = /npx hotpair drill -s \S+ --scenario ([a-z0-9 -]+)/.exec(page(id)) ?? [];
     for (const name of names.split(" ").filter((each) => each !== "")) expect(known).toContain(name);

@@ -115,7 +115,7 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     level: "mandatory",
     path: "hotpair:pair.objectives.redundancyLost",
     message:
-      /a year is expected to have \d+\.\d h without a usable standby, its budget is 8 h: standby-power-cut 1\/year × 8 h = 8 h/,
+      /a year is expected to have \d+(\.\d)? h without a usable standby, its budget is 8 h: standby-power-cut 1\/year × 8 h = 8 h/,
     fix: /repair standby-power-cut within \d+h?m? in place of 8h, .* in hotpair:pair\.failures/,
     broken: { ...budgeted({ redundancyLost: seconds(8 * 3_600) }), failures: [history("standby-power-cut", 8)] },
     fixed: { ...budgeted({ redundancyLost: seconds(8 * 3_600) }), failures: [history("standby-power-cut", 1)] },
