@@ -76,7 +76,7 @@ export async function failDisk(lab: Lab, host: HostName, options: FaultOptions =
   const typed = (verb: string) => quoteArguments([...program, verb, host, "--name", lab.name]);
   // As a program of its own: a power cut ends whatever else was armed for this.
   const undo = ["setsid", "sh", "-c", `${typed("power-cut")}; ${typed("power-on")}`];
-  arm(lab, `disk ${host}`, options.undoAfterMs, quoteArguments(undo));
+  arm(lab, `disk ${host}`, options.undoAfterMs, quoteArguments(undo), process.env);
   const at = now();
   await dropUnsynced(join(`/proc/${keeper}/root${lab.stateDir}`, host, "disk"));
   return { at };
