@@ -280,3 +280,11 @@ export const hostKey = () =>
 
 const noHostKey = (input: unknown): string =>
   `${show(input)} is not a whole SSH host key; expected "type base64" (${KEY_TYPES.join(", ")}); fetch it with \`hotpair scan\``;
+
+/** Why something unusual is meant: no time is promised, or a danger is taken. */
+export const reason = (example: string) =>
+  text({
+    what: "a reason in a sentence of 10 to 200 characters",
+    example,
+    pattern: /^[^\s][^\r\n]{8,198}[^\s]$/,
+  });
