@@ -135,7 +135,9 @@ export interface DraftAws {
   readonly hasRecord: boolean;
   readonly volumeType: string;
   readonly hasIops: boolean;
+  readonly iops: number | undefined;
   readonly spot: boolean;
+  readonly terminationProtection: boolean;
   readonly sshFrom: readonly (Cidr | undefined)[];
   readonly clients: readonly (Cidr | undefined)[];
   readonly hasElasticIps: boolean;
@@ -334,7 +336,9 @@ function draftAws(aws: Record<string, unknown>): DraftAws {
     hasRecord: vip.record !== undefined,
     volumeType: word(map(aws.volume).type) ?? "gp3",
     hasIops: map(aws.volume).iops !== undefined,
+    iops: whole(map(aws.volume).iops),
     spot: map(aws.instance).spot === true,
+    terminationProtection: map(aws.instance).terminationProtection !== false,
     sshFrom: items(ssh.from).map(cidr),
     clients: items(aws.clients).map(cidr),
     hasElasticIps: ssh.elasticIps !== undefined,

@@ -272,11 +272,28 @@ function* prefixesArePrefixes({ aws }: Draft): Generator<Problem> {
     }
 }
 
+/** What a gp3 volume has without being asked for more (Amazon EBS user guide, gp3 volumes). */
+const GP3_OPERATIONS = 3_000;
+
 function* volumeHasItsOperations({ aws }: Draft): Generator<Problem> {
+  if (aws?.volumeType === "gp3" && aws.iops !== undefined && aws.iops < GP3_OPERATIONS)
+    yield problem(
+      at("volume", "iops"),
+      `"${aws.iops}" is less than every gp3 volume has; remove it, or write more than ${GP3_OPERATIONS}`,
+    );
   if (aws?.volumeType === "io2" && !aws.hasIops)
     yield problem(
       at("volume", "iops"),
       "is missing: io2 is bought by its operations per second; write e.g. 3000, or type: gp3",
+    );
+}
+
+/** Amazon EC2 user guide, change instance termination protection. */
+function* spotIsNotProtected({ aws }: Draft): Generator<Problem> {
+  if (aws?.spot && aws.terminationProtection)
+    yield problem(
+      at("instance", "terminationProtection"),
+      '"true" cannot be with spot: AWS lets nobody protect a server that it may take away; write false',
     );
 }
 
@@ -333,6 +350,7 @@ export const AWS_RULES: readonly Rule[] = [
   ownVpcHasAWayOut,
   prefixesArePrefixes,
   volumeHasItsOperations,
+  spotIsNotProtected,
   agentsAreForAws,
   agesGrow,
 ];

@@ -200,7 +200,12 @@ export const aws = (secret: Secret) =>
       "the name of a tag, of at most 64 letters, digits and . _ : + = @ -",
       /^(?!aws:|hotpair:)[A-Za-z0-9._:+=@-]{1,64}$/,
       "owner",
-      text({ what: "a text of at most 200 characters", example: "shop-team", pattern: /^[^\r\n]{1,200}$/ }),
+      // Letters that every service takes (AWS general reference, tag naming limits).
+      text({
+        what: "a text of at most 200 letters, digits, spaces and _ . : / = + - @",
+        example: "shop-team",
+        pattern: /^[A-Za-z0-9 _.:/=+@-]{1,200}$/,
+      }),
     )
       .default({})
       .describe("Tags on everything that is made, beside hotpair's own."),

@@ -15,6 +15,7 @@ export function declareAws(pair: CloudPair, listeners: readonly Listener[]): rea
   const resources = [
     ...network(pair),
     ...firewall(pair, listeners),
+    ...elasticIp(pair),
     ...interfaces(pair),
     ...address(pair),
     ...servers(pair),
@@ -181,6 +182,9 @@ function network(pair: CloudPair): readonly Declared[] {
 
 // --- firewall ---------------------------------------------------------------------------------------------------------
 
+/** What AWS takes as the description of a group or a rule, and refuses otherwise (Amazon EC2 API reference, IpRange): no apostrophe, e.g. */
+const described = (text: string): string => text.replaceAll(/[^a-zA-Z0-9. _\-:/()#,@[\]+=&;{}!$*]/g, "").slice(0, 255);
+
 /** IP protocol numbers and names as security groups take them; VRRP is 112 (RFC 9568 §5.1.1.4). */
 const PROTOCOL = { tcp: "tcp", udp: "udp", icmp: "icmp", vrrp: "112" } as const;
 
@@ -196,7 +200,7 @@ function firewall(pair: CloudPair, listeners: readonly Listener[]): readonly Dec
     (name): Declared => ({
       name: `group-${name}`,
       type: "aws:ec2/securityGroup:SecurityGroup",
-      inputs: { vpcId: vpcId(pair), description: `${pair.name}: interfaces on the ${name} network` },
+      inputs: { vpcId: vpcId(pair), description: described(`${pair.name}: interfaces on the ${name} network`) },
     }),
   );
   const openings = [...listeners.flatMap((listener) => openingsFor(pair, listener)), ...sshOpenings(pair)];
@@ -236,7 +240,7 @@ function openingsFor(pair: CloudPair, listener: Listener): readonly Opening[] {
   const opening = (source: string, inputs: Readonly<Record<string, Value>>): Opening => ({
     name: `in-${network}-${protocol}${port === undefined ? "" : `-${port}`}-${source}`,
     network,
-    inputs: { ipProtocol: PROTOCOL[protocol], ...ports, ...inputs, description: `${what}, for ${source}` },
+    inputs: { ipProtocol: PROTOCOL[protocol], ...ports, ...inputs, description: described(`${what}, for ${source}`) },
   });
   const peer = opening("peer", { referencedSecurityGroupId: outputOf(`group-${network}`) });
   switch (from) {
@@ -271,13 +275,16 @@ const interfaces = (pair: CloudPair): readonly Declared[] =>
         type: "aws:ec2/networkInterface:NetworkInterface",
         inputs: {
           subnetId: outputOf(`subnet-${subnetOf(pair, name, id).name}`),
-          privateIps: name === "public" ? [own, ...serviceAddress(pair, id)] : [own],
+          ...addressesOf([own, ...(name === "public" ? serviceAddress(pair, id) : [])]),
           securityGroups: [outputOf(`group-${name}`)],
           // A routed address is nobody's address in the VPC's eyes: the check would drop what is sent to it.
           sourceDestCheck: !(name === "public" && pair.aws.vip.method === "route"),
           description: `${nodeOf(pair, id).name}, ${name} network`,
         },
         deleteBeforeReplace: true,
+        // An Elastic IP in use is not released (Amazon EC2 API reference, ReleaseAddress), and the stack does not know
+        // which node has it: deleted before it, the interfaces let go of it.
+        ...(name === "public" && pair.aws.vip.method === "elastic-ip" ? { after: ["address"] } : {}),
         // The nodes move the VIP from one to the other.
         ...(name === "public" && pair.aws.vip.method === "secondary-ip"
           ? { ignoreChanges: ["privateIps", "privateIpsCount"] }
@@ -286,29 +293,37 @@ const interfaces = (pair: CloudPair): readonly Declared[] =>
     }),
   );
 
+/** The first one is the primary, which DHCP hands out; of several, Pulumi's `privateIps` would let a hash decide. */
+const addressesOf = (addresses: readonly string[]): Readonly<Record<string, Value>> =>
+  addresses.length === 1 ? { privateIps: addresses } : { privateIpListEnabled: true, privateIpLists: addresses };
+
 /** With which the Elastic IP that moves is associated while this node is active. */
 const serviceAddress = ({ aws }: CloudPair, id: NodeId): readonly string[] =>
   aws.vip.addresses === undefined ? [] : [aws.vip.addresses[id]];
 
 // --- the address that moves -------------------------------------------------------------------------------------------
 
-/** What the nodes then move; where it starts does not matter. */
-function address(pair: CloudPair): readonly Declared[] {
-  const { vip } = pair.aws;
-  switch (vip.method) {
-    case "secondary-ip":
-      return [];
-    case "elastic-ip":
-      return [
+const elasticIp = ({ aws }: CloudPair): readonly Declared[] =>
+  aws.vip.method !== "elastic-ip"
+    ? []
+    : [
         {
           name: "address",
           type: "aws:ec2/eip:Eip",
           inputs: { domain: "vpc" },
           ignoreChanges: ["instance", "networkInterface", "associateWithPrivateIp"],
           // An internet gateway must be there first (Amazon VPC user guide, Elastic IP addresses).
-          ...(pair.aws.vpc.existing === undefined ? { after: ["gateway"] } : {}),
+          ...(aws.vpc.existing === undefined ? { after: ["gateway"] } : {}),
         },
       ];
+
+/** What the nodes then move; where it starts does not matter. */
+function address(pair: CloudPair): readonly Declared[] {
+  const { vip } = pair.aws;
+  switch (vip.method) {
+    case "secondary-ip":
+    case "elastic-ip":
+      return [];
     case "route":
       return pair.vips.map(
         ({ name, address: prefix }): Declared => ({
@@ -458,7 +473,8 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
               networkInterfaceId: outputOf(`interface-public-${id}`),
               privateIpAddress: plain(node.networks.public.address),
             },
-            after: [`instance-${id}`],
+            // A public address needs the way out, too (Amazon VPC user guide, internet gateways), and goes before it.
+            after: [`instance-${id}`, ...(aws.vpc.existing === undefined ? ["gateway"] : [])],
           },
         ]),
     // Another machine for a server whose hardware has failed; a spot server has none.

@@ -191,6 +191,12 @@ const CASES: Record<string, [change: (input: Input) => void, expected: string[]]
     },
     ["hotpair:aws.volume.iops: is missing: io2 is bought by its operations per second; write e.g. 3000, or type: gp3"],
   ],
+  "a gp3 volume with fewer operations than it has": [
+    ({ aws }) => {
+      aws.volume = { type: "gp3", iops: 1_000 };
+    },
+    ['hotpair:aws.volume.iops: "1000" is less than every gp3 volume has; remove it, or write more than 3000'],
+  ],
   "ages that S3 does not take": [
     ({ aws }) => {
       Object.assign(aws.bucket, { infrequentAccess: "40d", glacier: "50d" });
@@ -205,6 +211,22 @@ const CASES: Record<string, [change: (input: Input) => void, expected: string[]]
     [
       'hotpair:aws.tags["aws:owner"]: is not the name of a tag, of at most 64 letters, digits and . _ : + = @ -; expected e.g. owner',
       'hotpair:aws.accepted.spot: "cheap" is not a reason in a sentence of 10 to 200 characters; expected e.g. the second zone of this region has no capacity of the type that we need',
+    ],
+  ],
+  "a tag in letters that not every service takes": [
+    ({ aws }) => {
+      aws.tags.owner = "the shop's team";
+    },
+    [
+      'hotpair:aws.tags.owner: "the shop\'s team" is not a text of at most 200 letters, digits, spaces and _ . : / = + - @; expected e.g. shop-team',
+    ],
+  ],
+  "a spot server that nobody may take away": [
+    ({ aws }) => {
+      aws.instance.spot = true;
+    },
+    [
+      'hotpair:aws.instance.terminationProtection: "true" cannot be with spot: AWS lets nobody protect a server that it may take away; write false',
     ],
   ],
   "a tag of hotpair's own": [
@@ -261,7 +283,7 @@ test("servers that the stack makes it can also stop: the agent aws needs no opti
   });
   const own = fencedInput();
   own.fencing.agents[1].options = { plug: "i-0a1b2c3d4e5f60718" };
-  own.aws.instance.spot = true;
+  Object.assign(own.aws.instance, { spot: true, terminationProtection: false });
   const spot = (index: number) =>
     `hotpair:fencing.agents[${index}].agent: "aws" cannot stop a spot server: AWS lets one that was asked for once only end for good; set hotpair:aws.instance.spot to false`;
   expect(mistakesWhenRead(own)).toEqual([

@@ -38,6 +38,8 @@ const outputs = (urn, { id, ...made }, inputs) => {
     arn: `arn:aws:ec2:eu-central-1:${ACCOUNT}:${resourceOf(urn).arn?.(id) ?? id}`,
     ownerId: ACCOUNT,
     ...made,
+    // By which a later look tells apart what it was given and what AWS has added.
+    given: Object.keys(inputs),
   };
 };
 
@@ -58,10 +60,14 @@ await main(
     update: async (_id, urn) => {
       throw new Error(`${nameOf(urn)}: no test changes one of these, so this stand-in does not know how`);
     },
-    read: async (id, urn, props) => {
-      const { there } = resourceOf(urn);
-      const gone = there !== undefined && !(await there(id).catch(() => false));
-      return gone ? { id: "", props: {} } : { id, props };
+    read: async (id, urn, before) => {
+      const { there, now } = resourceOf(urn);
+      if (there !== undefined && !(await there(id).catch(() => false))) return { id: "", props: {} };
+      if (now === undefined) return { id, props: before };
+      const seen = Object.entries(await now(id, await opened(before))).filter(([, value]) => value !== undefined);
+      const props = { ...before, ...Object.fromEntries(seen) };
+      // As the bridge of the real one does at a refresh: what was given is what there is now.
+      return { id, props, inputs: Object.fromEntries(props.given.map((name) => [name, props[name]])) };
     },
     delete: async (id, urn, props) => {
       note("delete", typeOf(urn), nameOf(urn), {});

@@ -1,5 +1,6 @@
-// The stack in AWS with the real engine, the classes of @pulumi/aws and the policy pack: preview, making, a change, drift,
-// and an account that is empty at the end. A stand-in for the AWS plugin carries out in moto what it is told.
+// The stack in AWS with the real engine, the classes of @pulumi/aws and the policy pack: preview, making, a node that takes
+// the address by each of the four methods, a change, drift, and an account that is empty at the end. A stand-in for the AWS
+// plugin carries out in moto what it is told.
 
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -36,6 +37,8 @@ let moto: Moto;
 let removeStack = (): void => {};
 /** What the account has before anything is made. */
 let before: Readonly<Record<string, number>>;
+/** Of the operator, in Route 53. */
+let zone = "";
 
 beforeAll(async () => {
   moto = await startMoto();
@@ -45,6 +48,7 @@ beforeAll(async () => {
     // As long as those of today.
     TEXT = TEXT.replace(id, allocated);
   }
+  zone = await hostedZone("example.net");
   before = await account();
   directory = mkdtempSync(join(tmpdir(), "hotpair-e2e-"));
   mkdirSync(join(directory, "bin"));
@@ -105,6 +109,42 @@ async function ask(
   return answer.text();
 }
 
+/** Its id begins with Z, as AWS's own do; moto's begin with anything. */
+async function hostedZone(name: string): Promise<string> {
+  const authorization = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/route53/aws4_request";
+  const namespace = "https://route53.amazonaws.com/doc/2013-04-01/";
+  for (let number = 1; number < 1_000; number++) {
+    const answer = await fetch(`${moto.url}/2013-04-01/hostedzone`, {
+      method: "POST",
+      headers: { authorization, "content-type": "application/xml" },
+      body: `<CreateHostedZoneRequest xmlns="${namespace}"><Name>${name}</Name><CallerReference>${number}</CallerReference></CreateHostedZoneRequest>`,
+    });
+    const [, id = ""] = /<Id>\/hostedzone\/(Z.*?)<\/Id>/.exec(await answer.text()) ?? [];
+    if (id !== "") return id;
+  }
+  throw new Error("no hosted zone of moto's has an id like AWS's");
+}
+
+/** Has the second node bring the address to itself, by what is rendered for it; and stop the first one where that is asked. */
+function takeOver(fence = false): unknown {
+  const rendered = mkdtempSync(join(directory, "rendered-"));
+  expect(hotpair("render", "-s", STACK, "--out", rendered).code).toBe(0);
+  const settings = join(rendered, "cloud-b/etc/hotpair/address.json");
+  const words = ["-B", "-m", "moto_tests.on_node", moto.url, settings, STACK, "b", ...(fence ? ["a"] : [])];
+  const { stdout, stderr } = spawnSync(motoPython(), words, {
+    cwd: join(projectRoot, "test/node"),
+    env: { ...process.env, PYTHONPATH: join(projectRoot, "infra/node") },
+    encoding: "utf8",
+  });
+  return JSON.parse(stdout || JSON.stringify(stderr));
+}
+
+/** What the engine had done to resources since it was asked the last time, e.g. `create address`. */
+const acts = () =>
+  told()
+    .filter(({ act }) => act !== "ask")
+    .map(({ act, name }) => `${act} ${name}`);
+
 const LISTS: readonly (readonly [service: string, action: string, element: RegExp])[] = [
   ["ec2", "DescribeVpcs", /<vpcId>/g],
   ["ec2", "DescribeSubnets", /<subnetId>/g],
@@ -129,7 +169,12 @@ async function account(): Promise<Readonly<Record<string, number>>> {
       service === "s3" ? await (await fetch(moto.url, { headers: list })).text() : await ask(service, action);
     return [action, (text.match(element) ?? []).length] as const;
   });
-  return Object.fromEntries(await Promise.all(counts));
+  const list = { authorization: "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/route53/aws4_request" };
+  const records = await (await fetch(`${moto.url}/2013-04-01/hostedzone/${zone}/rrset`, { headers: list })).text();
+  return {
+    ...Object.fromEntries(await Promise.all(counts)),
+    records: (records.match(/<ResourceRecordSet>/g) ?? []).length,
+  };
 }
 
 /** What the plug-in was told since it was asked the last time. */
@@ -158,7 +203,7 @@ describe("a stack in AWS", () => {
     expect(text).toContain("create  ec2/instance  instance-a");
     expect(text).not.toMatch(/policy |error/);
     expect(code).toBe(0);
-    expect(told().filter(({ act }) => act !== "ask")).toEqual([]);
+    expect(acts()).toEqual([]);
   });
 
   it("is made as it is declared, in an order in which everything is there that is needed", () => {
@@ -200,20 +245,15 @@ describe("a stack in AWS", () => {
   });
 
   it("lets a node take the address and stop the other one by what was made and tagged, and up leaves that alone", () => {
-    const node = ["-B", "-m", "moto_tests.on_node", moto.url, STACK, "b", "a", "10.20.0.140"];
-    const { stdout, stderr } = spawnSync(motoPython(), node, {
-      cwd: join(projectRoot, "test/node"),
-      env: { ...process.env, PYTHONPATH: join(projectRoot, "infra/node") },
-      encoding: "utf8",
-    });
-    expect(JSON.parse(stdout || JSON.stringify(stderr))).toEqual({
-      address: true,
+    expect(takeOver(true)).toEqual({
+      before: false,
+      after: true,
       fence: { code: 0, said: expect.stringMatching(/^i-[0-9a-f]+: stopped\n$/) },
       states: { a: "stopped", b: "running" },
     });
     const { code, text } = inAws("up");
     expect(code, text).toBe(0);
-    expect(told().filter(({ act }) => act !== "ask")).toEqual([]);
+    expect(acts()).toEqual([]);
   });
 
   it("keeps the host keys out of the state", () => {
@@ -226,11 +266,7 @@ describe("a stack in AWS", () => {
   it("changes what changed and nothing else: a frontend's port opens and closes", () => {
     removeStack = writeStack(STACK, TEXT.replace('bind: "*:80"', 'bind: "*:8443"'));
     expect(inAws("up").code).toBe(0);
-    const acts = told().filter(({ act }) => act !== "ask");
-    expect(acts.map(({ act, name }) => `${act} ${name}`)).toEqual([
-      "create in-public-tcp-8443-0.0.0.0-0",
-      "delete in-public-tcp-80-0.0.0.0-0",
-    ]);
+    expect(acts()).toEqual(["create in-public-tcp-8443-0.0.0.0-0", "delete in-public-tcp-80-0.0.0.0-0"]);
   });
 
   it("has what somebody took away in AWS itself back after a refresh, and that alone", async () => {
@@ -241,25 +277,69 @@ describe("a stack in AWS", () => {
     expect(await ask("ec2", "RevokeSecurityGroupIngress", gone)).toContain("<return>true</return>");
     const { code, text } = inAws("up", "--refresh");
     expect(code, text).toBe(0);
-    const acts = told().filter(({ act }) => act !== "ask");
-    expect(acts.map(({ act, name }) => `${act} ${name}`)).toEqual(["create ssh-9-203.0.113.0-24"]);
+    // The address that a node has taken meanwhile was seen, too, and stays there.
+    expect(acts()).toEqual(["create ssh-9-203.0.113.0-24"]);
   });
 
   it("does not end while its servers are protected", () => {
     const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
     expect(code).toBe(2);
     expect(text).toContain("set hotpair:aws.instance.terminationProtection to false");
-    expect(told().filter(({ act }) => act !== "ask")).toEqual([]);
+    expect(acts()).toEqual([]);
   });
 
   it("leaves nothing behind", async () => {
     const { code, text } = inAws("destroy");
     expect(code, text).toBe(0);
     expect(await account()).toEqual(before);
-    const deleted = told().filter(({ act }) => act === "delete");
+    const deleted = acts();
     expect(deleted).toHaveLength(declared.length);
+    // Whoever has the Elastic IP has let go of it before it is released.
+    for (const id of ["a", "b"])
+      expect(deleted.indexOf(`delete interface-public-${id}`)).toBeLessThan(deleted.indexOf("delete address"));
     expect(
       JSON.parse(pulumi("stack", "export", "--stack", STACK).stdout).deployment.resources ?? [],
     ).not.toContainEqual(expect.objectContaining({ type: expect.stringMatching(/^aws:/) }));
   });
+});
+
+/** The example by each of the other methods. */
+const METHODS: Readonly<Record<string, (text: string) => string>> = {
+  "secondary-ip": (text) =>
+    moving("secondary-ip")(text)
+      .replace("      - eu-central-1b\n", "    accepted:\n      oneZone: clients are in this zone\n")
+      .replace("address: 198.18.0.100/32", "address: 10.20.0.100/24"),
+  route: moving("route"),
+  dns: (text) =>
+    moving("dns")(text).replace(
+      "method: dns\n",
+      `method: dns\n      hostedZone: ${zone}\n      record: shop.example.net\n      ttl: 5s\n`,
+    ),
+};
+
+function moving(method: string): (text: string) => string {
+  return (text) => text.replace(/method: elastic-ip\n +addresses:\n +a: .*\n +b: .*\n/, `method: ${method}\n`);
+}
+
+describe("an address that moves in AWS", () => {
+  it.each(Object.entries(METHODS))(
+    "%s: is taken by a node, stays there through a refresh, and goes",
+    async (method, change) => {
+      const text = change(TEXT);
+      expect(text).toContain(`method: ${method}\n`);
+      removeStack = writeStack(STACK, text);
+      const up = inAws("up");
+      expect(up.code, up.text).toBe(0);
+      told();
+      const taken = { before: false, after: true };
+      expect(takeOver()).toEqual(taken);
+      const again = inAws("up", "--refresh");
+      expect(again.code, again.text).toBe(0);
+      expect(acts()).toEqual([]);
+      expect(takeOver()).toEqual({ ...taken, before: true });
+      const down = inAws("destroy");
+      expect(down.code, down.text).toBe(0);
+      expect(await account()).toEqual(before);
+    },
+  );
 });

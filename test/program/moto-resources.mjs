@@ -31,11 +31,29 @@ const query = (service, Action, parameters) =>
 const ec2 = (action, parameters) => query("ec2", action, parameters);
 const iam = (action, parameters) => query("iam", action, parameters);
 
+/** With resources of the stack's own hosted zone: Route 53 takes XML, and is one for the whole world. */
+const records = (zone, method, query = "", body = undefined) =>
+  request("route53", method, `/2013-04-01/hostedzone/${zone}/rrset${query}`, body, "application/xml");
+const recordChange = (action, { name, type, ttl, records: values }) => {
+  const listed = values.map((value) => `<ResourceRecord><Value>${value}</Value></ResourceRecord>`).join("");
+  const set = `<Name>${name}</Name><Type>${type}</Type><TTL>${ttl}</TTL><ResourceRecords>${listed}</ResourceRecords>`;
+  const change = `<Change><Action>${action}</Action><ResourceRecordSet>${set}</ResourceRecordSet></Change>`;
+  return `<ChangeResourceRecordSetsRequest xmlns="https://route53.amazonaws.com/doc/2013-04-01/"><ChangeBatch><Changes>${change}</Changes></ChangeBatch></ChangeResourceRecordSetsRequest>`;
+};
+
+/** All elements of this name. */
+const all = (answer, name) => [...answer.matchAll(new RegExp(`<${name}>([^<]*)</${name}>`, "g"))].map(([, one]) => one);
 /** The first element of this name. */
 const said = (answer, name) => new RegExp(`<${name}>([^<]*)</${name}>`).exec(answer)?.[1];
 
 const named = (tags = {}) => Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
 const tagged = (ResourceType, tags) => [{ ResourceType, Tag: named(tags) }];
+
+/** AWS's own rule for the descriptions of groups and rules (Amazon EC2 API reference, IpRange), which moto does not have. */
+const described = (text) => {
+  if (/^[a-zA-Z0-9. _\-:/()#,@[\]+=&;{}!$*]{0,255}$/.test(text ?? "")) return text;
+  throw new Error(`Invalid rule description: ${text}`);
+};
 
 const permission = ({ ipProtocol, fromPort, toPort, cidrIpv4, referencedSecurityGroupId, description }) => [
   {
@@ -43,8 +61,11 @@ const permission = ({ ipProtocol, fromPort, toPort, cidrIpv4, referencedSecurity
     // moto wants numbers from protocols that know no ports, too.
     FromPort: fromPort ?? -1,
     ToPort: toPort ?? -1,
-    IpRanges: cidrIpv4 === undefined ? undefined : [{ CidrIp: cidrIpv4, Description: description }],
-    Groups: referencedSecurityGroupId === undefined ? undefined : [{ GroupId: referencedSecurityGroupId }],
+    IpRanges: cidrIpv4 === undefined ? undefined : [{ CidrIp: cidrIpv4, Description: described(description) }],
+    Groups:
+      referencedSecurityGroupId === undefined
+        ? undefined
+        : [{ GroupId: referencedSecurityGroupId, Description: described(description) }],
   },
 ];
 
@@ -73,6 +94,9 @@ const ofBucket = (part, body) => ({
   end: async () => {},
 });
 
+const addressesOf = (name, value) => ec2("DescribeAddresses", { Filter: [{ Name: name, Value: [value] }] });
+
+/** `now`: what the plugin would read of it that may have changed; undefined: it is as it was made. */
 export const RESOURCES = {
   Vpc: {
     make: async (_, { cidrBlock, tags }) => ({
@@ -121,6 +145,11 @@ export const RESOURCES = {
     },
     end: (_, { routeTableId, destinationCidrBlock }) =>
       ec2("DeleteRoute", { RouteTableId: routeTableId, DestinationCidrBlock: destinationCidrBlock }),
+    now: async (_, { routeTableId, destinationCidrBlock }) => {
+      const tables = await ec2("DescribeRouteTables", { RouteTableId: [routeTableId] });
+      const route = tables.split("<item>").find((item) => item.includes(`>${destinationCidrBlock}<`)) ?? "";
+      return { networkInterfaceId: said(route, "networkInterfaceId") };
+    },
   },
   Subnet: {
     make: async (_, { vpcId, cidrBlock, availabilityZone, tags }) => ({
@@ -146,7 +175,7 @@ export const RESOURCES = {
     make: async (name, { vpcId, description, tags }) => {
       const made = await ec2("CreateSecurityGroup", {
         GroupName: name,
-        GroupDescription: description,
+        GroupDescription: described(description),
         VpcId: vpcId,
         TagSpecification: tagged("security-group", tags),
       });
@@ -161,10 +190,13 @@ export const RESOURCES = {
   SecurityGroupIngressRule: rule("Ingress"),
   SecurityGroupEgressRule: rule("Egress"),
   NetworkInterface: {
-    make: async (_, { subnetId, privateIps, securityGroups, description, sourceDestCheck, tags }) => {
+    make: async (_, { subnetId, privateIps, privateIpLists, securityGroups, description, sourceDestCheck, tags }) => {
+      // To the plugin they are a set.
+      if (privateIps?.length > 1) throw new Error(`which one of ${privateIps} is the first address is not said`);
+      const addresses = privateIpLists ?? privateIps;
       const made = await ec2("CreateNetworkInterface", {
         SubnetId: subnetId,
-        PrivateIpAddresses: privateIps.map((address, index) => ({ PrivateIpAddress: address, Primary: index === 0 })),
+        PrivateIpAddresses: addresses.map((address, index) => ({ PrivateIpAddress: address, Primary: index === 0 })),
         SecurityGroupId: securityGroups,
         Description: description,
         TagSpecification: tagged("network-interface", tags),
@@ -176,7 +208,18 @@ export const RESOURCES = {
       });
       return { id, macAddress: said(made, "macAddress") };
     },
-    end: (id) => ec2("DeleteNetworkInterface", { NetworkInterfaceId: id }),
+    end: async (id) => {
+      // Deleted, it lets go of its Elastic IPs (Amazon EC2 user guide, network interfaces). moto's does not.
+      for (const association of all(await addressesOf("network-interface-id", id), "associationId"))
+        await ec2("DisassociateAddress", { AssociationId: association });
+      await ec2("DeleteNetworkInterface", { NetworkInterfaceId: id });
+    },
+    now: async (id) => {
+      const shown = await ec2("DescribeNetworkInterfaces", { NetworkInterfaceId: [id] });
+      const [, addresses = ""] = /<privateIpAddressesSet>(.*?)<\/privateIpAddressesSet>/s.exec(shown) ?? [];
+      const found = all(addresses, "privateIpAddress");
+      return { privateIps: found, privateIpLists: found };
+    },
     arn: (id) => `network-interface/${id}`,
   },
   NetworkInterfaceAttachment: {
@@ -197,7 +240,22 @@ export const RESOURCES = {
       const made = await ec2("AllocateAddress", { Domain: domain, TagSpecification: tagged("elastic-ip", tags) });
       return { id: said(made, "allocationId") };
     },
-    end: (id) => ec2("ReleaseAddress", { AllocationId: id }),
+    // As the plugin does it: what it knows of its association ends first, and an address that is in use is not released
+    // (Amazon EC2 API reference, ReleaseAddress). moto's is.
+    end: async (id, { associationId }) => {
+      if (associationId !== undefined)
+        await ec2("DisassociateAddress", { AssociationId: associationId }).catch((error) => {
+          // It went with its interface.
+          if (!String(error).includes("InvalidAssociationID.NotFound")) throw error;
+        });
+      if (said(await addressesOf("allocation-id", id), "associationId") !== undefined)
+        throw new Error(`ReleaseAddress: InvalidIPAddress.InUse: ${id}`);
+      await ec2("ReleaseAddress", { AllocationId: id });
+    },
+    now: async (id) => {
+      const address = await addressesOf("allocation-id", id);
+      return { associationId: said(address, "associationId"), networkInterface: said(address, "networkInterfaceId") };
+    },
     arn: (id) => `elastic-ip/${id}`,
   },
   EipAssociation: {
@@ -212,6 +270,28 @@ export const RESOURCES = {
       ),
     }),
     end: (id) => ec2("DisassociateAddress", { AssociationId: id }),
+  },
+  // moto knows none.
+  PlacementGroup: { make: async (name) => ({ id: name, name }), end: async () => {} },
+  Record: {
+    make: async (_, { zoneId, ...inputs }) => {
+      await records(zoneId, "POST", "/", recordChange("CREATE", inputs));
+      return { id: `${zoneId}_${inputs.name}_${inputs.type}` };
+    },
+    // Only what it says now can be taken away, whoever wrote that.
+    end: async (id, inputs) =>
+      records(
+        inputs.zoneId,
+        "POST",
+        "/",
+        recordChange("DELETE", { ...inputs, ...(await RESOURCES.Record.now(id, inputs)) }),
+      ),
+    now: async (_, { zoneId, name, type }) => {
+      const set = (await records(zoneId, "GET"))
+        .split("<ResourceRecordSet>")
+        .find((one) => one.includes(`<Name>${name}.</Name>`) && one.includes(`<Type>${type}</Type>`));
+      return { ttl: Number(said(set ?? "", "TTL")), records: all(set ?? "", "Value") };
+    },
   },
   KeyPair: {
     make: async (name, { publicKey, tags }) => {

@@ -85,7 +85,9 @@ describe("the example", () => {
 
   it("has fixed addresses on every interface, and attaches the other networks beside the public one", () => {
     expect(find(declared, "interface-public-b").inputs).toMatchObject({
-      privateIps: ["10.20.0.139", "10.20.0.140"],
+      // In this order: the first one is what the server has by DHCP.
+      privateIpListEnabled: true,
+      privateIpLists: ["10.20.0.139", "10.20.0.140"],
       subnetId: { of: "subnet-public-b" },
       securityGroups: [{ of: "group-public" }],
       sourceDestCheck: true,
@@ -123,6 +125,11 @@ describe("the example", () => {
     expect(JSON.stringify(inputs.ami)).toContain("debian-13-amd64-*");
     expect(ignoreChanges).toEqual(["ami", "userData"]);
     expect(secretInputs).toEqual(["userData"]);
+  });
+
+  it("has its public addresses while it has a way out", () => {
+    for (const name of ["address", "operators-a", "operators-b"])
+      expect(find(declared, name).after, name).toContain("gateway");
   });
 
   it("is reached only when its servers have all their interfaces and the operators' address", () => {
@@ -292,6 +299,16 @@ describe("the address that moves", () => {
     expect(find(declare(BY_METHOD.dns), "address").ignoreChanges).toEqual(["records"]);
     expect(find(declare(BY_METHOD["elastic-ip"]), "address").ignoreChanges).toContain("networkInterface");
     expect(find(declare(BY_METHOD["secondary-ip"]), "interface-public-a").ignoreChanges).toContain("privateIps");
+  });
+
+  it("goes after the interfaces that may have it, for an Elastic IP in use is not released", () => {
+    const waits = (pair: CloudPair) =>
+      ofType(declare(pair), "NetworkInterface").flatMap(({ name, after: first }) => (first ? [[name, ...first]] : []));
+    expect(waits(BY_METHOD["elastic-ip"])).toEqual([
+      ["interface-public-a", "address"],
+      ["interface-public-b", "address"],
+    ]);
+    for (const method of ["secondary-ip", "route", "dns"] as const) expect(waits(BY_METHOD[method])).toEqual([]);
   });
 
   it("passes the check of source and destination only where it is nobody's address", () => {
@@ -476,6 +493,14 @@ describe("in every configuration", () => {
     });
   });
 
+  it("groups and rules are described in letters that AWS takes", () => {
+    everywhere((declared) => {
+      for (const { name, type, inputs } of declared)
+        if (/SecurityGroup/.test(type))
+          expect(inputs.description ?? "", name).toMatch(/^[a-zA-Z0-9. _\-:/()#,@[\]+=&;{}!$*]{0,255}$/);
+    });
+  });
+
   it("subnets do not overlap, lie in the VPC, and hold the addresses that are fixed in them", () => {
     everywhere((declared, pair) => {
       const vpc = cidr(pair.aws.vpc.prefix);
@@ -487,7 +512,7 @@ describe("in every configuration", () => {
       for (const { inputs } of ofType(declared, "NetworkInterface")) {
         const subnet = subnets.find(({ name }) => name === (inputs.subnetId as { of: string }).of);
         // The example's second addresses belong to its own prefix.
-        const [own] = inputs.privateIps as readonly string[];
+        const [own] = (inputs.privateIpLists ?? inputs.privateIps) as readonly string[];
         expect(subnet && contains(subnet.cidr, cidr(`${own}/32`).address)).toBe(true);
       }
     });
@@ -552,7 +577,8 @@ it("the operator's policy has what makes and deletes every type, and no wildcard
     RolePolicy: "iam:PutRolePolicy iam:DeleteRolePolicy",
     Instance: "ec2:RunInstances ec2:TerminateInstances ec2:DescribeImages",
     MetricAlarm: "cloudwatch:PutMetricAlarm cloudwatch:DeleteAlarms",
-    Bucket: "s3:CreateBucket s3:DeleteBucket",
+    // Made with its tags (Amazon S3 API reference, CreateBucket).
+    Bucket: "s3:CreateBucket s3:DeleteBucket s3:TagResource s3:ListTagsForResource",
     BucketVersioning: "s3:PutBucketVersioning",
     BucketServerSideEncryptionConfiguration: "s3:PutEncryptionConfiguration",
     BucketPublicAccessBlock: "s3:PutBucketPublicAccessBlock",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
 from aws import calls
 from aws.metadata import Metadata, MetadataError
@@ -28,7 +28,8 @@ class Address:
         """What was made for the pair, e.g. the Elastic IP: the stack writes its id into the instance's tags."""
         return self._metadata.constant(f"meta-data/tags/instance/hotpair:{name}")
 
-    def bring(self, dry: bool = False) -> None:
+    def bring(self, vips: Sequence[str], dry: bool = False) -> None:
+        """Of the pair's VIPs, these: by an Elastic IP or a record, the only one."""
         settings = self._settings
         if settings.method == "elastic-ip":
             parameters = {
@@ -39,12 +40,12 @@ class Address:
             }
             calls.ec2(settings.access, self._metadata, "AssociateAddress", parameters, dry)
         elif settings.method == "secondary-ip":
-            addresses = {f"PrivateIpAddress.{number}": address for number, address in enumerate(settings.vips, 1)}
+            addresses = {f"PrivateIpAddress.{number}": address for number, address in enumerate(vips, 1)}
             parameters = {"NetworkInterfaceId": self._interface_id(), "AllowReassignment": "true", **addresses}
             # It has no dry run: asked again for what is here, it changes nothing.
             calls.ec2(settings.access, self._metadata, "AssignPrivateIpAddresses", parameters)
         elif settings.method == "route":
-            for address in settings.vips:
+            for address in vips:
                 parameters = {
                     "RouteTableId": self._tag("routes"),
                     "DestinationCidrBlock": f"{address}/32",
@@ -56,15 +57,23 @@ class Address:
                 settings.access, self._metadata, settings.hosted_zone, settings.record, settings.ttl, settings.own
             )
 
-    def is_here(self) -> Optional[bool]:
+    def reached(self) -> Optional[str]:
+        """The Elastic IP that is associated with this node's private address for it. None: there is none."""
+        if self._settings.method != "elastic-ip":
+            return None
+        for public in self._metadata.lines(f"{self._interface()}/ipv4-associations/"):
+            private = self._metadata.get(f"{self._interface()}/ipv4-associations/{public}")
+            if private is not None and private.strip() == self._settings.own:
+                return public
+        return None
+
+    def is_here(self, vips: Sequence[str]) -> Optional[bool]:
         """By the instance's own metadata, which costs no call. None: only AWS itself could say."""
         if self._settings.method == "elastic-ip":
-            public = self._metadata.lines(f"{self._interface()}/ipv4-associations/")
-            owners = [self._metadata.get(f"{self._interface()}/ipv4-associations/{address}") for address in public]
-            return self._settings.own in [owner.strip() for owner in owners if owner is not None]
+            return self.reached() is not None
         if self._settings.method == "secondary-ip":
             here = self._metadata.lines(f"{self._interface()}/local-ipv4s")
-            return all(address in here for address in self._settings.vips)
+            return all(address in here for address in vips)
         return None
 
 

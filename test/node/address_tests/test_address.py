@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import unittest
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Optional, Sequence
 
 from address.keep import Keeper
 from address.move import Address
@@ -20,8 +22,9 @@ from aws.calls import CallError
 from aws.metadata import Credentials, Metadata, MetadataError
 from aws.request import Unreachable
 
-from .cloud import NODES, OWN, Cloud
+from .cloud import NODES, OWN, PUBLIC, Cloud
 
+VIPS = ("198.18.0.100",)
 DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 # The keeper's own clock and sleep run this much faster than those of AWS's stand-in.
 FASTER = 5.0
@@ -62,24 +65,33 @@ class Case(unittest.TestCase):
         settings = self.settings(method, node)
         return Address(settings, Metadata(settings.access), NODES[node])
 
-    def keep(self, settings: Settings, metadata: Metadata, node: str, entitled: Callable[[], bool]) -> Keeper:
+    def keep(
+        self, settings: Settings, metadata: Metadata, node: str, entitled: Callable[[], bool]
+    ) -> Callable[[], None]:
+        """Keeps the address until what it returns is called."""
         address = Address(settings, metadata, NODES[node])
+        ended = threading.Event()
+
+        def sleep(seconds: float) -> None:
+            if ended.wait(seconds / FASTER):
+                raise SystemExit
+
         keeper = Keeper(
             settings,
             metadata,
             address,
-            entitled,
+            lambda: settings.vips if entitled() else (),
             self.lines.append,
             clock=lambda: time.monotonic() * FASTER,
-            sleep=lambda seconds: time.sleep(seconds / FASTER),
+            sleep=sleep,
         )
         thread = threading.Thread(target=keeper.run, daemon=True)
         thread.start()
         self.addCleanup(thread.join, 5)
-        self.addCleanup(keeper.stop)
-        return keeper
+        self.addCleanup(ended.set)
+        return ended.set
 
-    def keeper(self, method: str, node: str, entitled: Callable[[], bool]) -> Keeper:
+    def keeper(self, method: str, node: str, entitled: Callable[[], bool]) -> Callable[[], None]:
         settings = self.settings(method, node)
         return self.keep(settings, Metadata(settings.access), node, entitled)
 
@@ -117,15 +129,15 @@ class Move(Case):
         for method in ("elastic-ip", "secondary-ip", "route"):
             with self.subTest(method):
                 self.cloud.owner = "b"
-                address = self.address(method)
-                self.assertEqual(address.is_here(), None if method == "route" else False)
-                address.bring()
-                address.bring()
+                address, vips = self.address(method), self.settings(method).vips
+                self.assertEqual(address.is_here(vips), None if method == "route" else False)
+                address.bring(vips)
+                address.bring(vips)
                 self.assertEqual(self.cloud.owner, "a")
-                self.assertEqual(address.is_here(), None if method == "route" else True)
+                self.assertEqual(address.is_here(vips), None if method == "route" else True)
 
     def test_an_elastic_ip_goes_to_the_private_address_that_is_its_own(self) -> None:
-        self.address("elastic-ip").bring()
+        self.address("elastic-ip").bring(VIPS)
         call = self.cloud.calls[-1]
         expected = {
             "Action": "AssociateAddress",
@@ -137,7 +149,7 @@ class Move(Case):
         self.assertEqual({name: call[name] for name in expected}, expected)
 
     def test_a_record_says_this_nodes_address_with_its_ttl(self) -> None:
-        self.address("dns").bring()
+        self.address("dns").bring(VIPS)
         for part in ("<Action>UPSERT</Action>", "<Name>shop.example.net</Name>", "<TTL>5</TTL>", "203.0.113.11"):
             self.assertIn(part, self.cloud.record)
 
@@ -145,7 +157,7 @@ class Move(Case):
         self.cloud.owner = "b"
         for method in ("elastic-ip", "route"):
             with self.assertRaises(CallError) as raised:
-                self.address(method).bring(dry=True)
+                self.address(method).bring(VIPS, dry=True)
             self.assertEqual(raised.exception.kind, "dry")
         self.assertEqual(self.cloud.owner, "b")
 
@@ -159,7 +171,7 @@ class Move(Case):
         ):
             self.cloud.faults = [fault]
             with self.assertRaises(CallError) as raised:
-                self.address("elastic-ip").bring()
+                self.address("elastic-ip").bring(VIPS)
             self.assertEqual(raised.exception.kind, kind)
             self.assertIn(fault[1], str(raised.exception))
 
@@ -167,19 +179,19 @@ class Move(Case):
         self.cloud.silence = 2
         started = time.monotonic()
         with self.assertRaises(Unreachable):
-            self.address("elastic-ip").bring()
+            self.address("elastic-ip").bring(VIPS)
         self.assertLess(time.monotonic() - started, 1)
 
     def test_without_a_role_it_is_said_so(self) -> None:
         self.cloud.role = False
         with self.assertRaisesRegex(MetadataError, "no role"):
-            self.address("elastic-ip").bring()
+            self.address("elastic-ip").bring(VIPS)
 
     def test_one_token_serves_many_questions(self) -> None:
         address = self.address("elastic-ip")
         for _ in range(5):
-            address.bring()
-            address.is_here()
+            address.bring(VIPS)
+            address.is_here(VIPS)
         self.assertEqual(self.cloud.tokens, 1)
 
 
@@ -270,17 +282,90 @@ class Keeping(Case):
         self.cloud.owner = "a"
         self.until(lambda: self.cloud.owner == "b", 3)
 
-    def test_told_to_end_it_ends(self) -> None:
-        keeper = self.keeper("route", "a", lambda: True)
-        self.until(lambda: self.cloud.owner == "a", 1)
-        keeper.stop()
-        self.cloud.owner = "b"
-        calls = len(self.cloud.calls)
-        time.sleep(1.5 / FASTER)
-        self.assertEqual((self.cloud.owner, len(self.cloud.calls)), ("b", calls))
+    def test_of_two_vips_each_node_moves_the_one_that_it_holds_and_both_when_it_holds_both(self) -> None:
+        settings = parse({**written(self.cloud, "route"), "vips": ["198.18.0.100", "198.18.0.101"]})
+        held = settings.vips[:1]
+        asked: List[Sequence[str]] = []
+
+        class Noted(Address):
+            def bring(self, vips: Sequence[str], dry: bool = False) -> None:
+                del dry
+                asked.append(vips)
+
+        def sleep(seconds: float) -> None:
+            nonlocal held
+            clock[0] += seconds
+            if clock[0] > 20:
+                raise SystemExit
+            if clock[0] > 10:
+                held = settings.vips
+
+        clock = [0.0]
+        metadata = Metadata(settings.access)
+        noted = Noted(settings, metadata, NODES["a"])
+        keeper = Keeper(settings, metadata, noted, lambda: held, self.lines.append, lambda: clock[0], sleep)
+        with self.assertRaises(SystemExit):
+            keeper.run()
+        self.assertEqual(asked[0], ("198.18.0.100",))
+        self.assertEqual(asked[-1], ("198.18.0.100", "198.18.0.101"))
+        self.assertEqual(asked, sorted(asked, key=len))
+        with open(settings.state, encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["vips"], ["198.18.0.100", "198.18.0.101"])
+
+
+class Simulated(Address):
+    """One of which only AWS could say where it is, kept for five minutes of a clock that nothing but waiting moves."""
+
+    def __init__(self, settings: Settings, lines: List[str]) -> None:
+        self._now = 0.0
+        self.brought: List[int] = []
+        metadata = Metadata(settings.access)
+        super().__init__(settings, metadata, NODES["a"])
+        with contextlib.suppress(SystemExit):
+            Keeper(settings, metadata, self, lambda: settings.vips, lines.append, lambda: self._now, self._wait).run()
+
+    def _wait(self, seconds: float) -> None:
+        self._now += seconds
+        if self._now > 300:
+            raise SystemExit
+
+    def bring(self, vips: Sequence[str], dry: bool = False) -> None:
+        del vips, dry
+        self.brought.append(round(self._now))
+
+
+class Asserting(Case):
+    def test_a_route_is_asserted_ever_more_seldom_and_without_a_word(self) -> None:
+        brought = Simulated(self.settings("route"), self.lines).brought
+        self.assertEqual(brought[:6], [0, 1, 3, 8, 18, 28])
+        self.assertLess(len(brought), 35)
+        self.assertEqual(len(self.lines), 1, self.lines)
+
+    def test_a_record_is_asserted_about_once_a_minute(self) -> None:
+        brought = Simulated(self.settings("dns"), self.lines).brought
+        self.assertGreater(len(brought), 3)
+        for one, later in zip(brought, brought[1:]):
+            self.assertTrue(60 <= later - one <= 70, brought)
+
+
+class OnLoopback(Cloud):
+    """For programs that are told that `lo` is their public interface: it is node a's, of another cloud."""
+
+    def __init__(self, of: Cloud) -> None:
+        self._of = of
+        super().__init__()
+
+    def metadata(self, path: str) -> Optional[str]:
+        self.owner = self._of.owner
+        return super().metadata(path.replace("00:00:00:00:00:00", NODES["a"]))
 
 
 class Program(Case):
+    def on_loopback(self) -> OnLoopback:
+        cloud = OnLoopback(self.cloud)
+        self.addCleanup(cloud.close)
+        return cloud
+
     def run_program(self, settings: Dict[str, object], *arguments: str) -> subprocess.CompletedProcess[str]:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(settings, file)
@@ -303,9 +388,52 @@ class Program(Case):
         with self.assertRaisesRegex(SettingsError, "this pair is not in AWS"):
             load("/nonexistent/address.json")
 
+    def status(self, settings: Dict[str, object]) -> Dict[str, object]:
+        found: Dict[str, object] = json.loads(self.run_program(settings, "status", "--json").stdout)
+        return found
+
     def test_says_that_nothing_was_moved_yet(self) -> None:
-        said = self.run_program({**written(self.cloud, "route"), "state": "/nonexistent/state"}, "status")
-        self.assertEqual(json.loads(said.stdout), {"method": "route", "state": "never moved"})
+        settings = {**written(self.cloud, "route"), "state": "/nonexistent/state"}
+        expected = {"method": "route", "state": "never moved", "at": 0, "vips": [], "attempts": 0, "elapsedMs": 0}
+        self.assertEqual(self.status(settings), {**expected, "error": None, "reached": None})
+        said = self.run_program(settings, "status")
+        self.assertEqual(said.stdout, "route: this node has never moved the address\n")
+
+    def test_says_what_keeps_it_from_moving(self) -> None:
+        self.cloud.faults = [(403, "UnauthorizedOperation")] * 50
+        self.keeper("elastic-ip", "a", lambda: True)
+        self.until(lambda: len(self.cloud.calls) >= 3, 3)
+        found = self.status(written(self.cloud, "elastic-ip"))
+        self.assertEqual((found["state"], found["vips"]), ("moving", ["198.18.0.100"]))
+        self.assertIn("UnauthorizedOperation", str(found["error"]))
+
+    def test_status_names_the_elastic_ip_that_is_here_and_no_other(self) -> None:
+        settings = {**written(self.cloud, "elastic-ip"), "endpoints": {"metadata": self.on_loopback().url}}
+        self.assertIsNone(self.status(settings)["reached"])
+        self.cloud.owner = "a"
+        self.assertEqual(self.status(settings)["reached"], PUBLIC)
+
+    def test_told_to_end_it_gives_up_a_call_that_is_under_way(self) -> None:
+        cloud = self.on_loopback()
+        cloud.silence = 5
+        settings = {**written(cloud, "route"), "vips": ["127.0.0.1"], "timeout": 10}
+        path = os.path.join(cloud.directory, "address.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(settings, file)
+        running = subprocess.Popen(
+            [sys.executable, "-B", PROGRAM, "hold"],
+            env={**os.environ, "HOTPAIR_ADDRESS_SETTINGS": path},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(running.kill)
+        self.until(lambda: bool(cloud.calls), 5)
+        told = time.monotonic()
+        running.send_signal(signal.SIGTERM)
+        said, _ = running.communicate(timeout=5)
+        self.assertEqual((running.returncode, said), (0, "told to end: the address is left where it is\n"))
+        self.assertLess(time.monotonic() - told, 1.0)
+        self.assertEqual(self.status(settings)["state"], "left")
 
     def test_preflight_says_what_it_could_prove_and_fails_without_a_role(self) -> None:
         allowed = self.run_program(written(self.cloud, "dns"), "preflight")
