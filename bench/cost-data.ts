@@ -50,7 +50,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
     await account(lab, "/run/mysqld/mysqld.sock", password);
     const port = pair.mariadb?.port ?? 3306;
     const direct = await writing(lab, "pair, directly", { address: node, port });
-    const throughVip = await writing(lab, "pair, through the VIP", databaseDestination(pair));
+    const throughVip = await writing(lab, "pair, through the VIP", databaseDestination(pair, undefined));
     // The last one alone: nothing of hotpair runs on the hosts.
     await labDown(LAB);
     const bare = await labUp({ name: LAB, image: "ready", witness: true });

@@ -261,6 +261,13 @@ function table(pair: Pair, answers: readonly [NodeAnswer, NodeAnswer]): readonly
       if (test === null) return "never tested";
       return test.ok ? `ready (tested ${ago(at - test.at)} ago)` : "TEST FAILED";
     });
+  if (pair.aws !== undefined)
+    row("clients in AWS", ({ address }) => {
+      if (address === undefined || address === null) return "not known";
+      const { state, elapsedMs, attempts } = address;
+      if (state === "here") return `SENT HERE (${(elapsedMs / 1_000).toFixed(1)} s, calls: ${attempts})`;
+      return state === "moving" ? `not yet (for ${ago(elapsedMs)}, calls: ${attempts})` : "-";
+    });
   row("maintenance", ({ maintenance: parked }) => (parked ? "PARKED" : "no"));
   row("up since", ({ uptimeMs }) => ago(uptimeMs));
   const width = (column: number) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0));

@@ -16,9 +16,12 @@ const LEDGER = join(import.meta.dirname, "ledger-client.ts");
 /** Where the requests go: the first frontend that answers on the VIP, or the service behind it when there is no HAProxy. */
 export type Destination = Pick<ProbeOptions, "scheme" | "address" | "port" | "path">;
 
-/** Throws UserError when nothing of the pair listens on the VIP. */
-export function destinationOf(pair: Pair, vip: Vip): Destination {
-  const address = vip.address.split("/")[0] ?? "";
+/**
+ * `reached`: what clients use in the place of the VIP (address.ts). Throws UserError when nothing of the pair listens on
+ * the VIP.
+ */
+export function destinationOf(pair: Pair, vip: Vip, reached: string | undefined): Destination {
+  const address = reached ?? vip.address.split("/")[0] ?? "";
   const frontend = pair.haproxy?.frontends.find((one) => one.bind.vip === vip.name || one.bind.vip === "*");
   if (frontend !== undefined) {
     const scheme = frontend.mode === "tcp" ? "tcp" : frontend.certificate === undefined ? "http" : "https";
@@ -31,14 +34,15 @@ export function destinationOf(pair: Pair, vip: Vip): Destination {
   ]);
 }
 
-/** Where the ledger's writes go: the frontend on a VIP that leads to the database. Throws UserError when there is none. */
-export function databaseDestination(pair: Pair): Pick<LedgerOptions, "address" | "port"> {
+/** Where the ledger's writes go: the frontend on a VIP that leads to the database; `reached` as above. Throws UserError when there is none. */
+export function databaseDestination(pair: Pair, reached: string | undefined): Pick<LedgerOptions, "address" | "port"> {
   const primaries = (pair.haproxy?.backends ?? []).filter((one) => one.role === "primary").map((one) => one.name);
   for (const vip of pair.vips) {
     const frontend = pair.haproxy?.frontends.find(
       ({ bind, backend }) => (bind.vip === vip.name || bind.vip === "*") && primaries.includes(backend),
     );
-    if (frontend !== undefined) return { address: vip.address.split("/")[0] ?? "", port: frontend.bind.port };
+    if (frontend !== undefined)
+      return { address: reached ?? vip.address.split("/")[0] ?? "", port: frontend.bind.port };
   }
   throw new UserError("no frontend on a VIP leads to the database: a drill cannot write to it as a client", [
     "give hotpair:pair.haproxy a frontend in tcp mode whose backend is the service mariadb",

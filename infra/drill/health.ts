@@ -1,7 +1,7 @@
 // Whether a pair is whole: what must hold before a drill starts and again after its undo. Pure, over what both nodes say
 // of themselves; a verdict on a drill never rests on it.
 
-import { serverProblems } from "../model/outlook.ts";
+import { addressProblems, serverProblems } from "../model/outlook.ts";
 import { holdsState, NODE_IDS, type Pair, storeOf } from "../model/pair.ts";
 import { type NodeStatus, standsBy } from "../model/status.ts";
 
@@ -99,7 +99,7 @@ function nodeProblems(pair: Pair, answer: Answer): string[] {
       problems.push(`VRRP instance ${vip.name} is in state ${vip.state}`);
     if (vip.gate.closed && !standby) problems.push(`the gate of ${vip.name} is closed (${vip.gate.reason})`);
   }
-  problems.push(...serverProblems(pair, answer.backends));
+  problems.push(...addressProblems(pair, answer), ...serverProblems(pair, answer.backends));
   if (answer.arbiter !== null && answer.peer === null) problems.push("it has not heard its peer");
   if (answer.peer !== null) {
     if (!answer.peer.healthy) problems.push("its peer says that it is not well");

@@ -34,6 +34,8 @@ export interface LedgerSettings {
   readonly loop: LedgerOptions["loop"];
   /** How long the client lives at most, and when the servers remove the account by themselves. */
   readonly lifetimeMs: number;
+  /** What clients use in the place of the VIP (address.ts). */
+  readonly reached?: string | undefined;
 }
 
 export interface Proof {
@@ -55,7 +57,7 @@ export interface OpenLedger {
 
 /** Rejects when the account could not be made; then nothing is left behind. */
 export async function openLedger(place: Place, settings: LedgerSettings): Promise<OpenLedger> {
-  const { address, port } = databaseDestination(place.pair);
+  const { address, port } = databaseDestination(place.pair, settings.reached);
   const id = `ledger-${randomBytes(3).toString("hex")}`;
   const password = randomBytes(24).toString("hex");
   const remove = async () => {

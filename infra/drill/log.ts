@@ -11,7 +11,7 @@ const BEFORE_MS = 2_000;
 const LINES_PER_NODE = 300;
 
 const UNITS = [
-  ...["keepalived", "hotpair-arbiter", "haproxy", "nginx", "hotpair-drill-*"],
+  ...["keepalived", "hotpair-arbiter", "hotpair-address", "haproxy", "nginx", "hotpair-drill-*"],
   ...["hotpair-lease", "hotpair-quorum", "hotpair-etcd-*", "hotpair-mariadb", "hotpair-mariadb-*"],
 ];
 

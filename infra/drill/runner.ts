@@ -14,6 +14,7 @@ import { UserError } from "../model/errors.ts";
 import type { Estimate } from "../model/estimate.ts";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
 import type { NodeStatus } from "../model/status.ts";
+import { reachedBy, whereMoved } from "./address.ts";
 import { destinationOf, type RunningClient, startClient } from "./clients.ts";
 import { arm, type Execution, neededPrograms, nodesToArm, operatorAtWork, perform, undoOutside } from "./executor.ts";
 import { type Answer, unwell, waitingToGoHome } from "./health.ts";
@@ -245,13 +246,15 @@ async function drillOnce(
   let ledger: OpenLedger | undefined;
   let clients: Clients;
   try {
+    const reached = reachedBy(pair, stage.active, await ask(place));
     if (writers !== undefined)
       ledger = await openLedger(place, {
+        reached,
         ...(settings.load ?? { loop: "open", intervalMs: settings.intervalMs }),
         deadlineMs: settings.deadlineMs,
         lifetimeMs,
       });
-    clients = ledger === undefined ? startClients(settings, stage, lifetimeMs) : alone(ledger.client);
+    clients = ledger === undefined ? startClients(settings, stage, reached, lifetimeMs) : alone(ledger.client);
   } catch (error) {
     await Promise.all([owners.stop(), writers?.stop()]);
     throw error;
@@ -292,6 +295,7 @@ async function drillOnce(
       settings,
     );
     broken = false;
+    const address = whereMoved(pair, await ask(place), done.at, owners.offset);
     await Promise.all([owners.settle(), writers?.settle()]);
     const until = Date.now();
     await clients.stop();
@@ -325,6 +329,7 @@ async function drillOnce(
       spans,
       clockErrorMs: owners.clockErrorMs(),
       notHealed,
+      address,
       state: written && {
         ledger: proof?.reasons ?? [],
         twoWritersMs: written.twoWritersMs,
@@ -353,6 +358,7 @@ async function drillOnce(
           clients.far === undefined ? undefined : summarise(clients.far.direct, { faultAt: done.at, quietMs }),
       },
       ownership: summariseOwnership(spans, names, window, done.at, owners.clockErrorMs()),
+      ...(address ? { address } : {}),
       ...(proof?.ledger ? { ledger: proof.ledger } : {}),
       ...(written ? { writers: written } : {}),
       log: [...observerLines(owners, done.at, clients), ...(await collectLog(place, done.at, owners.offset, signal))],
@@ -378,11 +384,11 @@ interface Clients {
   stop(): Promise<void>;
 }
 
-function startClients(settings: DrillSettings, stage: Stage, lifetimeMs: number): Clients {
+function startClients(settings: DrillSettings, stage: Stage, reached: string | undefined, lifetimeMs: number): Clients {
   const { place, intervalMs, deadlineMs } = settings;
   const vip = stage.vips[0];
   if (vip === undefined) throw new Error("the active node holds no VIP");
-  const common = { ...destinationOf(place.pair, vip), deadlineMs, lifetimeMs };
+  const common = { ...destinationOf(place.pair, vip, reached), deadlineMs, lifetimeMs };
   const main = startClient(
     { ...common, intervalMs, persistentIntervalMs: SIDE_INTERVAL_MS },
     place.lab?.namespaces.client,

@@ -48,6 +48,8 @@ export interface Observation {
   readonly clockErrorMs: number;
   /** Lines that say what kept the pair from being whole again after the undo; empty: it is. */
   readonly notHealed: readonly string[];
+  /** A pair in AWS: per VIP, the node to which its clients are sent at the end; null: none says so. */
+  readonly address?: { readonly moves: readonly { readonly vip: string; readonly node: NodeId | null }[] } | undefined;
   /** A pair with state: what the ledger and the watch over its writers found; empty or undefined: nothing. */
   readonly state?: StateObservation | undefined;
 }
@@ -74,7 +76,12 @@ const text = (value: number): string =>
   );
 
 export function judge(promise: Expectation, seen: Observation): Verdict {
-  const reasons = [...recoveryReasons(promise, seen), ...ownershipReasons(promise, seen), ...stateReasons(seen)];
+  const reasons = [
+    ...recoveryReasons(promise, seen),
+    ...ownershipReasons(promise, seen),
+    ...addressReasons(promise, seen),
+    ...stateReasons(seen),
+  ];
   const target = targetReason(promise, seen);
   if (seen.failedBefore > 0)
     reasons.push(`${seen.failedBefore} requests failed before the fault: the pair was not well to begin with`);
@@ -143,6 +150,18 @@ function ownershipReasons(promise: Expectation, seen: Observation): string[] {
     if (moved !== undefined) reasons.push(`${vip.name} ${moved}`);
   }
   return reasons;
+}
+
+/** An address that is elsewhere than its VIP leads clients to nobody. */
+function addressReasons(promise: Expectation, { address, spans, window }: Observation): string[] {
+  if (address === undefined || promise.undecidable) return [];
+  return address.moves.flatMap(({ vip, node }) => {
+    const [owner, ...others] = holdersAt(spans, vip, window.until - 0.001);
+    // That there is none, or that there are two, is said already.
+    if (owner === undefined || others.length > 0 || owner === node) return [];
+    const sent = node === null ? "no node says that AWS sends clients to it" : `AWS sends clients to node ${node}`;
+    return [`${sent}, and ${vip} is on node ${owner}`];
+  });
 }
 
 function movementReason(

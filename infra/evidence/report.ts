@@ -159,9 +159,21 @@ function runSection(run: Run, evidence: Evidence, { nodeNames }: ReportOptions):
 ${run.reasons.length === 0 ? undefined : markup`<ul class="reasons">${run.reasons.map((reason) => markup`<li>${reason}</li>`)}</ul>`}
 <figure class="scroll">${timeline(run, nodeNames, title)}<figcaption><span class="key node-a"></span> ${nodeNames.a} <span class="key node-b"></span> ${nodeNames.b} <span class="key failed"></span> failed request. Dots: answered requests by answering node, slower is higher.</figcaption></figure>
 ${clientTable(run)}
+${run.address?.moves.map((move) => movedLine(move, nodeNames))}
 ${run.ledger === undefined ? undefined : ledgerTable(run.ledger)}
 ${logTable(run)}
 </details>`;
+}
+
+/** A pair in AWS: where its clients are sent. */
+function movedLine(
+  { vip, node, atMs, tookMs, attempts }: NonNullable<Run["address"]>["moves"][number],
+  names: ReportOptions["nodeNames"],
+): Markup {
+  if (node === null || atMs === null) return markup`<p>No node says that AWS sends the clients of ${vip} to it.</p>`;
+  const when = atMs < 0 ? "since before the fault" : `acknowledged ${formatMs(atMs)} after the fault`;
+  const calls = attempts === 1 ? "the first call" : `${attempts} calls`;
+  return markup`<p>AWS sends the clients of ${vip} to ${names[node]}, ${when}: ${calls}, ${formatMs(tookMs)}.</p>`;
 }
 
 function clientTable(run: Run): Markup {

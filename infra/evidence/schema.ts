@@ -3,7 +3,7 @@
 // from the fault (`atMs`, negative before it).
 
 import type { FailureClassId } from "../model/failure.ts";
-import type { NodeId } from "../model/pair.ts";
+import type { NodeId, VipMethod } from "../model/pair.ts";
 
 export const EVIDENCE_VERSION = 1;
 
@@ -49,6 +49,8 @@ export interface Run {
   /** What each client saw. `direct` is the one that the RTO is measured with. */
   readonly clients: Readonly<Record<"direct" | "persistent" | "beyondRouter", ClientResult | undefined>>;
   readonly ownership: Ownership;
+  /** A pair in AWS: where clients are sent at the end. */
+  readonly address?: MovedAddress;
   /** A pair with state: what the ledger proved, and who could acknowledge a write when. */
   readonly ledger?: Ledger;
   readonly writers?: Writers;
@@ -93,6 +95,22 @@ export interface Ownership {
   readonly noOwnerMs: Readonly<Record<string, number>>;
   /** How exactly the nodes' clocks are known against the observer's; 0 in the lab (one clock). */
   readonly clockErrorMs: number;
+}
+
+/** By the word of the nodes' own programs, to which AWS has acknowledged each move. */
+export interface MovedAddress {
+  readonly method: VipMethod;
+  /**
+   * Per VIP the node to which its address was moved last, and when; null: no node says so. `tookMs` is from that node's
+   * first call of the role to AWS's acknowledgement, after this many `attempts`.
+   */
+  readonly moves: readonly {
+    readonly vip: string;
+    readonly node: NodeId | null;
+    readonly atMs: number | null;
+    readonly tookMs: number;
+    readonly attempts: number;
+  }[];
 }
 
 export interface LogLine {

@@ -68,6 +68,13 @@ const writers = z.object({
   resolutionMs: ms.min(0),
 });
 
+const address = z.object({
+  method: z.enum(["secondary-ip", "elastic-ip", "route", "dns"]),
+  moves: z.array(
+    z.object({ vip: z.string(), node: node.nullable(), atMs: ms.nullable(), tookMs: ms.min(0), attempts: count }),
+  ),
+});
+
 const run = z.object({
   number: z.number().int().min(1),
   verdict: z.enum(["passed", "failed"]),
@@ -85,6 +92,7 @@ const run = z.object({
     noOwnerMs: perVip,
     clockErrorMs: ms.min(0),
   }),
+  address: address.optional(),
   ledger: ledger.optional(),
   writers: writers.optional(),
   log: z.array(z.object({ atMs: ms, node: z.string(), source: z.string(), text: z.string() })),

@@ -104,6 +104,7 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
   problems.push(
     ...authorityProblems(pair, status),
     ...fencingProblems(pair, status),
+    ...addressProblems(pair, status),
     ...(status.database?.problems ?? []),
   );
   if (status.database === null) problems.push(`its ${storeOf(pair)} does not say how it is`);
@@ -164,6 +165,18 @@ function fencingProblems(pair: Pair, { fencing, authority }: NodeStatus): readon
   if (alone && last?.outcome === "unconfirmed")
     return [`its peer is not confirmed off: ${last.detail}; a machine that wakes up may still write for a moment`];
   return test?.ok === false ? [`${agent} does not tell its peer's power: ${test.detail}`] : [];
+}
+
+/** VIPs that a node holds while AWS sends their clients elsewhere, as far as the node knows. */
+export function addressProblems(pair: Pair, { vips, address }: NodeStatus): readonly string[] {
+  const held = vips.filter((vip) => vip.held);
+  if (pair.aws === undefined || address === undefined || held.length === 0) return [];
+  if (address === null) return ["its hotpair-address does not answer: it is not known where AWS sends clients"];
+  const missing = held.filter(
+    (vip) => address.state !== "here" || !address.vips.includes(vip.address.split("/")[0] ?? ""),
+  );
+  const why = address.error === null ? "" : ` (${address.error})`;
+  return missing.map(({ name }) => `AWS does not send the clients of VIP ${name} here yet${why}`);
 }
 
 const deafNetworks = (pair: Pair, status: NodeStatus): readonly NetworkName[] =>
@@ -368,6 +381,7 @@ function nextSteps(pair: Pair, views: readonly View[], owners: Outlook["owners"]
     if (deaf.length > 0 && views.every((view) => view.status !== undefined))
       steps.push(`${name}: check cable, switch and firewall of the ${deaf.join(" and ")} network`);
     steps.push(...serverProblems(pair, status.backends).map((problem) => `${name}: ${problem}`));
+    if (addressProblems(pair, status).length > 0) steps.push(`${name}: journalctl -u hotpair-address -n 50`);
     if (status.maintenance) steps.push(`${name} is parked; when the work is done: hotpair maintenance ${name} off`);
   }
   steps.push(...authoritySteps(pair, views));

@@ -40,6 +40,8 @@ export interface NodeStatus {
   readonly database?: DatabaseStatus | null;
   /** As `hotpair-fence status --json` says it; null: it does not answer. Absent for a pair without fencing. */
   readonly fencing?: FencingStatus | null;
+  /** As `hotpair-address status --json` says it; null: it does not answer. Absent for a pair that is not in AWS. */
+  readonly address?: AddressStatus | null;
 }
 
 export interface AuthorityStatus {
@@ -98,6 +100,23 @@ export interface FencingTest {
   readonly at: number;
   readonly elapsedMs: number;
   readonly detail: string;
+}
+
+/** What this node has done to have clients in AWS sent to it. */
+export interface AddressStatus {
+  /** `moving` and `here`, acknowledged by AWS, are of this role alone; the others: it has nothing to do with the address. */
+  readonly state: "never moved" | "moving" | "here" | "left";
+  /** Unix milliseconds since when, by the node's clock; 0 while it never moved. */
+  readonly at: number;
+  /** Addresses that it moves, without prefix length. */
+  readonly vips: readonly string[];
+  /** Calls of this role until AWS acknowledged it, and the time from the first one on. */
+  readonly attempts: number;
+  readonly elapsedMs: number;
+  /** Why the last call did not move it; null: it did. */
+  readonly error: string | null;
+  /** The Elastic IP that leads to this node; null: none does, it cannot be asked, or another method moves the address. */
+  readonly reached: string | null;
 }
 
 export type VrrpState = "master" | "backup" | "fault" | "stopped" | "unknown";

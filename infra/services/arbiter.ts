@@ -142,6 +142,7 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
     ...(pair.mariadb === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-mariadb" }),
     ...(pair.drbd === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-drbd" }),
     ...(pair.fencing === undefined ? {} : { fencing: "/usr/lib/hotpair/hotpair-fence" }),
+    ...(pair.aws === undefined ? {} : { address: "/usr/lib/hotpair/hotpair-address" }),
     units: units(pair),
   };
 }

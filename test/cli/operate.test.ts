@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { describe as screen } from "../../infra/cli/operate.ts";
 import { type NodeAnswer, outlook } from "../../infra/model/outlook.ts";
 import type { NodeStatus } from "../../infra/model/status.ts";
-import { labPair } from "../model/pairs.ts";
+import { cloudPair, labPair } from "../model/pairs.ts";
 
 const now = Date.UTC(2026, 0, 2, 3, 4, 5);
 const node = (name: string, active: boolean): NodeStatus => ({
@@ -52,6 +52,15 @@ test("both nodes stand side by side", () => {
   expect(text).toMatch(/VIP web +ACTIVE \(master\) +standby \(backup\)\n/);
   expect(text).toMatch(/hears its peer +heartbeat 12 ms, public 13 ms, storage never +heartbeat 12 ms/);
   expect(text).toMatch(/up since +2 h +2 h\n/);
+});
+
+test("of a pair in AWS, it says where clients are sent", () => {
+  const told = { vips: ["198.18.0.100"], attempts: 3, error: null, reached: null };
+  const a = { ...node("node-a", true), address: { ...told, state: "moving", at: now, elapsedMs: 4_000 } as const };
+  const b = { ...node("node-b", false), address: { ...told, state: "left", at: now, elapsedMs: 0 } as const };
+  const answers: readonly [NodeAnswer, NodeAnswer] = [{ status: a }, { status: b }];
+  const text = screen(cloudPair, answers, outlook(cloudPair, answers), now);
+  expect(text).toMatch(/clients in AWS +not yet \(for 4 s, calls: 3\) +-\n/);
 });
 
 test("a silent node is shown as such, and comes first in what to do", () => {

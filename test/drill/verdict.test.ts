@@ -52,6 +52,20 @@ const cut: Expectation = {
 };
 const nothing: Expectation = { ...cut, movement: "stays", lowerMs: 0, upper: ms(0) };
 
+describe("a pair in AWS", () => {
+  const reasons = (node: "a" | "b" | null, promise = cut) =>
+    judge(promise, seen(MOVED, { address: { moves: [{ vip: "web", node }] } })).reasons;
+
+  test("passes when clients are sent to the node that holds the VIP", () => {
+    expect(reasons("b")).toEqual([]);
+  });
+  test("fails when they are sent elsewhere, or nobody knows where", () => {
+    expect(reasons("a")).toEqual(["AWS sends clients to node a, and web is on node b"]);
+    expect(reasons(null)).toEqual(["no node says that AWS sends clients to it, and web is on node b"]);
+    expect(reasons("a", { ...cut, undecidable: true })).toEqual([]);
+  });
+});
+
 describe("a pair that keeps data", () => {
   const state = { ledger: [], twoWritersMs: 0, twoLeasesMs: 0, promoted: [] } as const;
   const reasons = (change: Partial<NonNullable<Observation["state"]>>) =>

@@ -90,6 +90,12 @@ describe("page", () => {
     expect(page).toContain("two owners of web for 420 ms");
   });
 
+  it("says where AWS sends clients", () => {
+    expect(page).toContain(
+      "AWS sends the clients of web to node-b, acknowledged 420 ms after the fault: 2 calls, 120 ms.",
+    );
+  });
+
   it("counts two owners against the pair unless their class is declared undecidable", () => {
     const [, , partition] = SAMPLE;
     if (partition === undefined) throw new Error("the sample has no partition");

@@ -70,7 +70,12 @@ export const SAMPLE: readonly Evidence[] = [
     fault: "the active node loses power",
     expectation: "the standby takes the VIP",
     estimate: { rtoLowerMs: 201, rtoUpperMs: 341, rtoTarget: 1_000, formula: "detect 3 × 100ms + skew 1.17ms" },
-    runs: [run(1, 300), run(2, 280)],
+    runs: [
+      run(1, 300, {
+        address: { method: "route", moves: [{ vip: "web", node: "b", atMs: 420, tookMs: 120, attempts: 2 }] },
+      }),
+      run(2, 280),
+    ],
     reproduce: "hotpair drill -s lab --scenario node-power-cut --runs 2",
   },
   {

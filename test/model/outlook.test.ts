@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from "vitest";
 import { type NodeAnswer, outlook } from "../../infra/model/outlook.ts";
-import type { AuthorityStatus, NodeStatus } from "../../infra/model/status.ts";
-import { labPair, statefulPair } from "./pairs.ts";
+import type { AddressStatus, AuthorityStatus, NodeStatus } from "../../infra/model/status.ts";
+import { cloudPair, labPair, statefulPair } from "./pairs.ts";
 
 const nodeStatus = (node: "node-a" | "node-b", active: boolean): NodeStatus => ({
   version: 1,
@@ -54,6 +54,27 @@ const daemonDown = (status: NodeStatus, name: string): NodeStatus => ({
 const deafTo = (status: NodeStatus, network: "heartbeat" | "public" | "storage"): NodeStatus => ({
   ...status,
   peer: status.peer && { ...status.peer, heardMsAgo: { ...status.peer.heardMsAgo, [network]: 5_000 } },
+});
+
+test("an active node to which AWS does not send clients is not well, and the standby is", () => {
+  const here: AddressStatus = {
+    state: "here",
+    ...{ at: 1, vips: ["198.18.0.100"], attempts: 1, elapsedMs: 90, error: null, reached: null },
+  };
+  const see = (address: AddressStatus | null) =>
+    outlook(cloudPair, [
+      { status: { ...active, address } },
+      { status: { ...standby, address: { ...here, state: "left", vips: [] } } },
+    ]);
+  expect(see(here)).toMatchObject({ verdict: "healthy", problems: [] });
+  const [name] = cloudPair.nodes.map((node) => node.name);
+  const late = see({ ...here, state: "moving", error: "RequestLimitExceeded: no" });
+  expect(late.problems).toEqual([
+    `${name}: AWS does not send the clients of VIP web here yet (RequestLimitExceeded: no)`,
+  ]);
+  expect(late.next).toEqual([`${name}: journalctl -u hotpair-address -n 50`]);
+  expect(see({ ...here, vips: ["198.18.0.101"] }).problems).toHaveLength(1);
+  expect(see(null).problems[0]).toContain("its hotpair-address does not answer");
 });
 
 test("a healthy pair survives everything but what needs a witness, and there is nothing to do", () => {

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { seconds } from "../../infra/model/duration.ts";
 import type { NodeId, Pair } from "../../infra/model/pair.ts";
 import { arbiter } from "../../infra/services/arbiter.ts";
-import { externalService, labPair, twoVips, witnessed } from "../model/pairs.ts";
+import { cloudPair, externalService, labPair, twoVips, witnessed } from "../model/pairs.ts";
 
 const plan = (pair: Pair, node: NodeId = "a") => {
   const found = arbiter.plan(pair, node);
@@ -45,6 +45,11 @@ test("each node is told of itself, of its peer and of the networks between them"
   });
   expect(told(externalService)).toMatchObject({ units: ["keepalived", "hotpair-arbiter", "haproxy", "shop.service"] });
   expect((told(externalService) as { networks: unknown[] }).networks).toHaveLength(2);
+});
+
+test("in AWS, its status has what the program says that moves the address", () => {
+  expect(told(cloudPair).address).toBe("/usr/lib/hotpair/hotpair-address");
+  expect(told(labPair)).not.toHaveProperty("address");
 });
 
 test("every VIP has its preferred node and router id", () => {

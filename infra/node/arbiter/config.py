@@ -59,6 +59,8 @@ class Config:
     database: Optional[str]
     # program that says how the last shot at the peer ended, as JSON; None: this pair has no fencing
     fencing: Optional[str]
+    # program that says where AWS sends clients, as JSON; None: this pair is not there
+    address: Optional[str]
     # systemd units that `status` reports
     units: Tuple[str, ...]
     settings: Settings
@@ -134,6 +136,7 @@ def parse(raw: Dict[str, Any]) -> Config:
         haproxy_socket=raw["haproxySocket"],
         database=raw.get("database"),
         fencing=raw.get("fencing"),
+        address=raw.get("address"),
         units=tuple(raw["units"]),
         settings=settings,
     )

@@ -125,6 +125,7 @@ def status(settings: config.Config) -> Dict[str, Any]:
         **({} if settings.settings.authority is None else {"authority": None if said is None else said["authority"]}),
         **({} if settings.database is None else {"database": _said_by(settings.database)}),
         **({} if settings.fencing is None else {"fencing": _said_by(settings.fencing)}),
+        **({} if settings.address is None else {"address": _said_by(settings.address)}),
     }
 
 
@@ -313,6 +314,10 @@ def describe(found: Mapping[str, Any]) -> str:
     shot = (found.get("fencing") or {}).get("last")
     if shot is not None:
         lines.append(f"  fencing: {shot['outcome']} after {shot['elapsedMs']} ms by {shot['by']}: {shot['why']}")
+    address = found.get("address")
+    if address is not None:
+        error = f" ({address['error']})" if address["error"] else ""
+        lines.append(f"  address in AWS: {address['state']}{error}")
     for backend in found["backends"]:
         lines.append(
             f"  backend {backend['backend']}/{backend['server']}: "
