@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { powerCut, powerOn } from "../../infra/lab/faults.ts";
 import { hostReady, type Lab, labDown, labUp } from "../../infra/lab/lab.ts";
 import type { NodePlan } from "../../infra/model/plan.ts";
+import { disconnect } from "../../infra/ssh/run.ts";
 import { describeWithLab } from "../lab/skip.ts";
 import {
   APP_CONF,
@@ -199,6 +200,8 @@ describeWithLab("apply transaction", () => {
         await server.paused(point);
         await powerCut(lab, host);
         await powerOn(lab, host);
+        // The shared connection is one of the boot before; it ends when the new one refuses it, perhaps in the next command.
+        disconnect(server.target);
         await ended;
         await server.ok("systemctl is-system-running --wait >/dev/null; systemctl is-active nginx haproxy >/dev/null");
         if (isCommitted(point)) {
@@ -218,6 +221,7 @@ describeWithLab("apply transaction", () => {
     await a.paused("after-reload");
     await a.sh("systemctl reboot").catch(() => "the connection may break at once");
     await ended;
+    disconnect(a.target);
     await expect
       .poll(() => a.ok("cat /proc/1/stat | cut -d ' ' -f 22").catch(() => ""), { timeout: 30_000, interval: 200 })
       .not.toBe("");
