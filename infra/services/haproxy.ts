@@ -8,7 +8,7 @@ import {
   silentDetection,
   silentDetectionFormula,
 } from "../model/checks.ts";
-import { formatDuration, ms, seconds } from "../model/duration.ts";
+import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
@@ -191,11 +191,11 @@ function timing(pair: Pair): readonly TimingTerm[] {
   if (pair.haproxy === undefined) return [];
   const { connect } = pair.haproxy.timeouts;
   const own = { service: "haproxy", lower: ms(0) } as const;
-  const slowest = slowestBackend(pair.haproxy);
+  const { backends } = pair.haproxy;
+  const slowest = slowestBackend(backends, silentDetection, connect);
   const out = slowest === undefined ? ms(0) : silentDetection(slowest, connect);
-  const hung = pair.haproxy.backends
-    .filter(({ role }) => role === undefined)
-    .toSorted((one, other) => checkDetection(other, connect) - checkDetection(one, connect))[0];
+  const services = backends.filter(({ role }) => role === undefined);
+  const hung = slowestBackend(services, checkDetection, connect);
   // A retry that comes before the client has given up ends its wait, unless the checks have ended it before.
   const silent: Omit<TimingTerm, "failure"> =
     connect < CLIENT_DEADLINE && (slowest === undefined || connect <= out)
@@ -262,10 +262,12 @@ function timing(pair: Pair): readonly TimingTerm[] {
   ];
 }
 
-const slowestBackend = (settings: Haproxy): Backend | undefined =>
-  [...settings.backends].sort(
-    (one, other) => silentDetection(other, settings.timeouts.connect) - silentDetection(one, settings.timeouts.connect),
-  )[0];
+/** The backend whose dead server stays in the longest, by this way of being dead. */
+const slowestBackend = (
+  backends: readonly Backend[],
+  detection: typeof silentDetection,
+  connect: Duration,
+): Backend | undefined => backends.toSorted((one, other) => detection(other, connect) - detection(one, connect))[0];
 
 function findings(pair: Pair): readonly Finding[] {
   if (pair.haproxy === undefined) return [];
