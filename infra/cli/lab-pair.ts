@@ -32,7 +32,8 @@ export async function settingsOf(name: string, change = (text: string) => text):
   return settingsFor("lab", readStack(text, "Pulumi.lab.yaml", "lab").pair);
 }
 
-async function settingsFor(stack: string, pair: Pair): Promise<DrillSettings> {
+/** What a drill needs of a pair that is up in a lab. */
+export async function settingsFor(stack: string, pair: Pair): Promise<DrillSettings> {
   return {
     stack,
     place: await placeOf(pair, () => ""),
