@@ -9,20 +9,8 @@
 # switch ports down for that long at the first boot, as a slow switch does.
 set -eu
 
-state=${1#hotpair-lab:}
-node=$2
-delay=${3:-0}
-dir=$state/$node
-# shellcheck source=/dev/null
-. "$dir/host.conf"
-
-# A real Debian 13 has the unified control group hierarchy, so the host gets one even where this machine uses version 1.
-if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
-  mount -t cgroup2 cgroup2 /sys/fs/cgroup
-fi
-group=/sys/fs/cgroup/hotpair-lab/$INDEX/$node
-mkdir -p "$group/keeper"
-echo $$ > "$group/keeper/cgroup.procs"
+# shellcheck source=infra/lab/keeper.sh
+. "$(dirname "$0")/keeper.sh"
 
 # nspawn leaves directories and lock files there; a tmpfs takes them along.
 mkdir -p /run/systemd/nspawn

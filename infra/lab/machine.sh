@@ -9,19 +9,8 @@
 # MEMORY. STATE_DIR/NODE has root.qcow2, seed.tar and data.img.
 set -eu
 
-state=${1#hotpair-lab:}
-node=$2
-delay=${3:-0}
-dir=$state/$node
-# shellcheck source=/dev/null
-. "$dir/host.conf"
-
-if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
-  mount -t cgroup2 cgroup2 /sys/fs/cgroup
-fi
-group=/sys/fs/cgroup/hotpair-lab/$INDEX/$node
-mkdir -p "$group/keeper"
-echo $$ > "$group/keeper/cgroup.procs"
+# shellcheck source=infra/lab/keeper.sh
+. "$(dirname "$0")/keeper.sh"
 boot_group=$group/boot-$$-1
 mkdir "$boot_group"
 
