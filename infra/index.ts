@@ -1,5 +1,5 @@
-// The Pulumi program: what the stack file says becomes two servers and their witness, made first where they are to be made. It reads from top to bottom; what each line does is
-// in the room that it calls. What must not be applied is refused before the first resource is registered.
+// The Pulumi program: what the stack file says becomes two servers and their witness, made first where they are to be made.
+// It reads from top to bottom; what each line does is in the room that it calls. What must not be applied is refused before the first resource is registered.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -43,7 +43,15 @@ async function deploy(): Promise<Record<string, unknown>> {
     plans: planPair(pair),
     witness:
       witness && pair.witness
-        ? { plan: witness, connection: connectionOf(pair.witness, privateKeyOf(pair.witness, secrets)) }
+        ? {
+            plan: witness,
+            connection: connectionOf(
+              pair.witness,
+              privateKeyOf(pair.witness, secrets),
+              // Also in AWS it may be a host that exists.
+              pair.aws?.witness === undefined ? "onprem" : "aws",
+            ),
+          }
         : undefined,
     connections: {
       a: connectionOf(a, privateKeyOf(a, secrets), pair.target),
@@ -66,7 +74,7 @@ async function serversOf(
   secrets: (ref: SecretRef) => string,
 ): Promise<HotPairArgs["servers"]> {
   const { aws } = pair;
-  if (aws === undefined) return { a: [], b: [] };
+  if (aws === undefined) return { a: [], b: [], witness: [] };
   const [{ AwsServers }, { loadAwsClasses }, { declareAws, serverOf }, { awsPackage }] = await Promise.all([
     import("./components/aws.ts"),
     import("./components/aws-classes.ts"),
@@ -77,7 +85,7 @@ async function serversOf(
   const declared = declareAws(cloud, collectListeners(pair));
   const ports = clientPorts(pair);
   refuseMandatory(stack, resourceFindings(declared, ports));
-  const servers = { a: serverOf(cloud, "a"), b: serverOf(cloud, "b") };
+  const servers = { a: serverOf(cloud, "a"), b: serverOf(cloud, "b"), witness: serverOf(cloud, "witness") };
   const classes = loadAwsClasses(awsPackage());
   return new AwsServers("aws", { classes, region: aws.region, declared, servers, secrets, clientPorts: ports }).servers;
 }

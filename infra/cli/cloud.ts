@@ -12,7 +12,7 @@ import { AWS_PLUGIN_VERSION } from "../model/resource.ts";
 import { keyPairOf } from "../ssh/keypair.ts";
 import { awsPackage, installAwsPackage } from "../toolchain/aws-package.ts";
 import { newSalt } from "./passphrase.ts";
-import { passphrase, type SecretStore, secretStore } from "./secrets.ts";
+import { generatedFor, passphrase, type SecretStore, secretStore } from "./secrets.ts";
 import { type Named, readStackText, shownPath, stackOption } from "./stack.ts";
 import { announce } from "./terminal.ts";
 
@@ -20,7 +20,7 @@ export function register(program: Command): void {
   const cloud = program.command("cloud").description("what a stack in AWS needs before its servers are made");
   cloud
     .command("keys")
-    .description("make the servers' SSH host keys, and the beacon key, where the stack file lacks them")
+    .description("make the servers' SSH host keys, and what else hotpair generates, where the stack file lacks them")
     .addOption(stackOption())
     .action(keys);
   cloud
@@ -31,6 +31,18 @@ export function register(program: Command): void {
       console.log(`@pulumi/aws ${AWS_PLUGIN_VERSION}: ${awsPackage()}`);
     });
 }
+
+/** Where the stack file has the host key that a server starts with, and where the one that is expected of it. */
+const places = (makesWitness: boolean) => [
+  ...NODE_IDS.map((id, index) => ({
+    host: `node ${id}`,
+    encrypted: ["aws", "hostKeys", id],
+    pinned: ["nodes", index, "ssh", "hostKey"],
+  })),
+  ...(makesWitness
+    ? [{ host: "the witness", encrypted: ["aws", "witness", "hostKey"], pinned: ["witness", "ssh", "hostKey"] }]
+    : []),
+];
 
 /** What is there stays: a server that runs would not be recognized under a new key. */
 async function keys(options: Named): Promise<void> {
@@ -47,23 +59,25 @@ async function keys(options: Named): Promise<void> {
   const { store, text: salted } = await storeOf({ ...found, stackFile });
   let text = salted;
   const made: string[] = [];
-  for (const [index, id] of NODE_IDS.entries()) {
-    if (at("aws", "hostKeys", id) !== undefined && at("nodes", index, "ssh", "hostKey") !== undefined) continue;
-    const { publicKey, privateKey } = keyPairOf(randomBytes(32), `hotpair ${stack} ${id}`);
-    text = setValue(text, ["aws", "hostKeys", id], { secure: await store.encrypt(privateKey) });
-    text = setValue(text, ["nodes", index, "ssh", "hostKey"], publicKey);
-    made.push(`host key of node ${id}`);
+  for (const { host, encrypted, pinned } of places(at("aws", "witness") !== undefined)) {
+    if (at(...encrypted) !== undefined && at(...pinned) !== undefined) continue;
+    const { publicKey, privateKey } = keyPairOf(randomBytes(32), `hotpair ${stack} ${host}`);
+    text = setValue(text, encrypted, { secure: await store.encrypt(privateKey) });
+    text = setValue(text, pinned, publicKey);
+    made.push(`host key of ${host}`);
   }
-  if (at("beaconKey") === undefined) {
-    text = setValue(text, ["beaconKey"], { secure: await store.encrypt(randomBytes(32).toString("hex")) });
-    made.push("beacon key");
+  for (const { what, path, make } of generatedFor((path) => at(...path))) {
+    if (at(...path) !== undefined) continue;
+    text = setValue(text, path, { secure: await store.encrypt(make()) });
+    made.push(what);
   }
   // Everything else in the file is judged as well, before it is written.
   const written = readStackFile(text, shown);
   readPair(withPlaceholders(written.pairInput), { stack, locate: written.locate });
   if (made.length > 0) writeFileSync(file, text);
   console.log(made.length === 0 ? `${shown} has all its keys` : `${shown} has a new ${made.join(", a new ")}`);
-  console.log(`next: hotpair check -s ${stack}`);
+  const certified = at("witness") === undefined || at("authority") !== undefined;
+  console.log(`next: ${certified ? "" : `hotpair authority init -s ${stack}, then `}hotpair check -s ${stack}`);
 }
 
 /** A file that was copied without its salt gets one of its own. */

@@ -1,7 +1,6 @@
 // `hotpair init | scan | secrets | render`: the commands that work on a stack file and touch no server (scan
 // only asks for host keys). Thin: what a configuration means is in infra/config, what follows from it in services and plan.
 
-import { randomBytes } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Command, Option } from "commander";
@@ -26,7 +25,7 @@ import { sshTargetOf } from "../ssh/reach.ts";
 import { scanHostKeys } from "../ssh/run.ts";
 import { newSalt } from "./passphrase.ts";
 import { ask, isTerminal } from "./questions.ts";
-import { passphrase, secretStore } from "./secrets.ts";
+import { GENERATED, generatedFor, newBeaconKey, passphrase, secretStore } from "./secrets.ts";
 import { loadStack, type Named, readStackText, shownPath, stackOption, stackPath } from "./stack.ts";
 import { columns, confirm } from "./terminal.ts";
 
@@ -127,9 +126,6 @@ async function init(options: InitOptions): Promise<void> {
     await scan({ stack, accept: [] });
   else console.log(`next: hotpair scan -s ${stack}, then hotpair check -s ${stack}`);
 }
-
-/** 32 random bytes: the strength of the HMAC-SHA256 that it goes into. */
-const newBeaconKey = (): string => randomBytes(32).toString("hex");
 
 type Answers = Omit<NewStack, "stack" | "beaconKey" | "encryptionSalt">;
 
@@ -352,23 +348,12 @@ function listSecrets(options: Named & { readonly json: boolean }): void {
   if (secrets.some(({ state }) => state !== "encrypted")) process.exitCode = 2;
 }
 
-/** What hotpair generates, and where the value before stands while a rotation is under way. */
-const GENERATED = [
-  { what: "beacon key", path: ["beaconKey"], previous: ["previousBeaconKey"], make: newBeaconKey },
-  {
-    what: "replication password",
-    path: ["mariadb", "replicationPassword"],
-    previous: ["mariadb", "previousReplicationPassword"],
-    make: () => randomBytes(16).toString("hex"),
-  },
-] as const;
-
 async function rotate(options: Named & { readonly finish: boolean }): Promise<void> {
   const found = readStackText(options.stack);
   const { stack, file, text } = found;
   const stackFile = readStackFile(text, shownPath(file));
   const at = (path: readonly string[]): unknown => valueAt(stackFile.pairInput, path);
-  const own = GENERATED.filter(({ path }) => path.length === 1 || at(path.slice(0, -1)) !== undefined);
+  const own = generatedFor(at);
   const under = own.filter(({ previous }) => at(previous) !== undefined);
   const names = (some: readonly { readonly what: string }[]): string => some.map(({ what }) => what).join(" and ");
   if (options.finish) {

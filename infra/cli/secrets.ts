@@ -1,8 +1,10 @@
 // Encrypts and decrypts the secrets of a stack file: with the stack's passphrase here, with every other secrets provider
 // (a key management service, Pulumi Cloud) through the Pulumi CLI and a copy of the file, so that the CLI, which rewrites
-// `0100` and dates as it saves, never touches the file itself. Values go by standard input, never in arguments.
+// `0100` and dates as it saves, never touches the file itself. Values go by standard input, never in arguments. Which secrets
+// hotpair makes itself stands here as well.
 
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -138,3 +140,21 @@ async function pulumi(cwd: string, args: readonly string[], input = ""): Promise
     ]);
   return Buffer.concat(output).toString("utf8").replace(/\n$/, "");
 }
+
+/** 32 random bytes: the strength of the HMAC-SHA256 that it goes into. */
+export const newBeaconKey = (): string => randomBytes(32).toString("hex");
+
+/** What hotpair generates, and where the value before stands while a rotation is under way. */
+export const GENERATED = [
+  { what: "beacon key", path: ["beaconKey"], previous: ["previousBeaconKey"], make: newBeaconKey },
+  {
+    what: "replication password",
+    path: ["mariadb", "replicationPassword"],
+    previous: ["mariadb", "previousReplicationPassword"],
+    make: () => randomBytes(16).toString("hex"),
+  },
+] as const;
+
+/** Of these, what a stack has a use for: `at` says what its input has at a path. */
+export const generatedFor = (at: (path: readonly string[]) => unknown) =>
+  GENERATED.filter(({ path }) => path.length === 1 || at(path.slice(0, -1)) !== undefined);

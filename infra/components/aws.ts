@@ -4,7 +4,7 @@
 // test/targets/aws-types.test.ts.
 
 import * as pulumi from "@pulumi/pulumi";
-import type { NodeId, SecretRef } from "../model/pair.ts";
+import type { HostId, SecretRef } from "../model/pair.ts";
 import {
   type Declared,
   isDocument,
@@ -21,16 +21,16 @@ export interface AwsServersArgs {
   readonly region: string;
   /** Everything that a resource needs stands before it. */
   readonly declared: readonly Declared[];
-  /** Names of the resources that make a node reachable. */
-  readonly servers: Readonly<Record<NodeId, readonly string[]>>;
+  /** Names of the resources that make a host reachable. */
+  readonly servers: Readonly<Record<HostId, readonly string[]>>;
   readonly secrets: (ref: SecretRef) => string;
   /** Ports that services declare for clients, for the policy that compares what is open with them. */
   readonly clientPorts: readonly number[];
 }
 
 export class AwsServers extends pulumi.ComponentResource {
-  /** What must be there before a node can be asked over SSH. */
-  readonly servers: Readonly<Record<NodeId, readonly pulumi.Resource[]>>;
+  /** What must be there before a host can be asked over SSH. */
+  readonly servers: Readonly<Record<HostId, readonly pulumi.Resource[]>>;
 
   constructor(name: string, args: AwsServersArgs, opts?: pulumi.ComponentResourceOptions) {
     super("hotpair:index:AwsServers", name, { region: args.region }, opts);
@@ -78,7 +78,8 @@ export class AwsServers extends pulumi.ComponentResource {
       };
       made.set(own, new (classes.resource(type))(own, known, options));
     }
-    this.servers = { a: args.servers.a.map(named), b: args.servers.b.map(named) };
+    const { a, b, witness } = args.servers;
+    this.servers = { a: a.map(named), b: b.map(named), witness: witness.map(named) };
     this.registerOutputs({ clientPorts: args.clientPorts });
   }
 }

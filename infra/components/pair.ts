@@ -15,8 +15,8 @@ export interface HotPairArgs {
   /** Defined exactly when the pair has a witness. */
   readonly witness: { readonly plan: HostPlan; readonly connection: Connection } | undefined;
   readonly connections: Readonly<Record<NodeId, Connection>>;
-  /** What must be made before a node can be reached; nothing for servers that exist. */
-  readonly servers: Readonly<Record<NodeId, readonly pulumi.Resource[]>>;
+  /** What must be made before a host can be reached; nothing for servers that exist. */
+  readonly servers: Readonly<Record<HostId, readonly pulumi.Resource[]>>;
   readonly secrets: (ref: SecretRef) => string;
   /** The node that is changed first; the other is touched only after it succeeded. undefined: no order (a preview). */
   readonly first: NodeId | undefined;
@@ -55,7 +55,7 @@ export class HotPair extends pulumi.ComponentResource {
         },
         { parent: this },
       );
-    this.witness = args.witness && host(args.witness.plan, args.witness.connection, []);
+    this.witness = args.witness && host(args.witness.plan, args.witness.connection, [], args.servers.witness);
     // The first member of an authority has nobody to be healthy with; and no two members are interrupted at the same time.
     const before = args.leftOut.includes("witness") ? undefined : this.witness;
     const node = (plan: NodePlan, other?: PairHost): PairHost =>

@@ -71,6 +71,7 @@ export interface DraftBackend {
 export interface DraftWitness {
   readonly name: string | undefined;
   readonly address: number | undefined;
+  readonly sshHost: string | undefined;
   readonly hasKeyFile: boolean;
   readonly hasKey: boolean;
 }
@@ -141,6 +142,12 @@ export interface DraftAws {
   readonly sshFrom: readonly (Cidr | undefined)[];
   readonly clients: readonly (Cidr | undefined)[];
   readonly hasElasticIps: boolean;
+  /** Allocations at which operators reach a server, with where they stand, relative to `hotpair:aws`. */
+  readonly elasticIps: readonly { readonly path: Path; readonly allocation: string | undefined }[];
+  /** undefined: no witness is made. */
+  readonly witness:
+    | { readonly zone: string | undefined; readonly prefix: Cidr | undefined; readonly hasElasticIp: boolean }
+    | undefined;
   /** Ages in milliseconds, in the order in which objects grow old. */
   readonly ages: readonly { readonly name: string; readonly age: Duration | undefined }[];
 }
@@ -259,6 +266,7 @@ function draftWitness(witness: Record<string, unknown>): DraftWitness {
   return {
     name: witness.name === undefined ? "witness" : word(witness.name),
     address: ipv4(witness.address),
+    sshHost: word(ssh.host),
     hasKeyFile: ssh.keyFile !== undefined,
     hasKey: ssh.key !== undefined,
   };
@@ -323,6 +331,7 @@ const AGES = ["infrequentAccess", "glacier", "deepArchive"] as const;
 
 function draftAws(aws: Record<string, unknown>): DraftAws {
   const [vpc, vip, ssh, bucket] = [map(aws.vpc), map(aws.vip), map(aws.ssh), map(aws.bucket)];
+  const witness = map(aws.witness);
   return {
     region: word(aws.region),
     zones: items(aws.zones).map(word),
@@ -342,6 +351,14 @@ function draftAws(aws: Record<string, unknown>): DraftAws {
     sshFrom: items(ssh.from).map(cidr),
     clients: items(aws.clients).map(cidr),
     hasElasticIps: ssh.elasticIps !== undefined,
+    elasticIps: [
+      ...["a", "b"].map((id) => ({ path: ["ssh", "elasticIps", id], allocation: word(map(ssh.elasticIps)[id]) })),
+      { path: ["witness", "elasticIp"], allocation: word(witness.elasticIp) },
+    ],
+    witness:
+      aws.witness === undefined
+        ? undefined
+        : { zone: word(witness.zone), prefix: cidr(witness.prefix), hasElasticIp: witness.elasticIp !== undefined },
     ages: AGES.filter((name) => bucket[name] !== undefined).map((name) => ({ name, age: time(bucket[name]) })),
   };
 }

@@ -31,6 +31,14 @@ export const AWS_EXAMPLE = {
     publicKey: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG8a9JG8fH5HKGmSTKtrwAIUmhcXj5v4ewZWoCfH2wJN",
     elasticIps: { a: "eipalloc-0a1b2c3d4e5f60711", b: "eipalloc-0a1b2c3d4e5f60712" },
   },
+  witness: {
+    zone: "eu-central-1c",
+    prefix: "10.20.3.0/28",
+    type: "m7g.medium",
+    image: "ami-0a1b2c3d4e5f60719",
+    elasticIp: "eipalloc-0a1b2c3d4e5f60713",
+    hostKey: CIPHERTEXT,
+  },
   clients: ["0.0.0.0/0"],
   bucket: {
     name: "shop-backups-eu",

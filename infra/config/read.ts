@@ -336,7 +336,7 @@ function fencingOf(
 }
 
 function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
-  const { region, zones, vpc, vip, instance, volume, ssh, bucket, backup, budget } = settings;
+  const { region, zones, vpc, vip, instance, volume, ssh, witness, bucket, backup, budget } = settings;
   const [zone = ""] = zones;
   const inDays = (text: string | undefined) => (text === undefined ? undefined : time(text) / DAY);
   return {
@@ -359,6 +359,14 @@ function awsOf(settings: NonNullable<PairSettings["aws"]>): Aws {
     instance: { ...instance, image: instance.image },
     volume: { type: volume.type, size: bytes(volume.size), iops: volume.iops },
     ssh: { from: ssh.from, publicKey: ssh.publicKey, elasticIps: ssh.elasticIps },
+    witness: witness && {
+      zone: witness.zone,
+      prefix: witness.prefix,
+      type: witness.type,
+      image: witness.image,
+      elasticIp: witness.elasticIp,
+      hostKey: { secret: "aws.witness.hostKey" },
+    },
     clients: settings.clients,
     bucket: bucket && {
       name: bucket.name,
@@ -460,7 +468,7 @@ export function secretPaths(pair: Pair): readonly string[] {
       : NODE_IDS.flatMap((id) =>
           Object.values(fencing.agents[id].options).map((value) => (typeof value === "string" ? undefined : value)),
         )),
-    ...(aws === undefined ? [] : NODE_IDS.map((id) => aws.hostKeys[id])),
+    ...(aws === undefined ? [] : [...NODE_IDS.map((id) => aws.hostKeys[id]), aws.witness?.hostKey]),
   ];
   return refs.flatMap((ref) => (ref === undefined ? [] : [ref.secret]));
 }
@@ -494,6 +502,7 @@ function secretFields(
       ),
     ),
     ...NODE_IDS.map((id) => field(`aws.hostKeys.${id}`, map(map(pair.aws).hostKeys)[id], pair.aws !== undefined)),
+    field("aws.witness.hostKey", map(map(pair.aws).witness).hostKey, map(pair.aws).witness !== undefined),
   ];
 }
 
@@ -557,11 +566,15 @@ export function withPlaceholders(input: unknown): unknown {
     ...(typeof mariadb !== "object" || mariadb === null
       ? {}
       : { mariadb: { replicationPassword: PLACEHOLDER_SECRET, ...mariadb } }),
-    ...(typeof aws !== "object" || aws === null
-      ? {}
-      : { aws: { ...aws, hostKeys: { a: PLACEHOLDER_SECRET, b: PLACEHOLDER_SECRET, ...map(map(aws).hostKeys) } } }),
+    ...(typeof aws !== "object" || aws === null ? {} : { aws: withHostKeys(map(aws)) }),
   };
 }
+
+const withHostKeys = (aws: Record<string, unknown>): Record<string, unknown> => ({
+  ...aws,
+  hostKeys: { a: PLACEHOLDER_SECRET, b: PLACEHOLDER_SECRET, ...map(aws.hostKeys) },
+  ...(aws.witness === undefined ? {} : { witness: { hostKey: PLACEHOLDER_SECRET, ...map(aws.witness) } }),
+});
 
 const PLACEHOLDER_SECRET = { secure: "v1:placeholder:placeholder" };
 /** An empty SEQUENCE: no parser but the form's takes it for a certificate. */

@@ -2,7 +2,16 @@
 // hold on every target are in rules.ts.
 
 import { formatDuration, ms } from "../model/duration.ts";
-import { broadcastOf, type Cidr, contains, formatCidr, formatIpv4, halvesOf, networkOf } from "../model/ipv4.ts";
+import {
+  broadcastOf,
+  type Cidr,
+  contains,
+  formatCidr,
+  formatIpv4,
+  halvesOf,
+  networkOf,
+  overlap,
+} from "../model/ipv4.ts";
 import type { Draft, DraftAws } from "./draft.ts";
 import type { Path, Problem } from "./problem.ts";
 
@@ -241,6 +250,89 @@ function* operatorsGetIn({ aws, nodes }: Draft): Generator<Problem> {
   }
 }
 
+/** A third server in a place of its own: what takes a node must not take its vote along. */
+function* witnessIsApart({ aws, witness, networks }: Draft): Generator<Problem> {
+  if (aws?.witness === undefined) return;
+  if (witness === undefined) {
+    yield problem(
+      at("witness"),
+      "would be a server for nothing: the pair has no witness; describe it as hotpair:witness, or remove this",
+    );
+    return;
+  }
+  const { zone, prefix } = aws.witness;
+  if (zone !== undefined && aws.region !== undefined && zone.slice(0, -1) !== aws.region)
+    yield problem(at("witness", "zone"), `"${zone}" is not in ${aws.region}; expected e.g. ${aws.region}c`);
+  else if (zone !== undefined && aws.zones.includes(zone))
+    yield problem(
+      at("witness", "zone"),
+      `"${zone}" is a node's, and its loss would take two of three votes; write a zone that neither node is in`,
+    );
+  if (prefix === undefined) return;
+  const text = formatCidr(prefix);
+  const path = at("witness", "prefix");
+  const { prefix: vpc } = aws;
+  const taken = networks.find((network) => network.prefix !== undefined && overlap(network.prefix, prefix));
+  if (networkOf(prefix) !== prefix.address)
+    yield problem(
+      path,
+      `"${text}" is an address inside a network; write ${formatIpv4(networkOf(prefix))}/${prefix.bits}`,
+    );
+  else if (prefix.bits > SMALLEST_SUBNET)
+    yield problem(
+      path,
+      `"${text}" is too small: a subnet has at least 16 addresses; write a prefix of at most 28 bits`,
+    );
+  else if (vpc !== undefined && !(contains(vpc, networkOf(prefix)) && contains(vpc, broadcastOf(prefix))))
+    yield problem(path, `"${text}" is not in the VPC (${formatCidr(vpc)}); choose a part of it, or a larger VPC`);
+  else if (taken?.prefix !== undefined)
+    yield problem(
+      path,
+      `"${text}" overlaps networks.${taken.name} (${formatCidr(taken.prefix)}), which is the nodes' zones'; choose a part of the VPC beside it`,
+    );
+  else if (witness.address !== undefined && (!contains(prefix, witness.address) || isReserved(prefix, witness.address)))
+    yield problem(
+      ["witness", "address"],
+      `"${formatIpv4(witness.address)}" is no address for it: its subnet has ${text}, without the first four addresses and the last; expected e.g. ${formatIpv4(networkOf(prefix) + 10)}`,
+    );
+}
+
+/** Operators reach it, and it reaches its packages, as the nodes do. */
+function* witnessIsReached({ aws, witness }: Draft): Generator<Problem> {
+  if (aws?.witness === undefined || witness === undefined) return;
+  const path = at("witness", "elasticIp");
+  if (aws.hasElasticIps && !aws.witness.hasElasticIp)
+    yield problem(
+      path,
+      "is missing: the nodes have Elastic IPs, by which they are reached and reach others, and so needs the witness; allocate another one (aws ec2 allocate-address)",
+    );
+  if (!aws.hasElasticIps && aws.witness.hasElasticIp)
+    yield problem(path, "stands alone: the nodes are reached by their addresses in the VPC, and so is it; remove it");
+  if (aws.hasElasticIps !== aws.witness.hasElasticIp || witness.sshHost === undefined) return;
+  const own = witness.address === undefined ? "" : formatIpv4(witness.address);
+  if (aws.hasElasticIps && witness.sshHost === own)
+    yield problem(
+      ["witness", "ssh", "host"],
+      `"${own}" is its address in the VPC, and hotpair:aws.witness.elasticIp gives it another; write the Elastic IP`,
+    );
+  if (!aws.hasElasticIps && own !== "" && witness.sshHost !== own)
+    yield problem(
+      ["witness", "ssh", "host"],
+      `"${witness.sshHost}" would not be this server: it has ${own} in the VPC and no Elastic IP; write that`,
+    );
+}
+
+function* elasticIpsAreDistinct({ aws }: Draft): Generator<Problem> {
+  for (const [index, { path, allocation }] of (aws?.elasticIps ?? []).entries()) {
+    const first = aws?.elasticIps.slice(0, index).find((other) => other.allocation === allocation);
+    if (allocation !== undefined && first !== undefined)
+      yield problem(
+        at(...path),
+        `"${allocation}" is hotpair:aws.${first.path.join(".")} too, and leads to one server; allocate another one (aws ec2 allocate-address)`,
+      );
+  }
+}
+
 /** An internet gateway translates for public addresses alone (Amazon VPC user guide, internet gateways). */
 function* ownVpcHasAWayOut({ aws }: Draft): Generator<Problem> {
   if (aws !== undefined && !aws.hasVpcId && !aws.hasElasticIps)
@@ -351,6 +443,9 @@ export const AWS_RULES: readonly Rule[] = [
   prefixesArePrefixes,
   volumeHasItsOperations,
   spotIsNotProtected,
+  witnessIsApart,
+  witnessIsReached,
+  elasticIpsAreDistinct,
   agentsAreForAws,
   agesGrow,
 ];

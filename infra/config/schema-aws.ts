@@ -25,6 +25,14 @@ const cloudPrefix = (example: string) => address(example);
 const cloudId = (kind: string, what: string) =>
   text({ what, example: `${kind}-0a1b2c3d4e5f60718`, pattern: new RegExp(`^${kind}-([0-9a-f]{8}|[0-9a-f]{17})$`) });
 
+const zone = (example: string) =>
+  text({ what: "an availability zone", example, pattern: /^[a-z]{2}(-[a-z]+)+-\d[a-z]$/ });
+
+const instanceType = (example: string) =>
+  text({ what: "an instance type", example, pattern: /^[a-z][a-z0-9-]*\.[a-z0-9-]+$/ });
+
+const elasticIp = () => cloudId("eipalloc", "the allocation id of an Elastic IP");
+
 const REASON = "the second zone of this region has no capacity of the type that we need";
 
 const days = (min: string, because: string, example: string) =>
@@ -35,11 +43,9 @@ export const aws = (secret: Secret) =>
     region: text({ what: "a region of AWS", example: "eu-central-1", pattern: /^[a-z]{2}(-[a-z]+)+-\d$/ }).describe(
       "Region in which everything is made.",
     ),
-    zones: list(
-      text({ what: "an availability zone", example: "eu-central-1a", pattern: /^[a-z]{2}(-[a-z]+)+-\d[a-z]$/ }),
-      "availability zones",
-      { min: 1, max: 2 },
-    ).describe("Zone of the first node and of the second one; with one zone both are there, on different hardware."),
+    zones: list(zone("eu-central-1a"), "availability zones", { min: 1, max: 2 }).describe(
+      "Zone of the first node and of the second one; with one zone both are there, on different hardware.",
+    ),
     vpc: keys({
       prefix: prefix("10.20.0.0/16").describe(
         "The VPC's IPv4 prefix. Every network of the pair lies in it; with two zones each network is cut in halves, the first one for the first node.",
@@ -99,7 +105,7 @@ export const aws = (secret: Secret) =>
         .describe("How long resolvers keep the record, for `dns`: every failover waits for it."),
     }).describe("The address that moves."),
     instance: keys({
-      type: text({ what: "an instance type", example: "m7i.large", pattern: /^[a-z][a-z0-9-]*\.[a-z0-9-]+$/ }).describe(
+      type: instanceType("m7i.large").describe(
         "Type of both servers. Burstable types stop serving when their credits are used up and are refused.",
       ),
       image: cloudId("ami", "the id of an image")
@@ -141,14 +147,36 @@ export const aws = (secret: Secret) =>
         pattern: /^(ssh-ed25519|ssh-rsa) [A-Za-z0-9+/]{40,}={0,2}$/,
       }).describe("The operator's public key, for the image's own user (`admin` on Debian)."),
       elasticIps: keys({
-        a: cloudId("eipalloc", "the allocation id of an Elastic IP").describe("Of the first node."),
-        b: cloudId("eipalloc", "the allocation id of an Elastic IP").describe("Of the second node."),
+        a: elasticIp().describe("Of the first node."),
+        b: elasticIp().describe("Of the second node."),
       })
         .optional()
         .describe(
           "Elastic IPs that you have allocated, at which the nodes are reached (`ssh.host`). Default: the nodes are reached by their addresses in the VPC, through a VPN or a jump host.",
         ),
     }).describe("How operators get in."),
+    witness: keys({
+      zone: zone("eu-central-1c").describe(
+        "Its zone, in which neither node is: the loss of theirs would take two of three votes.",
+      ),
+      prefix: prefix("10.20.3.0/28").describe(
+        "Its own subnet: a part of the VPC beside the pair's networks, in which `hotpair:witness.address` lies.",
+      ),
+      type: instanceType("m7g.medium").describe(
+        "Its type. It only votes, but in time: burstable types are refused as for the pair.",
+      ),
+      image: cloudId("ami", "the id of an image")
+        .optional()
+        .describe("Its image. Default: the newest Debian 13 when it is made; a later one replaces nothing."),
+      elasticIp: elasticIp()
+        .optional()
+        .describe("An Elastic IP that you have allocated, at which it is reached, where the nodes have theirs."),
+      hostKey: secret("hostKey").describe(
+        "SSH host key that it starts with, encrypted. `hotpair cloud keys` makes it.",
+      ),
+    })
+      .optional()
+      .describe("The pair's witness as a third server. Default: `hotpair:witness` is a host that exists."),
     clients: list(cloudPrefix("0.0.0.0/0"), "prefixes", { min: 1, max: 16 })
       .default(["0.0.0.0/0"])
       .describe("From where clients reach the ports that the services declare for them, and no others."),

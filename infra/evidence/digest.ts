@@ -83,6 +83,7 @@ function cloud({
   tags,
   accepted,
   hostKeys,
+  witness,
   ...place
 }: Aws): unknown {
   return {
@@ -90,6 +91,7 @@ function cloud({
     // How long AWS may take is expected of it, and set nowhere; a record is found by its name, and waited for by its TTL.
     vip: { ...without(vip, "within"), record: without(vip.record, "hostedZone", "name") },
     instance: without(instance, "terminationProtection"),
+    witness: without(witness, "elasticIp", "hostKey"),
   };
 }
 

@@ -272,6 +272,7 @@ function noPlainSecrets(pair: Pair): readonly Finding[] {
     ["drbd.sharedSecret", drbd?.sharedSecret],
     ["aws.hostKeys.a", aws?.hostKeys.a],
     ["aws.hostKeys.b", aws?.hostKeys.b],
+    ["aws.witness.hostKey", aws?.witness?.hostKey],
   ];
   const notReferences = references.filter(([, value]) => value !== undefined && !isReference(value));
   const paths = new Set([

@@ -401,6 +401,21 @@ export interface Aws {
     /** Allocations of Elastic IPs at which the nodes are reached for SSH; undefined: by their addresses in the VPC. */
     readonly elasticIps: Readonly<Record<NodeId, string>> | undefined;
   };
+  /**
+   * The pair's witness, made in a zone and a subnet of its own; undefined: it exists, or the pair has none. `elasticIp`
+   * where the nodes have theirs.
+   */
+  readonly witness:
+    | {
+        readonly zone: string;
+        readonly prefix: string;
+        readonly type: string;
+        /** undefined: the newest Debian 13 when it is made. */
+        readonly image: string | undefined;
+        readonly elasticIp: string | undefined;
+        readonly hostKey: SecretRef;
+      }
+    | undefined;
   /** Prefixes from which clients reach what the services declare for them. */
   readonly clients: readonly string[];
   /** Ages in days, each counted from an object's creation; object lock keeps versions that long. */

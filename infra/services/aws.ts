@@ -173,6 +173,14 @@ function steadyInstances(cloud: Aws): readonly Finding[] {
           fix: "set hotpair:aws.instance.type to a type with steady performance, e.g. m7i.large",
         })
       : []),
+    ...(BURSTABLE.test(cloud.witness?.type ?? "")
+      ? unlessAccepted(cloud, "burstable", {
+          rule,
+          path: "hotpair:aws.witness.type",
+          message: `a witness of type ${cloud.witness?.type} votes late when its credits are used up, and a vote that comes late is none`,
+          fix: "set hotpair:aws.witness.type to a type with steady performance, e.g. m7g.medium",
+        })
+      : []),
     ...(spot
       ? unlessAccepted(cloud, "spot", {
           rule,

@@ -52,25 +52,35 @@ export interface Cost {
   readonly missing: readonly string[];
 }
 
+interface Root {
+  readonly volumeType: string;
+  readonly volumeSize: number;
+  readonly iops?: number;
+}
+
 export function billedOf({ aws }: Pair & { readonly aws: Aws }, declared: readonly Declared[]): readonly Billed[] {
-  const { region, instance, volume } = aws;
-  return declared.flatMap(({ name, type }): readonly Billed[] => {
+  return declared.flatMap(({ name, type, inputs }): readonly Billed[] => {
     const single = name.endsWith("-a");
     const item = (price: string, unit: Billed["unit"], quantity: number | undefined, alone = single): Billed => ({
       resource: name,
-      price: `${price}/${region}`,
+      price: `${price}/${aws.region}`,
       unit,
       quantity,
       single: alone,
     });
     const kind = type.split(":").at(-1);
     if (kind === "Instance") {
-      const iops = (volume.iops ?? 0) - (volume.type === "gp3" ? GP3_INCLUDED : 0);
+      const { volumeType, volumeSize, iops = 0 } = inputs.rootBlockDevice as unknown as Root;
+      const extra = iops - (volumeType === "gp3" ? GP3_INCLUDED : 0);
       return [
-        item(`${instance.spot ? "spot" : "instance"}/${instance.type}`, "hour", MONTH_HOURS),
+        item(
+          `${inputs.instanceMarketOptions === undefined ? "instance" : "spot"}/${inputs.instanceType}`,
+          "hour",
+          MONTH_HOURS,
+        ),
         item("detailed-monitoring", "month", 1),
-        item(`volume/${volume.type}`, "GiB-month", volume.size / 1024 ** 3),
-        ...(iops > 0 ? [item(`volume-iops/${volume.type}`, "IOPS-month", iops)] : []),
+        item(`volume/${volumeType}`, "GiB-month", volumeSize),
+        ...(extra > 0 ? [item(`volume-iops/${volumeType}`, "IOPS-month", extra)] : []),
       ];
     }
     if (kind === "MetricAlarm") return [item("alarm", "month", 1)];

@@ -2,7 +2,7 @@
 // addresses of the interfaces that DHCP does not serve. Everything else comes over SSH, as on premises.
 
 import { type Cidr, formatCidr, formatIpv4, networkOf, parseCidr } from "../model/ipv4.ts";
-import type { NodeId, Pair, SecretRef } from "../model/pair.ts";
+import type { Pair, SecretRef } from "../model/pair.ts";
 import { type Joined, outputOf } from "../model/resource.ts";
 
 /** An interface beside the public one, with the resource that knows its MAC address. */
@@ -23,26 +23,31 @@ export interface PublicInterface {
   readonly second: string | undefined;
 }
 
+/** A node or the witness. */
+interface Host {
+  readonly name: string;
+  readonly ssh: { readonly hostKey: string };
+}
+
 /** cloud-init's configuration (its documentation, modules cc_ssh, cc_set_hostname, cc_write_files, cc_runcmd), as JSON, which is YAML. */
 export function userData(
   pair: Pair,
-  id: NodeId,
+  { name, ssh }: Host,
   hostKey: SecretRef,
   sides: readonly SideInterface[],
   open: PublicInterface,
 ): Joined {
-  const node = pair.nodes[id === "a" ? 0 : 1];
   const files = [publicFile(open), ...sides.map(sideFile)];
   return {
     join: [
       "#cloud-config\n",
-      `# First boot of ${node.name}, pair ${pair.name}. Written by hotpair.\n`,
+      `# First boot of ${name}, pair ${pair.name}. Written by hotpair.\n`,
       "{",
-      `"hostname": ${JSON.stringify(node.name)},\n`,
+      `"hostname": ${JSON.stringify(name)},\n`,
       // With keys given, cloud-init makes none of its own: the server can be no other than the one that is pinned.
       '"ssh_deletekeys": true,\n',
       '"ssh_pwauth": false,\n',
-      `"ssh_keys": {"ed25519_public": ${JSON.stringify(node.ssh.hostKey)}, "ed25519_private": `,
+      `"ssh_keys": {"ed25519_public": ${JSON.stringify(ssh.hostKey)}, "ed25519_private": `,
       { quoted: hostKey },
       "},\n",
       '"write_files": [\n',

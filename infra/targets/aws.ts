@@ -1,9 +1,9 @@
 // The target `aws`: everything that is made in AWS for a pair, as data. It reads from the outside in: network, firewall,
-// interfaces, right to move the address, servers, bucket. Registering it is `infra/components/aws.ts`; what must never be
+// interfaces, address, servers, witness, right to move the address, bucket. Registering it is `infra/components/aws.ts`; what must never be
 // made is in `infra/model/aws-rules.ts`.
 
 import { type Cidr, formatCidr, halvesOf } from "../model/ipv4.ts";
-import { type Aws, type NetworkName, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { type Aws, type HostId, type NetworkName, NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Listener } from "../model/plan.ts";
 import { type Declared, outputOf, type Value } from "../model/resource.ts";
 import { cidrOf, type PublicInterface, type SideInterface, userData } from "./aws-user-data.ts";
@@ -19,6 +19,7 @@ export function declareAws(pair: CloudPair, listeners: readonly Listener[]): rea
     ...interfaces(pair),
     ...address(pair),
     ...servers(pair),
+    ...witness(pair, listeners),
     ...permission(pair),
     ...bucket(pair),
     ...backup(pair),
@@ -27,14 +28,18 @@ export function declareAws(pair: CloudPair, listeners: readonly Listener[]): rea
   return resources.map((resource) => (TAGGED.has(resource.type) ? tagged(pair, resource) : resource));
 }
 
-/** Names of the resources that a node is reached by: when they are there, it can be asked over SSH. */
-export const serverOf = ({ aws, ...pair }: CloudPair, id: NodeId): readonly string[] => [
-  `instance-${id}`,
-  ...SIDES.filter((name) => pair.networks[name] !== undefined).map((name) => `attachment-${name}-${id}`),
-  ...(aws.ssh.elasticIps === undefined ? [] : [`operators-${id}`]),
-  // Asked for by the node's own preflight.
-  `right-${id}`,
-];
+/** Names of the resources that a host is reached by: when they are there, it can be asked over SSH. None: it is not made. */
+export function serverOf({ aws, networks }: CloudPair, id: HostId): readonly string[] {
+  const reached = aws.ssh.elasticIps === undefined ? [] : [`operators-${id}`];
+  if (id === "witness") return aws.witness === undefined ? [] : [`instance-${id}`, ...reached];
+  return [
+    `instance-${id}`,
+    ...SIDES.filter((name) => networks[name] !== undefined).map((name) => `attachment-${name}-${id}`),
+    ...reached,
+    // Asked for by the node's own preflight.
+    `right-${id}`,
+  ];
+}
 
 const nodeOf = (pair: Pair, id: NodeId) => pair.nodes[id === "a" ? 0 : 1];
 
@@ -410,34 +415,15 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
       name: `instance-${id}`,
       type: "aws:ec2/instance:Instance",
       inputs: {
+        ...everyServer(pair, { type: aws.volume.type, gib: aws.volume.size / GIB, iops: aws.volume.iops }),
         ami: aws.instance.image ?? newestDebian(aws.instance.type),
         instanceType: aws.instance.type,
         primaryNetworkInterface: { networkInterfaceId: outputOf(`interface-public-${id}`) },
-        keyName: outputOf("operators-key", "keyName"),
         iamInstanceProfile: outputOf(`profile-${id}`, "name"),
-        // Credentials of the role only for who can ask with a token, and not from beyond this machine.
-        metadataOptions: {
-          httpEndpoint: "enabled",
-          httpTokens: "required",
-          httpPutResponseHopLimit: 1,
-          // Where the node finds what was made for it.
-          instanceMetadataTags: "enabled",
-        },
         tags: { ...madeFor(pair), "hotpair:node": id },
-        rootBlockDevice: {
-          encrypted: true,
-          deleteOnTermination: true,
-          volumeType: aws.volume.type,
-          volumeSize: aws.volume.size / 1024 ** 3,
-          ...(aws.volume.iops === undefined ? {} : { iops: aws.volume.iops }),
-        },
-        disableApiTermination: aws.instance.terminationProtection,
-        // A node that shuts itself down is off, and not gone.
-        instanceInitiatedShutdownBehavior: "stop",
-        monitoring: true,
         userData: userData(
           pair,
-          id,
+          node,
           aws.hostKeys[id],
           sides.map((name) => sideInterface(pair, name, id)),
           publicInterface(pair, id),
@@ -445,10 +431,7 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
         ...(oneZone(pair) ? { placementGroup: outputOf("apart", "name") } : {}),
         ...(aws.instance.spot ? { instanceMarketOptions: { marketType: "spot" } } : {}),
       },
-      secretInputs: ["userData"],
-      // A newer image, or another word at the first boot, is no reason to exchange a server that runs.
-      ignoreChanges: ["ami", "userData"],
-      deleteBeforeReplace: true,
+      ...KEPT,
     },
     ...sides.map(
       (name, index): Declared => ({
@@ -465,42 +448,82 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
     ...(aws.ssh.elasticIps === undefined
       ? []
       : [
-          {
-            name: `operators-${id}`,
-            type: "aws:ec2/eipAssociation:EipAssociation",
-            inputs: {
-              allocationId: aws.ssh.elasticIps[id],
-              networkInterfaceId: outputOf(`interface-public-${id}`),
-              privateIpAddress: plain(node.networks.public.address),
-            },
-            // A public address needs the way out, too (Amazon VPC user guide, internet gateways), and goes before it.
-            after: [`instance-${id}`, ...(aws.vpc.existing === undefined ? ["gateway"] : [])],
-          },
+          operatorsAddress(pair, id, {
+            allocationId: aws.ssh.elasticIps[id],
+            networkInterfaceId: outputOf(`interface-public-${id}`),
+            privateIpAddress: plain(node.networks.public.address),
+          }),
         ]),
-    // Another machine for a server whose hardware has failed; a spot server has none.
-    ...(aws.instance.spot
-      ? []
-      : [
-          {
-            name: `recovery-${id}`,
-            type: "aws:cloudwatch/metricAlarm:MetricAlarm",
-            inputs: {
-              alarmDescription: `${node.name} of the pair ${pair.name}: its hardware has failed`,
-              namespace: "AWS/EC2",
-              metricName: "StatusCheckFailed_System",
-              dimensions: { InstanceId: outputOf(`instance-${id}`) },
-              statistic: "Maximum",
-              // Two failed minutes, as the user guide's own example has it (Amazon EC2 user guide, recovery alarm).
-              period: 60,
-              evaluationPeriods: 2,
-              threshold: 1,
-              comparisonOperator: "GreaterThanOrEqualToThreshold",
-              alarmActions: [`arn:aws:automate:${aws.region}:ec2:recover`],
-            },
-          },
-        ]),
+    // A spot server has none.
+    ...(aws.instance.spot ? [] : [recovery(pair, id, node.name)]),
   ];
 }
+
+interface Disk {
+  readonly type: string;
+  readonly gib: number;
+  /** undefined: the type's own. */
+  readonly iops: number | undefined;
+}
+
+/** What every server has. */
+const everyServer = ({ aws }: CloudPair, { type, gib, iops }: Disk): Readonly<Record<string, Value>> => ({
+  keyName: outputOf("operators-key", "keyName"),
+  // Credentials of the role only for who can ask with a token, and not from beyond this machine.
+  metadataOptions: {
+    httpEndpoint: "enabled",
+    httpTokens: "required",
+    httpPutResponseHopLimit: 1,
+    // Where a node finds what was made for it.
+    instanceMetadataTags: "enabled",
+  },
+  rootBlockDevice: {
+    encrypted: true,
+    deleteOnTermination: true,
+    volumeType: type,
+    volumeSize: gib,
+    ...(iops === undefined ? {} : { iops }),
+  },
+  disableApiTermination: aws.instance.terminationProtection,
+  // A server that shuts itself down is off, and not gone.
+  instanceInitiatedShutdownBehavior: "stop",
+  monitoring: true,
+});
+
+/** A newer image, or another word at the first boot, is no reason to exchange a server that runs. */
+const KEPT = { secretInputs: ["userData"], ignoreChanges: ["ami", "userData"], deleteBeforeReplace: true } as const;
+
+/** The operators' Elastic IP at a host's public interface. */
+const operatorsAddress = (
+  { aws }: CloudPair,
+  id: HostId,
+  inputs: { readonly allocationId: string; readonly networkInterfaceId: Value; readonly privateIpAddress: string },
+): Declared => ({
+  name: `operators-${id}`,
+  type: "aws:ec2/eipAssociation:EipAssociation",
+  inputs,
+  // A public address needs the way out, too (Amazon VPC user guide, internet gateways), and goes before it.
+  after: [`instance-${id}`, ...(aws.vpc.existing === undefined ? ["gateway"] : [])],
+});
+
+/** Another machine for a server whose hardware has failed. */
+const recovery = ({ name: pair, aws }: CloudPair, id: HostId, host: string): Declared => ({
+  name: `recovery-${id}`,
+  type: "aws:cloudwatch/metricAlarm:MetricAlarm",
+  inputs: {
+    alarmDescription: `${host} of the pair ${pair}: its hardware has failed`,
+    namespace: "AWS/EC2",
+    metricName: "StatusCheckFailed_System",
+    dimensions: { InstanceId: outputOf(`instance-${id}`) },
+    statistic: "Maximum",
+    // Two failed minutes, as the user guide's own example has it (Amazon EC2 user guide, recovery alarm).
+    period: 60,
+    evaluationPeriods: 2,
+    threshold: 1,
+    comparisonOperator: "GreaterThanOrEqualToThreshold",
+    alarmActions: [`arn:aws:automate:${aws.region}:ec2:recover`],
+  },
+});
 
 /** Ids that only AWS knows and that the nodes need to move the address, as tags that they read in their metadata. */
 const madeFor = (pair: CloudPair): Readonly<Record<string, Value>> =>
@@ -544,6 +567,106 @@ const publicInterface = (pair: CloudPair, id: NodeId): PublicInterface => ({
     .map((address) => `${address}/${subnetOf(pair, "public", id).subnet.bits}`)
     .at(0),
 });
+
+// --- the witness ------------------------------------------------------------------------------------------------------
+
+const GIB = 1024 ** 3;
+/** What Debian's image has (wiki.debian.org, Cloud/AmazonEC2Image). */
+const SYSTEM_GIB = 8;
+
+/** A third server in a zone, a subnet and a group of its own. It calls nothing in AWS, so it has no role. */
+function witness(pair: CloudPair, listeners: readonly Listener[]): readonly Declared[] {
+  const { aws, authority, witness: host } = pair;
+  const { witness: made } = aws;
+  if (made === undefined || host === undefined || authority === undefined) return [];
+  const groupId = outputOf("group-witness");
+  const opening = (name: string, port: number, inputs: Readonly<Record<string, Value>>): Declared => ({
+    name,
+    type: "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    inputs: { securityGroupId: groupId, ipProtocol: "tcp", fromPort: port, toPort: port, ...inputs },
+  });
+  // A member's database, and a copy of it while it is made smaller.
+  const gib = SYSTEM_GIB + 2 * Math.ceil(authority.etcd.quota / GIB);
+  return [
+    {
+      name: "subnet-witness",
+      type: "aws:ec2/subnet:Subnet",
+      inputs: {
+        vpcId: vpcId(pair),
+        cidrBlock: made.prefix,
+        availabilityZone: made.zone,
+        mapPublicIpOnLaunch: false,
+      },
+    },
+    {
+      name: "routes-witness",
+      type: "aws:ec2/routeTableAssociation:RouteTableAssociation",
+      inputs: { subnetId: outputOf("subnet-witness"), routeTableId: publicRoutes(pair) },
+    },
+    {
+      name: "group-witness",
+      type: "aws:ec2/securityGroup:SecurityGroup",
+      inputs: { vpcId: vpcId(pair), description: described(`${pair.name}: the witness`) },
+    },
+    // What the nodes' members tell each other they tell this one.
+    ...listeners.flatMap(({ from, port, what }) =>
+      from !== "members" || port === undefined
+        ? []
+        : [
+            opening(`in-witness-tcp-${port}`, port, {
+              referencedSecurityGroupId: outputOf("group-public"),
+              description: described(`${what}, for the nodes`),
+            }),
+          ],
+    ),
+    ...aws.ssh.from.map((prefix) =>
+      opening(`ssh-witness-${host.ssh.port}-${prefix.replace("/", "-")}`, host.ssh.port, {
+        cidrIpv4: prefix,
+        description: "SSH, for operators",
+      }),
+    ),
+    {
+      name: "out-witness",
+      type: "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+      inputs: { securityGroupId: groupId, ipProtocol: "-1", cidrIpv4: "0.0.0.0/0" },
+    },
+    {
+      name: "interface-witness",
+      type: "aws:ec2/networkInterface:NetworkInterface",
+      inputs: {
+        subnetId: outputOf("subnet-witness"),
+        privateIps: [host.address],
+        securityGroups: [groupId],
+        sourceDestCheck: true,
+        description: `${host.name}, witness of ${pair.name}`,
+      },
+      deleteBeforeReplace: true,
+    },
+    {
+      name: "instance-witness",
+      type: "aws:ec2/instance:Instance",
+      inputs: {
+        ...everyServer(pair, { type: "gp3", gib, iops: undefined }),
+        ami: made.image ?? newestDebian(made.type),
+        instanceType: made.type,
+        primaryNetworkInterface: { networkInterfaceId: outputOf("interface-witness") },
+        tags: { "hotpair:node": "witness" },
+        userData: userData(pair, host, made.hostKey, [], { resource: "interface-witness", second: undefined }),
+      },
+      ...KEPT,
+    },
+    ...(made.elasticIp === undefined
+      ? []
+      : [
+          operatorsAddress(pair, "witness", {
+            allocationId: made.elasticIp,
+            networkInterfaceId: outputOf("interface-witness"),
+            privateIpAddress: host.address,
+          }),
+        ]),
+    recovery(pair, "witness", host.name),
+  ];
+}
 
 // --- the right to move the address ------------------------------------------------------------------------------------
 

@@ -47,6 +47,31 @@ test("keys that are there stay: a server that runs would not be recognized", asy
   expect(project.read("prod")).toBe(before);
 });
 
+test("a witness that is made with the servers has a host key of its own", async () => {
+  const made = `    witness:
+      zone: eu-central-1c
+      prefix: 10.20.3.0/28
+      type: m7g.medium
+      elasticIp: eipalloc-0a1b2c3d4e5f60713
+`;
+  const described = `  hotpair:witness:
+    address: 10.20.3.10
+    ssh:
+      host: 203.0.113.13
+      user: admin
+`;
+  project.write("voted", `${copied().replace("    tags:\n", `${made}    tags:\n`).trimEnd()}\n${described}`);
+  const { code, stdout, stderr } = await project.hotpair(["cloud", "keys", "-s", "voted"], PASSPHRASE);
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(stdout).toContain("a new host key of the witness");
+  expect(stdout).toContain("next: hotpair authority init -s voted, then hotpair check -s voted");
+  const { config } = parse(project.read("voted"));
+  expect(config["hotpair:aws"].witness.hostKey.secure).toMatch(/^v1:/);
+  const keys = [...config["hotpair:pair"].nodes, config["hotpair:witness"]].map(({ ssh }) => ssh.hostKey);
+  for (const key of keys) expect(key).toMatch(/^ssh-ed25519 /);
+  expect(new Set(keys).size).toBe(3);
+});
+
 test("a stack on premises has no keys to make", async () => {
   const { code, stderr } = await project.hotpair(["cloud", "keys", "-s", "lab"], PASSPHRASE);
   expect(code).toBe(2);
@@ -87,6 +112,7 @@ test("a server that is about to be made is not one that fails to answer", () => 
   expect(makesServer(step("same"), "a")).toBe(false);
   expect(makesServer(step("update"), "a")).toBe(false);
   expect(makesServer(step("create"), "b")).toBe(false);
+  expect(makesServer(step("create"), "witness")).toBe(false);
 });
 
 test("what a stack costs is said with the date and source of its prices, and refused without them", async () => {

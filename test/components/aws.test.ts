@@ -6,11 +6,12 @@ import { beforeAll, beforeEach, expect, it } from "vitest";
 import { AwsServers } from "../../infra/components/aws.ts";
 import { type AwsClasses, loadAwsClasses } from "../../infra/components/aws-classes.ts";
 import { UserError } from "../../infra/model/errors.ts";
+import type { Aws, HostId, Pair } from "../../infra/model/pair.ts";
 import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws, serverOf } from "../../infra/targets/aws.ts";
 import { awsPackage, installAwsPackage } from "../../infra/toolchain/aws-package.ts";
-import { cloudPair } from "../model/pairs.ts";
+import { cloudDataPair, cloudPair } from "../model/pairs.ts";
 
 interface Registered {
   readonly type: string;
@@ -48,7 +49,7 @@ beforeEach(async () => {
 const HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody may read this\n";
 const declared = declareAws(cloudPair, collectListeners(cloudPair));
 
-async function deploy() {
+async function deploy(pair: Pair & { readonly aws: Aws } = cloudPair) {
   const options: { readonly name: string; readonly opts: pulumi.CustomResourceOptions; readonly props: unknown }[] = [];
   const waiting: Promise<unknown>[] = [];
   const servers = new AwsServers(
@@ -56,8 +57,8 @@ async function deploy() {
     {
       classes,
       region: "eu-central-1",
-      declared,
-      servers: { a: serverOf(cloudPair, "a"), b: serverOf(cloudPair, "b") },
+      declared: declareAws(pair, collectListeners(pair)),
+      servers: { a: serverOf(pair, "a"), b: serverOf(pair, "b"), witness: serverOf(pair, "witness") },
       secrets: () => HOST_KEY,
       clientPorts: [80],
     },
@@ -134,10 +135,29 @@ it("leaves alone what the nodes move and what must not exchange a server", async
   expect(optionsOf("address")?.ignoreChanges).toContain("networkInterface");
 });
 
-it("names the servers that a node's command waits for", async () => {
-  const { servers } = await deploy();
-  const names = servers.servers.b.map((resource) => (resource as unknown as { __name: string }).__name);
-  expect(names).toEqual(["instance-b", "attachment-heartbeat-b", "attachment-storage-b", "operators-b", "right-b"]);
+it("names the servers that a host's command waits for", async () => {
+  const { servers } = await deploy(cloudDataPair);
+  const names = (id: HostId) =>
+    servers.servers[id].map((resource) => (resource as unknown as { __name: string }).__name);
+  expect(names("b")).toEqual([
+    "instance-b",
+    "attachment-heartbeat-b",
+    "attachment-storage-b",
+    "operators-b",
+    "right-b",
+  ]);
+  expect(names("witness")).toEqual(["instance-witness", "operators-witness"]);
+});
+
+it("makes a witness without a role, in its own subnet, with a host key of its own", async () => {
+  await deploy(cloudDataPair);
+  expect(named("instance-witness").inputs).toMatchObject({
+    ami: "ami-newest",
+    primaryNetworkInterface: { networkInterfaceId: "interface-witness-id" },
+  });
+  expect(named("instance-witness").inputs).not.toHaveProperty("iamInstanceProfile");
+  expect(named("interface-witness").inputs).toMatchObject({ subnetId: "subnet-witness-id" });
+  expect(JSON.stringify(named("instance-witness").inputs.userData)).toContain("nobody may read this");
 });
 
 it("says what to do where the package of the classes is not", () => {

@@ -154,6 +154,13 @@ describe("order", () => {
     expect(waitsFor("a")).toEqual(["witness", "node-b"]);
   });
 
+  it("sets a server up when it is there: a witness that is made, too", async () => {
+    const made = new pulumi.ComponentResource("test:index:Server", "instance-witness");
+    await deploy({ witness, first: "a", servers: { a: [], b: [], witness: [made] } });
+    expect(waitsFor("witness")).toEqual(["instance-witness"]);
+    expect(waitsFor("a")).toEqual(["witness"]);
+  });
+
   it("waits for no witness that is left out because it is dead", async () => {
     await deploy({ witness, first: "a", leftOut: ["witness"] });
     expect(waitsFor("a")).toEqual([]);
@@ -170,7 +177,7 @@ async function deploy(change: Partial<HotPairArgs> = {}): Promise<void> {
       plans: [plan("a"), plan("b")],
       witness: undefined,
       connections: { a: connection("a"), b: connection("b") },
-      servers: { a: [], b: [] },
+      servers: { a: [], b: [], witness: [] },
       secrets: () => BEACON_KEY,
       first: "a",
       leftOut: [],

@@ -1,9 +1,17 @@
 // What a VPC cannot do, in the exact words that the author of a stack file reads; and the Pair that the example gives.
 
 import { expect, test } from "vitest";
-import { readPair, secretPaths } from "../../infra/config/index.ts";
-import { UserError } from "../../infra/model/errors.ts";
-import { cloudInput, type Input, mistakesAfter, mistakesInCloud, statefulInput } from "./sample.ts";
+import { readPair, secretPaths, secretStates, withPlaceholders } from "../../infra/config/index.ts";
+import {
+  cloudDataInput,
+  cloudInput,
+  cloudWitnessInput,
+  type Input,
+  mistakesAfter,
+  mistakesIn,
+  mistakesInCloud,
+  statefulInput,
+} from "./sample.ts";
 
 test("the example in AWS is right", () => {
   expect(mistakesInCloud(() => {})).toEqual([]);
@@ -251,30 +259,141 @@ test.each(Object.entries(CASES))("%s", (_, [change, expected]) => {
   expect(mistakesInCloud(change).toSorted()).toEqual(expected.toSorted());
 });
 
-/** The example with data, a witness elsewhere, and each server stopped by the other one's role. */
-function fencedInput(): Input {
-  const { nginx: _, ...input } = cloudInput();
-  const { witness, authority, mariadb, haproxy } = statefulInput();
-  return {
-    ...input,
-    ...{ authority, mariadb },
-    witness: { ...witness, address: "198.51.100.13", ssh: { ...witness.ssh, host: "198.51.100.13" } },
-    haproxy: { ...haproxy, frontends: [{ ...haproxy.frontends[0], bind: "*:3307" }] },
-    fencing: { timeout: "120s", agents: ["cloud-a", "cloud-b"].map((node) => ({ node, agent: "aws" })) },
-  };
-}
+/** The example with data, and each server stopped by the other one's role. */
+const fencedInput = (): Input => ({
+  ...cloudDataInput(),
+  fencing: { timeout: "120s", agents: ["cloud-a", "cloud-b"].map((node) => ({ node, agent: "aws" })) },
+});
 
 const read = (input: Input) => readPair(input, { stack: "shop", locate: () => undefined });
 
-function mistakesWhenRead(input: Input): readonly string[] {
-  try {
-    read(input);
-    return [];
-  } catch (error) {
-    if (error instanceof UserError) return error.details;
-    throw error;
-  }
-}
+const mistakesWhenRead = (input: Input): readonly string[] => mistakesIn(() => read(input));
+
+test("a witness is made where hotpair:aws describes one, with a host key that is a secret", () => {
+  expect(read(cloudDataInput()).aws?.witness).toBeUndefined();
+  const pair = read(cloudWitnessInput());
+  expect(pair.aws?.witness).toEqual({
+    zone: "eu-central-1c",
+    prefix: "10.20.3.0/28",
+    type: "m7g.medium",
+    image: undefined,
+    elasticIp: "eipalloc-0a1b2c3d4e5f60713",
+    hostKey: { secret: "aws.witness.hostKey" },
+  });
+  expect(secretPaths(pair)).toContain("aws.witness.hostKey");
+  const without = cloudWitnessInput();
+  delete without.aws.witness.hostKey;
+  expect(secretStates(without)).toContainEqual({ path: "aws.witness.hostKey", state: "missing" });
+  expect(mistakesWhenRead(without)).toEqual([
+    "hotpair:aws.witness.hostKey: is missing; expected an SSH host key, encrypted: make it with `hotpair cloud keys`",
+  ]);
+  expect(mistakesWhenRead(withPlaceholders(without))).toEqual([]);
+  expect(secretStates(cloudDataInput()).map(({ path }) => path)).not.toContain("aws.witness.hostKey");
+});
+
+const WITNESSES: Record<string, [change: (input: Input) => void, expected: string[]]> = {
+  "in the zone of a node": [
+    ({ aws }) => Object.assign(aws.witness, { zone: "eu-central-1b" }),
+    [
+      'hotpair:aws.witness.zone: "eu-central-1b" is a node\'s, and its loss would take two of three votes; write a zone that neither node is in',
+    ],
+  ],
+  "in another region": [
+    ({ aws }) => Object.assign(aws.witness, { zone: "eu-west-1c" }),
+    ['hotpair:aws.witness.zone: "eu-west-1c" is not in eu-central-1; expected e.g. eu-central-1c'],
+  ],
+  "in a network of the nodes": [
+    ({ aws }) => Object.assign(aws.witness, { prefix: "10.20.2.128/28" }),
+    [
+      "hotpair:aws.witness.prefix: \"10.20.2.128/28\" overlaps networks.storage (10.20.2.0/24), which is the nodes' zones'; choose a part of the VPC beside it",
+    ],
+  ],
+  "outside the VPC": [
+    ({ aws }) => Object.assign(aws.witness, { prefix: "10.21.3.0/28" }),
+    [
+      'hotpair:aws.witness.prefix: "10.21.3.0/28" is not in the VPC (10.20.0.0/16); choose a part of it, or a larger VPC',
+    ],
+  ],
+  "in a subnet that is too small": [
+    ({ aws }) => Object.assign(aws.witness, { prefix: "10.20.3.8/29" }),
+    [
+      'hotpair:aws.witness.prefix: "10.20.3.8/29" is too small: a subnet has at least 16 addresses; write a prefix of at most 28 bits',
+    ],
+  ],
+  "in a subnet that is an address": [
+    ({ aws }) => Object.assign(aws.witness, { prefix: "10.20.3.10/28" }),
+    ['hotpair:aws.witness.prefix: "10.20.3.10/28" is an address inside a network; write 10.20.3.0/28'],
+  ],
+  "at an address of another subnet": [
+    ({ witness }) => Object.assign(witness, { address: "10.20.4.10" }),
+    [
+      'hotpair:witness.address: "10.20.4.10" is no address for it: its subnet has 10.20.3.0/28, without the first four addresses and the last; expected e.g. 10.20.3.10',
+    ],
+  ],
+  "at an address that AWS keeps": [
+    ({ witness }) => Object.assign(witness, { address: "10.20.3.3" }),
+    [
+      'hotpair:witness.address: "10.20.3.3" is no address for it: its subnet has 10.20.3.0/28, without the first four addresses and the last; expected e.g. 10.20.3.10',
+    ],
+  ],
+  "without an Elastic IP beside nodes that have theirs": [
+    ({ aws }) => delete aws.witness.elasticIp,
+    [
+      "hotpair:aws.witness.elasticIp: is missing: the nodes have Elastic IPs, by which they are reached and reach others, and so needs the witness; allocate another one (aws ec2 allocate-address)",
+    ],
+  ],
+  "with an Elastic IP of a node": [
+    ({ aws }) => Object.assign(aws.witness, { elasticIp: aws.ssh.elasticIps.b }),
+    [
+      'hotpair:aws.witness.elasticIp: "eipalloc-0a1b2c3d4e5f60712" is hotpair:aws.ssh.elasticIps.b too, and leads to one server; allocate another one (aws ec2 allocate-address)',
+    ],
+  ],
+  "that is to be reached at its address in the VPC, in spite of its Elastic IP": [
+    ({ witness }) => Object.assign(witness.ssh, { host: "10.20.3.10" }),
+    [
+      'hotpair:witness.ssh.host: "10.20.3.10" is its address in the VPC, and hotpair:aws.witness.elasticIp gives it another; write the Elastic IP',
+    ],
+  ],
+  "for a pair that has none": [
+    (input) => {
+      for (const key of ["witness", "authority", "mariadb"]) delete input[key];
+      input.haproxy.backends = [
+        { name: "data", mode: "tcp", servers: [{ name: "one", address: "10.9.9.9", port: 1 }] },
+      ];
+    },
+    [
+      "hotpair:aws.witness: would be a server for nothing: the pair has no witness; describe it as hotpair:witness, or remove this",
+    ],
+  ],
+};
+
+test.each(Object.entries(WITNESSES))("a witness %s", (_, [change, expected]) => {
+  const input = cloudWitnessInput();
+  change(input);
+  expect(mistakesWhenRead(input)).toEqual(expected);
+});
+
+test("in an existing VPC a witness is reached at its address there, as the nodes are, and has no Elastic IP", () => {
+  const inside = cloudWitnessInput();
+  Object.assign(inside.aws.vpc, { id: "vpc-0a1b2c3d4e5f60718", routeTable: "rtb-0a1b2c3d4e5f60718" });
+  delete inside.aws.ssh.elasticIps;
+  for (const node of inside.nodes) node.ssh.host = node.networks.public.address.split("/")[0];
+  expect(mistakesWhenRead(inside)).toEqual([
+    "hotpair:aws.witness.elasticIp: stands alone: the nodes are reached by their addresses in the VPC, and so is it; remove it",
+  ]);
+  delete inside.aws.witness.elasticIp;
+  expect(mistakesWhenRead(inside)).toEqual([
+    'hotpair:witness.ssh.host: "203.0.113.13" would not be this server: it has 10.20.3.10 in the VPC and no Elastic IP; write that',
+  ]);
+  inside.witness.ssh.host = "10.20.3.10";
+  expect(mistakesWhenRead(inside)).toEqual([]);
+});
+
+test("two servers at one Elastic IP", () => {
+  expect(mistakesInCloud(({ aws }) => Object.assign(aws.ssh.elasticIps, { b: aws.ssh.elasticIps.a }))).toEqual([
+    'hotpair:aws.ssh.elasticIps.b: "eipalloc-0a1b2c3d4e5f60711" is hotpair:aws.ssh.elasticIps.a too, and leads to one server; allocate another one (aws ec2 allocate-address)',
+  ]);
+});
 
 test("servers that the stack makes it can also stop: the agent aws needs no options, and gets what names its peer", () => {
   expect(read(fencedInput()).fencing?.agents).toEqual({

@@ -18,7 +18,7 @@ import {
 } from "../../infra/config/reference.ts";
 import { FAILURE_CLASS_IDS } from "../../infra/model/failure.ts";
 import { collectFindings } from "../../infra/services/findings.ts";
-import { cloudInput, diskInput, type Input, LAB_TEXT, mistakesIn, PROJECT } from "./sample.ts";
+import { cloudWitnessInput, diskInput, type Input, LAB_TEXT, mistakesIn, PROJECT } from "./sample.ts";
 
 test.each([
   ["stacks/schema.json", jsonSchema],
@@ -40,7 +40,7 @@ test("the annotated example is a valid configuration, and reads as the object th
 });
 
 test("the example of a pair in AWS is valid with the servers of the one that is committed", () => {
-  const input = cloudInput();
+  const input = cloudWitnessInput();
   const { addresses, ...vip } = input.aws.vip;
   expect(addresses).toBeDefined();
   input.aws = { ...AWS_EXAMPLE, vip: { ...vip, ...AWS_EXAMPLE.vip } };

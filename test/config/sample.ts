@@ -94,6 +94,34 @@ export function mistakesWithDisks(change: (input: Input) => void): readonly stri
   return mistakesIn(() => readPair(input, { stack: "lab", locate: () => undefined }));
 }
 
+/** The example in AWS with a database, and a witness that is somebody's host already. */
+export function cloudDataInput(): Input {
+  const { nginx: _, ...input } = cloudInput();
+  const { witness, authority, mariadb, haproxy } = statefulInput();
+  return {
+    ...input,
+    ...{ authority, mariadb },
+    witness: { ...witness, address: "198.51.100.13", ssh: { ...witness.ssh, host: "198.51.100.13" } },
+    haproxy: { ...haproxy, frontends: [{ ...haproxy.frontends[0], bind: "*:3307" }] },
+  };
+}
+
+/** The same with a witness that is made with the servers. */
+export function cloudWitnessInput(): Input {
+  const { witness, aws, ...input } = cloudDataInput();
+  const made = {
+    zone: "eu-central-1c",
+    prefix: "10.20.3.0/28",
+    type: "m7g.medium",
+    elasticIp: "eipalloc-0a1b2c3d4e5f60713",
+  };
+  return {
+    ...input,
+    witness: { ...witness, address: "10.20.3.10", ssh: { ...witness.ssh, host: "203.0.113.13", user: "admin" } },
+    aws: { ...aws, witness: { ...made, hostKey: CIPHERTEXT } },
+  };
+}
+
 /** The input as it stands in a stack file: what stands beside the pair under keys of its own. */
 export function asWritten(input: Input): Input {
   const { witness, fencing, drbd, volumes, aws, ...pair } = input;
@@ -114,7 +142,7 @@ const AUTHORITY_KEY = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY--
 /** What stands behind the ciphertext at a place of the input. */
 export function secretAt(path: string): string {
   if (path.endsWith("eaconKey")) return "c0ffee00".repeat(8);
-  if (path.endsWith("ssh.key") || path.startsWith("aws.hostKeys.")) return SSH_KEY;
+  if (path.endsWith("ssh.key") || /^aws\.(hostKeys\.|witness\.hostKey$)/.test(path)) return SSH_KEY;
   if (path.startsWith("authority.")) return AUTHORITY_KEY;
   return path.startsWith("fencing.") ? "open sesame" : "aB3".repeat(9);
 }

@@ -225,6 +225,7 @@ export const cloudPair: Pair & { readonly aws: Aws } = {
       publicKey: "ssh-ed25519 AAAA",
       elasticIps: { a: "eipalloc-0a1b2c3d4e5f60711", b: "eipalloc-0a1b2c3d4e5f60712" },
     },
+    witness: undefined,
     clients: ["0.0.0.0/0"],
     bucket: {
       name: "cloud-backups",
@@ -358,6 +359,39 @@ export const statefulPair: Pair = {
     adopt: false,
     replicationPassword: { secret: "mariadb.replicationPassword" },
     previousReplicationPassword: undefined,
+  },
+};
+
+/** A database in AWS, its nodes in two zones and its witness made in a third one. */
+export const cloudDataPair: Pair & { readonly aws: Aws } = {
+  ...cloudPair,
+  nodes: [
+    { ...cloudPair.nodes[0], site: "eu-central-1a" },
+    { ...cloudPair.nodes[1], site: "eu-central-1b" },
+  ],
+  witness: statefulPair.witness && {
+    ...statefulPair.witness,
+    site: "eu-central-1c",
+    address: "10.20.3.10",
+    ssh: { ...statefulPair.witness.ssh, host: "203.0.113.13", user: "admin" },
+  },
+  authority: statefulPair.authority,
+  mariadb: statefulPair.mariadb,
+  nginx: undefined,
+  haproxy: statefulPair.haproxy && {
+    ...statefulPair.haproxy,
+    frontends: statefulPair.haproxy.frontends.map((frontend) => ({ ...frontend, bind: { vip: "*", port: 3307 } })),
+  },
+  aws: {
+    ...cloudPair.aws,
+    witness: {
+      zone: "eu-central-1c",
+      prefix: "10.20.3.0/28",
+      type: "m7g.medium",
+      image: undefined,
+      elasticIp: "eipalloc-0a1b2c3d4e5f60713",
+      hostKey: { secret: "aws.witness.hostKey" },
+    },
   },
 };
 

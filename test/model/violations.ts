@@ -6,7 +6,7 @@ import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
 import type { Authority, Backend, Drbd, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
 import { perYear } from "../../infra/model/rate.ts";
-import { cloudPair, diskPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
+import { cloudDataPair, cloudPair, diskPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
 
 export interface Violation {
   readonly level: Finding["level"];
@@ -370,6 +370,11 @@ function inCloud(change: Partial<typeof cloudPair.aws>): Pair {
   return { ...cloudPair, aws: { ...cloudPair.aws, ...change } };
 }
 
+function withCloudWitness(change: Partial<NonNullable<typeof cloudDataPair.aws.witness>>): Pair {
+  const { witness } = cloudDataPair.aws;
+  return { ...cloudDataPair, aws: { ...cloudDataPair.aws, witness: witness && { ...witness, ...change } } };
+}
+
 /** More ways to break a rule, by a name that says which. */
 export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; readonly name: string })[] = [
   {
@@ -457,6 +462,26 @@ export const MORE_VIOLATIONS: readonly (Violation & { readonly rule: string; rea
       accepted: { oneZone: "a reason that is long enough" },
     }),
     fixed: cloudPair,
+  },
+  {
+    rule: "aws-steady-instances",
+    name: "a witness that may run out of credits",
+    level: "mandatory",
+    path: "hotpair:aws.witness.type",
+    message: /a witness of type t4g\.nano votes late when its credits are used up/,
+    fix: /set hotpair:aws\.witness\.type to .* m7g\.medium, or say why not as hotpair:aws\.accepted\.burstable/,
+    broken: withCloudWitness({ type: "t4g.nano" }),
+    fixed: cloudDataPair,
+  },
+  {
+    rule: "no-plain-secrets",
+    name: "the host key of a witness that is made",
+    level: "mandatory",
+    path: "hotpair:aws.witness.hostKey",
+    message: /a secret stands here in plain text/,
+    fix: /hotpair:aws\.witness\.hostKey/,
+    broken: withCloudWitness({ hostKey: "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blb" as never }),
+    fixed: cloudDataPair,
   },
   {
     rule: "aws-steady-instances",

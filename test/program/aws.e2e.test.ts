@@ -1,6 +1,6 @@
 // The stack in AWS with the real engine, the classes of @pulumi/aws and the policy pack: preview, making, a node that takes
-// the address by each of the four methods, a change, drift, and an account that is empty at the end. A stand-in for the AWS
-// plugin carries out in moto what it is told.
+// the address by each of the four methods, a witness that is made for a pair with data, a change, drift, and an account that
+// is empty at the end. A stand-in for the AWS plugin carries out in moto what it is told.
 
 import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -39,15 +39,13 @@ let removeStack = (): void => {};
 let before: Readonly<Record<string, number>>;
 /** Of the operator, in Route 53. */
 let zone = "";
+/** A third Elastic IP of the operator's. */
+let thirdAddress = "";
 
 beforeAll(async () => {
   moto = await startMoto();
-  for (const id of EXAMPLE.match(/eipalloc-\w+/g) ?? []) {
-    const [, allocated = ""] =
-      /<allocationId>(.*?)</.exec(await ask("ec2", "AllocateAddress", { Domain: "vpc" })) ?? [];
-    // As long as those of today.
-    TEXT = TEXT.replace(id, allocated);
-  }
+  for (const id of EXAMPLE.match(/eipalloc-\w+/g) ?? []) TEXT = TEXT.replace(id, await allocate());
+  thirdAddress = await allocate();
   zone = await hostedZone("example.net");
   before = await account();
   directory = mkdtempSync(join(tmpdir(), "hotpair-e2e-"));
@@ -107,6 +105,25 @@ async function ask(
     body: new URLSearchParams({ Action, Version: version, ...parameters }),
   });
   return answer.text();
+}
+
+async function allocate(): Promise<string> {
+  return (
+    /<allocationId>(.*?)</.exec(await ask("ec2", "AllocateAddress", { Domain: "vpc" }))?.[1] ??
+    "no address was allocated"
+  );
+}
+
+/** Takes an opening away in AWS itself, as somebody would in its console. */
+async function close(group: string, port: number): Promise<void> {
+  const named = { "Filter.1.Name": "tag:Name", "Filter.1.Value.1": `${STACK}-${group}` };
+  const [, groupId = ""] = /<groupId>(.*?)</.exec(await ask("ec2", "DescribeSecurityGroups", named)) ?? [];
+  const ofGroup = { "Filter.1.Name": "group-id", "Filter.1.Value.1": groupId };
+  const rules = (await ask("ec2", "DescribeSecurityGroupRules", ofGroup)).split("<item>");
+  const rule = rules.find((item) => item.includes(`<toPort>${port}<`)) ?? "";
+  const [, id = ""] = /<securityGroupRuleId>(.*?)</.exec(rule) ?? [];
+  const gone = { GroupId: groupId, "SecurityGroupRuleId.1": id };
+  expect(await ask("ec2", "RevokeSecurityGroupIngress", gone)).toContain("<return>true</return>");
 }
 
 /** Its id begins with Z, as AWS's own do; moto's begin with anything. */
@@ -270,11 +287,7 @@ describe("a stack in AWS", () => {
   });
 
   it("has what somebody took away in AWS itself back after a refresh, and that alone", async () => {
-    const rules = await ask("ec2", "DescribeSecurityGroupRules");
-    const ssh = rules.split("<item>").find((item) => /<toPort>9</.test(item)) ?? "";
-    const id = (name: string) => new RegExp(`<${name}>(.*?)</${name}>`).exec(ssh)?.[1] ?? "";
-    const gone = { GroupId: id("groupId"), "SecurityGroupRuleId.1": id("securityGroupRuleId") };
-    expect(await ask("ec2", "RevokeSecurityGroupIngress", gone)).toContain("<return>true</return>");
+    await close("group-public", 9);
     const { code, text } = inAws("up", "--refresh");
     expect(code, text).toBe(0);
     // The address that a node has taken meanwhile was seen, too, and stays there.
@@ -300,6 +313,112 @@ describe("a stack in AWS", () => {
     expect(
       JSON.parse(pulumi("stack", "export", "--stack", STACK).stdout).deployment.resources ?? [],
     ).not.toContainEqual(expect.objectContaining({ type: expect.stringMatching(/^aws:/) }));
+  });
+});
+
+/** The example with a database in the place of its pages, and a witness in a third zone; without what hotpair makes itself. */
+const withData = (text: string): string =>
+  text
+    .replace(/^ {6}frontends:\n[\s\S]*?(?=^ {4}objectives:)/m, DATABASE)
+    .replace(/^ {4}tags:\n/m, `${MADE.replace("ELASTIC_IP", thirdAddress)}$&`)
+    .replace(/^encryptionsalt:/m, `${WITNESS}$&`);
+const DATABASE = `\
+      frontends:
+        - { name: data, bind: "*:3307", mode: tcp, backend: data }
+      backends:
+        - { name: data, mode: tcp, service: mariadb }
+    mariadb:
+      port: 3306
+`;
+const MADE = `\
+    witness:
+      zone: eu-central-1c
+      prefix: 10.20.3.0/28
+      type: m7g.medium
+      elasticIp: ELASTIC_IP
+`;
+const WITNESS = `\
+  hotpair:witness:
+    site: eu-central-1c
+    address: 10.20.3.10
+    ssh:
+      host: 127.0.0.13
+      port: 9
+      user: admin
+`;
+
+describe("a pair that keeps data in AWS", () => {
+  const made = [
+    ...["subnet", "routes", "group", "out", "interface", "instance", "operators", "recovery"].map(
+      (what) => `create ${what}-witness`,
+    ),
+    ...["in-witness-tcp-2379", "in-witness-tcp-2380", "ssh-witness-9-203.0.113.0-24"].map((rule) => `create ${rule}`),
+  ];
+
+  it("has keys, a password and certificates by two commands, and is previewed with its witness", () => {
+    removeStack = writeStack(STACK, withData(TEXT));
+    for (const words of [
+      ["cloud", "keys"],
+      ["authority", "init"],
+    ]) {
+      const { code, text } = hotpair(...words, "-s", STACK);
+      expect(code, text).toBe(0);
+    }
+    const { code, text } = hotpair("preview", "-s", STACK);
+    expect(text).toContain("witness: is made first, and set up when it answers");
+    expect(text).toContain("create  ec2/instance  instance-witness");
+    expect(text).not.toMatch(/policy |error/);
+    expect(code).toBe(0);
+    expect(acts()).toEqual([]);
+  });
+
+  it("is made with a third server, in a third zone, at its address, without a role", async () => {
+    const { code, text } = inAws("up");
+    expect(code, text).toBe(0);
+    const created = told().filter(({ act }) => act === "create");
+    expect(created.map(({ act, name }) => `${act} ${name}`)).toEqual(expect.arrayContaining(made));
+    const { userData = "" } = created.find(({ name }) => name === "instance-witness")?.inputs ?? {};
+    expect(userData).toContain("-----BEGIN OPENSSH PRIVATE KEY-----");
+    const shown = await ask("ec2", "DescribeInstances", {
+      "Filter.1.Name": "tag:hotpair:node",
+      "Filter.1.Value.1": "witness",
+      "Filter.2.Name": "instance-state-name",
+      "Filter.2.Value.1": "running",
+    });
+    expect(shown.match(/<instanceId>i-/g)).toHaveLength(1);
+    for (const said of ["<privateIpAddress>10.20.3.10<", "<instanceType>m7g.medium<"]) expect(shown).toContain(said);
+    expect(shown).not.toContain("<iamInstanceProfile>");
+    expect((await account()).ListRoles).toBe((before.ListRoles ?? 0) + 2);
+    // moto's instances have no zone of their own; the interface's subnet has.
+    const subnet = { "Filter.1.Name": "tag:Name", "Filter.1.Value.1": `${STACK}-subnet-witness` };
+    expect(await ask("ec2", "DescribeSubnets", subnet)).toContain("<availabilityZone>eu-central-1c<");
+  });
+
+  it("hears its members at another port when the stack file says so, and at the old one no more", () => {
+    const file = stackPath(STACK);
+    const etcd = "    authority:\n      etcd:\n        clientPort: 2381\n";
+    writeFileSync(file, readFileSync(file, "utf8").replace(/^ {4}authority:\n/m, etcd));
+    const { code, text } = inAws("up");
+    expect(code, text).toBe(0);
+    const rules = (port: number) =>
+      ["public-tcp-N-peer", "public-tcp-N-witness", "witness-tcp-N"].map((rule) => rule.replace("N", String(port)));
+    expect(acts().toSorted()).toEqual(
+      [...rules(2381).map((rule) => `create in-${rule}`), ...rules(2379).map((rule) => `delete in-${rule}`)].toSorted(),
+    );
+  });
+
+  it("has back what somebody closed at its witness in AWS itself, and that alone", async () => {
+    await close("group-witness", 2380);
+    const { code, text } = inAws("up", "--refresh");
+    expect(code, text).toBe(0);
+    expect(acts()).toEqual(["create in-witness-tcp-2380"]);
+  });
+
+  it("leaves nothing behind", async () => {
+    const { code, text } = inAws("destroy");
+    expect(code, text).toBe(0);
+    expect(acts()).toEqual(expect.arrayContaining(["delete instance-witness", "delete subnet-witness"]));
+    expect(await account()).toEqual(before);
   });
 });
 

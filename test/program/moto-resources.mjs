@@ -343,7 +343,7 @@ export const RESOURCES = {
         MaxCount: 1,
         KeyName: inputs.keyName,
         NetworkInterface: [{ DeviceIndex: 0, NetworkInterfaceId: inputs.primaryNetworkInterface.networkInterfaceId }],
-        IamInstanceProfile: { Name: inputs.iamInstanceProfile },
+        IamInstanceProfile: inputs.iamInstanceProfile === undefined ? undefined : { Name: inputs.iamInstanceProfile },
         UserData: Buffer.from(inputs.userData).toString("base64"),
         MetadataOptions: { HttpTokens: inputs.metadataOptions.httpTokens },
         TagSpecification: tagged("instance", inputs.tags),

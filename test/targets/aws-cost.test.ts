@@ -5,7 +5,7 @@ import { seconds } from "../../infra/model/duration.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws } from "../../infra/targets/aws.ts";
 import { avoidedBy, billedOf, costOf, MONTH_HOURS, type Prices } from "../../infra/targets/aws-cost.ts";
-import { cloudPair } from "../model/pairs.ts";
+import { cloudDataPair, cloudPair } from "../model/pairs.ts";
 
 const billed = (pair = cloudPair) => billedOf(pair, declareAws(pair, collectListeners(pair)));
 const prices: Prices = {
@@ -33,6 +33,18 @@ test("everything that is billed is listed once, with what it is billed by", () =
     "bucket storage/s3/eu-central-1 undefined",
     "backups storage/backup/eu-central-1 undefined",
   ]);
+});
+
+test("a witness that is made is billed beside the pair, and a single server has none", () => {
+  const witness = billed(cloudDataPair).filter(({ resource }) => resource.endsWith("-witness"));
+  expect(witness.map(({ resource, price, quantity }) => `${resource} ${price} ${quantity}`)).toEqual([
+    `instance-witness instance/m7g.medium/eu-central-1 ${MONTH_HOURS}`,
+    "instance-witness detailed-monitoring/eu-central-1 1",
+    "instance-witness volume/gp3/eu-central-1 10",
+    `operators-witness public-ipv4/eu-central-1 ${MONTH_HOURS}`,
+    "recovery-witness alarm/eu-central-1 1",
+  ]);
+  expect(witness.filter(({ single }) => single)).toEqual([]);
 });
 
 test("sums have what has a price, and the rest is named", () => {

@@ -17,11 +17,13 @@ import {
 } from "../../infra/model/resource.ts";
 import { awsPackage, installAwsPackage } from "../../infra/toolchain/aws-package.ts";
 import { projectRoot } from "../../infra/toolchain/places.ts";
+import { cloudDataPair } from "../model/pairs.ts";
 import { BY_METHOD, declare, existing, fencedPair, inAws, oneZone, vip } from "./cloud-pairs.ts";
 
 const PAIRS = {
   ...BY_METHOD,
   fenced: fencedPair,
+  "with a witness": cloudDataPair,
   "an existing VPC, one zone, spot, provisioned operations": inAws({
     zones: oneZone,
     vip: vip("route"),

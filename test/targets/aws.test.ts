@@ -13,7 +13,7 @@ import type { VipMethod } from "../../infra/model/pair.ts";
 import { type Declared, outputsIn, type Value } from "../../infra/model/resource.ts";
 import { clientPorts, collectListeners } from "../../infra/services/listeners.ts";
 import { serverOf } from "../../infra/targets/aws.ts";
-import { cloudPair, statefulPair } from "../model/pairs.ts";
+import { cloudDataPair, cloudPair } from "../model/pairs.ts";
 import { BY_METHOD, type CloudPair, declare, existing, fencedPair, inAws, oneZone, vip } from "./cloud-pairs.ts";
 
 function find(declared: readonly Declared[], name: string): Declared {
@@ -369,18 +369,15 @@ it("an existing VPC keeps its gateway and its routes", () => {
   expect(JSON.stringify(find(declared, "right-a").inputs)).toContain(`:route-table/${existing.routeTable}`);
 });
 
+/** The same pair with a witness that is somebody's server already. */
+const givenWitness: CloudPair = {
+  ...cloudDataPair,
+  witness: cloudDataPair.witness && { ...cloudDataPair.witness, address: "192.0.2.13" },
+  aws: cloudPair.aws,
+};
+
 it("members of an authority hear each other and the witness; the database only the other node", () => {
-  const { witness, authority, mariadb, haproxy } = statefulPair;
-  const pair: CloudPair = {
-    ...cloudPair,
-    ...{ witness: witness && { ...witness, address: "192.0.2.13" }, authority, mariadb },
-    haproxy: haproxy && {
-      ...haproxy,
-      frontends: haproxy.frontends.map((frontend) => ({ ...frontend, bind: { vip: "*" as const, port: 3307 } })),
-    },
-    nginx: undefined,
-  };
-  expect(openings(declare(pair)).filter((line) => / tcp /.test(line))).toEqual([
+  expect(openings(declare(givenWitness)).filter((line) => / tcp /.test(line))).toEqual([
     "public tcp 22 203.0.113.0/24",
     "public tcp 2379 192.0.2.13/32",
     "public tcp 2379 group-public",
@@ -394,11 +391,109 @@ it("members of an authority hear each other and the witness; the database only t
   ]);
 });
 
+describe("a witness that is made", () => {
+  const declared = declare(cloudDataPair);
+
+  it("stands in a third zone, in a subnet of its own beside the way out", () => {
+    expect(find(declared, "subnet-witness").inputs).toMatchObject({
+      cidrBlock: "10.20.3.0/28",
+      availabilityZone: "eu-central-1c",
+    });
+    expect(find(declared, "routes-witness").inputs.routeTableId).toEqual({ of: "routes-public", output: "id" });
+    expect(find(declared, "interface-witness").inputs).toMatchObject({
+      subnetId: { of: "subnet-witness" },
+      privateIps: ["10.20.3.10"],
+      securityGroups: [{ of: "group-witness" }],
+    });
+  });
+
+  it("is told by the nodes what their members tell each other, and by operators; the nodes hear it at its address", () => {
+    const open = openings(declared);
+    expect(open.filter((line) => line.startsWith("witness "))).toEqual([
+      "witness tcp 22 203.0.113.0/24",
+      "witness tcp 2379 group-public",
+      "witness tcp 2380 group-public",
+    ]);
+    expect(open.filter((line) => line.includes("10.20.3.10"))).toEqual([
+      "public tcp 2379 10.20.3.10/32",
+      "public tcp 2380 10.20.3.10/32",
+    ]);
+    expect(resourceFindings(declared, clientPorts(cloudDataPair))).toEqual([]);
+  });
+
+  it("is a small server that may call nothing, protected and encrypted as the nodes are", () => {
+    const { inputs, ignoreChanges, secretInputs } = find(declared, "instance-witness");
+    const { metadataOptions, disableApiTermination } = find(declared, "instance-a").inputs;
+    expect(inputs).toMatchObject({
+      instanceType: "m7g.medium",
+      primaryNetworkInterface: { networkInterfaceId: { of: "interface-witness" } },
+      rootBlockDevice: { encrypted: true, volumeType: "gp3", volumeSize: 10 },
+      tags: { "hotpair:node": "witness", "hotpair:pair": "cloud", Name: "cloud-instance-witness" },
+      volumeTags: { "hotpair:pair": "cloud" },
+      metadataOptions,
+      disableApiTermination,
+    });
+    expect(inputs).not.toHaveProperty("iamInstanceProfile");
+    expect(JSON.stringify(inputs.ami)).toContain("debian-13-arm64-*");
+    expect([ignoreChanges, secretInputs]).toEqual([["ami", "userData"], ["userData"]]);
+  });
+
+  it("starts with its own pinned host key, its name, and no network but the one that DHCP serves", () => {
+    const { userData } = find(declared, "instance-witness").inputs;
+    const { join: parts } = userData as { readonly join: readonly (string | object)[] };
+    expect(parts).toContainEqual({ quoted: { secret: "aws.witness.hostKey" } });
+    const said = parse(
+      parts.map((part) => (typeof part === "string" ? part : "quoted" in part ? '""' : "0a:00:00:00:00:01")).join(""),
+    );
+    expect(said).toMatchObject({
+      hostname: "witness",
+      ssh_keys: { ed25519_public: cloudDataPair.witness?.ssh.hostKey },
+    });
+    expect(said.write_files.map(({ path }: { path: string }) => path)).toEqual([
+      "/etc/cloud/cloud.cfg.d/60-hotpair.cfg",
+      "/etc/systemd/network/05-hotpair-public.network",
+    ]);
+  });
+
+  it("has its image pinned where one is named, and room for two copies of the largest database", () => {
+    const { authority } = cloudDataPair;
+    const { witness } = cloudDataPair.aws;
+    const pair = inAws(
+      { witness: witness && { ...witness, image: "ami-0a1b2c3d4e5f60719" } },
+      { ...cloudDataPair, authority: authority && { ...authority, etcd: { ...authority.etcd, quota: 3 * 1024 ** 3 } } },
+    );
+    expect(find(declare(pair), "instance-witness").inputs).toMatchObject({
+      ami: "ami-0a1b2c3d4e5f60719",
+      rootBlockDevice: { volumeSize: 14 },
+    });
+  });
+
+  it("is on demand, with another machine when its hardware fails, also beside servers of the spot market", () => {
+    const spot = declare(inAws({ instance: { ...cloudPair.aws.instance, spot: true } }, cloudDataPair));
+    expect(find(spot, "instance-a").inputs.instanceMarketOptions).toBeDefined();
+    expect(find(spot, "instance-witness").inputs.instanceMarketOptions).toBeUndefined();
+    expect(ofType(spot, "MetricAlarm").map(({ name }) => name)).toEqual(["recovery-witness"]);
+  });
+
+  it("is reached when it is there with its address; one that exists is not waited for, and not made", () => {
+    expect(serverOf(cloudDataPair, "witness")).toEqual(["instance-witness", "operators-witness"]);
+    expect(find(declared, "operators-witness").inputs).toMatchObject({
+      allocationId: "eipalloc-0a1b2c3d4e5f60713",
+      networkInterfaceId: { of: "interface-witness" },
+      privateIpAddress: "10.20.3.10",
+    });
+    expect(serverOf(givenWitness, "witness")).toEqual([]);
+    expect(declare(givenWitness).filter(({ name }) => name.includes("-witness") && !name.startsWith("in-"))).toEqual(
+      [],
+    );
+  });
+});
+
 // --- what holds for every configuration -------------------------------------------------------------------------------
 
 const port = fc.integer({ min: 1, max: 65_535 });
 
-/** Right configurations in AWS: every method, one zone and two, with and without storage, bucket, HAProxy. */
+/** Right configurations in AWS: every method, one zone and two, with and without storage, bucket, HAProxy, witness. */
 const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
   fc
     .record({
@@ -409,12 +504,13 @@ const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
       spot: fc.boolean(),
       bucket: fc.boolean(),
       balanced: fc.boolean(),
+      voted: fc.constantFrom("no", "given", "made"),
       ports: fc.uniqueArray(port, { minLength: 3, maxLength: 3 }),
       ssh: port,
       bits: fc.integer({ min: 20, max: 26 }),
       clients: fc.constantFrom(["0.0.0.0/0"], ["198.51.100.0/24", "203.0.113.0/24"]),
     })
-    .map(({ method, one, own, storage, spot, bucket, balanced, ports, ssh, bits, clients }) => {
+    .map(({ method, one, own, storage, spot, bucket, balanced, voted, ports, ssh, bits, clients }) => {
       const base = BY_METHOD[method];
       const zones = one || method === "secondary-ip" ? oneZone : base.aws.zones;
       const half = zones.a === zones.b ? 0 : 2 ** (31 - bits);
@@ -447,6 +543,7 @@ const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
               }
             : undefined,
         nginx: base.nginx && { ...base.nginx, port: pages },
+        ...(voted === "no" ? {} : voters(voted === "made" ? "10.20.48.10" : "192.0.2.13", ssh)),
         aws: {
           ...base.aws,
           zones,
@@ -454,9 +551,23 @@ const arbitraryCloud = (): fc.Arbitrary<CloudPair> =>
           vpc: { prefix: "10.20.0.0/16", existing: own ? undefined : existing },
           instance: { ...base.aws.instance, spot },
           bucket: bucket ? base.aws.bucket : undefined,
+          witness:
+            voted === "made" && cloudDataPair.aws.witness !== undefined
+              ? { ...cloudDataPair.aws.witness, prefix: "10.20.48.0/28" }
+              : undefined,
         },
       };
     });
+
+/** A witness at this address, with the authority that it votes in. */
+const voters = (address: string, port: number): Pick<CloudPair, "witness" | "authority"> => ({
+  witness: cloudDataPair.witness && {
+    ...cloudDataPair.witness,
+    address,
+    ssh: { ...cloudDataPair.witness.ssh, port },
+  },
+  authority: cloudDataPair.authority,
+});
 
 const everywhere = (holds: (declared: readonly Declared[], pair: CloudPair) => void) =>
   fc.assert(
@@ -501,6 +612,24 @@ describe("in every configuration", () => {
     });
   });
 
+  it("servers are encrypted, keep their credentials to themselves, and only nodes have any", () => {
+    everywhere((declared, pair) => {
+      const servers = ofType(declared, "Instance");
+      expect(servers.map(({ name }) => name)).toEqual([
+        "instance-a",
+        "instance-b",
+        ...(pair.aws.witness === undefined ? [] : ["instance-witness"]),
+      ]);
+      for (const { name, inputs } of servers) {
+        expect(inputs).toMatchObject({
+          rootBlockDevice: { encrypted: true },
+          metadataOptions: { httpTokens: "required" },
+        });
+        expect(inputs.iamInstanceProfile === undefined).toBe(name === "instance-witness");
+      }
+    });
+  });
+
   it("subnets do not overlap, lie in the VPC, and hold the addresses that are fixed in them", () => {
     everywhere((declared, pair) => {
       const vpc = cidr(pair.aws.vpc.prefix);
@@ -526,12 +655,14 @@ describe("in every configuration", () => {
         const network = (inputs.securityGroupId as { of: string }).of.replace("group-", "");
         const ssh = inputs.fromPort === pair.nodes[0].ssh.port && pair.aws.ssh.from.includes(String(inputs.cidrIpv4));
         const protocol = protocols[inputs.ipProtocol as keyof typeof protocols];
+        // The witness hears, and is heard, as a member and in no other way.
+        const votes = network === "witness" || inputs.cidrIpv4 === `${pair.witness?.address}/32`;
         const listener = listeners.find(
           (each) =>
-            each.network === network &&
+            each.network === (network === "witness" ? "public" : network) &&
             each.protocol === protocol &&
             (each.port ?? -1) === (inputs.fromPort ?? -1) &&
-            (inputs.cidrIpv4 === undefined || each.from === "clients"),
+            (votes ? each.from === "members" : inputs.cidrIpv4 === undefined || each.from === "clients"),
         );
         expect(ssh || listener !== undefined, name).toBe(true);
         expect(inputs.fromPort).toBe(inputs.toPort);
@@ -589,6 +720,7 @@ it("the operator's policy has what makes and deletes every type, and no wildcard
     Selection: "backup:CreateBackupSelection backup:DeleteBackupSelection iam:PassRole",
     Budget: "budgets:ViewBudget budgets:ModifyBudget",
   };
-  for (const type of new Set(Object.values(BY_METHOD).flatMap((pair) => declare(pair).map(({ type }) => type))))
+  const pairs = [...Object.values(BY_METHOD), cloudDataPair];
+  for (const type of new Set(pairs.flatMap((pair) => declare(pair).map(({ type }) => type))))
     expect(allowed, type).toEqual(expect.arrayContaining(needed[type.split(":").at(-1) ?? ""]?.split(" ") ?? [type]));
 });
