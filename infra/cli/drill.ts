@@ -20,7 +20,7 @@ import { campaignPath, evidenceDirectory, evidencePath } from "../evidence/store
 import { summarize } from "../evidence/summary.ts";
 import { type Duration, formatDuration, ms, parseDuration } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
-import { DEFAULT_CLIENT } from "../model/estimate.ts";
+import { clientOf, DEFAULT_CLIENT } from "../model/estimate.ts";
 import type { Pair } from "../model/pair.ts";
 import { estimate } from "../services/estimate.ts";
 import { signerOf, signOption } from "./evidence.ts";
@@ -126,7 +126,7 @@ async function run(options: Options): Promise<void> {
   const settings: DrillSettings = {
     stack,
     place,
-    estimates: estimate(pair, { ...DEFAULT_CLIENT, interval: options.rate }),
+    estimates: estimate(pair, { ...clientOf(pair), interval: options.rate }),
     configDigest: configDigest(pair),
     versions: await versionsOf(place),
     directory: options.evidence,

@@ -33,6 +33,7 @@ export function register(program: Command): void {
     .option("--jitter <time>", "how much longer a packet takes now and then, in place of limits.jitter")
     .option("--pause <time>", "longest time for which a server does not run, in place of limits.pause")
     .option("--restore <time>", "until a HAProxy that died serves again, in place of limits.restore")
+    .option("--answer <time>", "longest time that a client's request takes, in place of limits.answer")
     .option("--write", "write what is proposed, and the limits that were given, into the stack file", false)
     .option("--json", "print as JSON", false)
     .action(tune);
@@ -53,7 +54,7 @@ function tune(options: TuneOptions): void {
   process.exitCode = tuning.unmet.length > 0 ? 3 : 0;
 }
 
-const LIMITS = ["roundTrip", "jitter", "pause", "restore"] as const;
+const LIMITS = ["roundTrip", "jitter", "pause", "restore", "answer"] as const;
 
 function givenLimits(options: TuneOptions): Partial<Limits> {
   const given = LIMITS.flatMap((name) => {
@@ -131,7 +132,8 @@ function proposal(
   const fresh = LIMITS.some((name) => stated[name] !== limits[name]);
   return [
     `${stack} (${shownPath(file)}), with a round trip of ${formatDuration(limits.roundTrip)}, jitter of ${formatDuration(limits.jitter)}, ` +
-      `pauses of ${formatDuration(limits.pause)}, HAProxy back within ${formatDuration(limits.restore)}`,
+      `pauses of ${formatDuration(limits.pause)}, HAProxy back within ${formatDuration(limits.restore)}, ` +
+      `answers within ${formatDuration(limits.answer)}`,
     "",
     ...columns([["timer", "now", "proposed", "bears, before it acts for nothing"], ...rows]).map((line) => `  ${line}`),
     "",

@@ -236,7 +236,7 @@ export const EXAMPLE = {
     beforeDrill: { digest: "sha256:5f3c0d1e9a7b", until: "2026-12-24" },
   },
   failures: [{ class: "node-power-cut", rate: "0.5/year", repair: "4h" }],
-  limits: { roundTrip: "1ms", jitter: "10ms", pause: "50ms", restore: "750ms" },
+  limits: { roundTrip: "1ms", jitter: "10ms", pause: "50ms", restore: "750ms", answer: "25ms" },
   beaconKey: CIPHERTEXT,
   previousBeaconKey: CIPHERTEXT,
   witness: {

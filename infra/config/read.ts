@@ -169,6 +169,7 @@ function pairOf(settings: PairSettings, name: string): Pair {
       jitter: time(settings.limits.jitter),
       pause: time(settings.limits.pause),
       restore: time(settings.limits.restore),
+      answer: time(settings.limits.answer),
     },
     secrets: {
       beaconKey: { secret: "beaconKey" },

@@ -1,7 +1,8 @@
 // What the pair promises and what it is judged by: objectives, the evidence that they need, how often what happens, and what is
 // ordinary on its networks and servers.
 
-import { TIER_NAMES } from "../model/estimate.ts";
+import { formatDuration } from "../model/duration.ts";
+import { DEFAULT_CLIENT, TIER_NAMES } from "../model/estimate.ts";
 import { FAILURE_CLASS_IDS, FAILURE_CLASSES, type FailureClassId } from "../model/failure.ts";
 import { parseRate } from "../model/rate.ts";
 import { duration, keys, label, list, oneOf, text } from "./formats.ts";
@@ -34,6 +35,9 @@ export const limits = () =>
       .describe(
         "From systemd's start of a HAProxy that died until it serves. The default was measured in the lab, with room.",
       ),
+    answer: limit("25ms", "1s")
+      .default(formatDuration(DEFAULT_CLIENT.answer))
+      .describe("Longest time that a client's request takes while all is well. The lab's pages take 1 to 2 ms."),
   });
 
 const targets = (what: string) =>

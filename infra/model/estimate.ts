@@ -23,6 +23,9 @@ export const CLIENT_DEADLINE: Duration = seconds(1);
 /** One new connection every 10 ms as the drills' probe makes them; p99 of an answer in the lab, docs/estimate.md#measured. */
 export const DEFAULT_CLIENT: Client = { interval: ms(10), deadline: CLIENT_DEADLINE, answer: ms(25) };
 
+/** The default client, answered as fast as the services of this pair are said to answer. */
+export const clientOf = ({ limits }: Pick<Pair, "limits">): Client => ({ ...DEFAULT_CLIENT, answer: limits.answer });
+
 interface Promised {
   readonly rto: Duration;
   readonly rpo: Duration;

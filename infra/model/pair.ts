@@ -492,4 +492,6 @@ export interface Limits {
   readonly pause: Duration;
   /** From systemd's start of a daemon that was killed until it serves. */
   readonly restore: Duration;
+  /** Longest time that a client's request takes while all is well. */
+  readonly answer: Duration;
 }

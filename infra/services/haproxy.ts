@@ -9,7 +9,7 @@ import {
   silentDetectionFormula,
 } from "../model/checks.ts";
 import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
-import { CLIENT_DEADLINE, DEFAULT_CLIENT } from "../model/estimate.ts";
+import { CLIENT_DEADLINE } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
@@ -233,9 +233,9 @@ function timing(pair: Pair): readonly TimingTerm[] {
       failure: "backend-kill",
       step: "recover",
       name: "a response under way is cut; requests that nobody has begun to answer are given to the other server",
-      upper: DEFAULT_CLIENT.answer,
-      formula: `≤ one answer ${formatDuration(DEFAULT_CLIENT.answer)}`,
-      source: "HAProxy manual, retry-on, option redispatch",
+      upper: pair.limits.answer,
+      formula: `≤ one answer ${formatDuration(pair.limits.answer)}`,
+      source: "limits.answer; HAProxy manual, retry-on, option redispatch",
     },
     {
       ...own,

@@ -1,7 +1,7 @@
 // The timer solver with the estimates of all services of a pair: what `hotpair tune` proposes, and the values that the
 // findings about missed targets name.
 
-import { DEFAULT_CLIENT, type Estimate, estimateClass } from "../model/estimate.ts";
+import { clientOf, type Estimate, estimateClass } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Pair } from "../model/pair.ts";
 import { type Tuning, tunerOf } from "../model/tuning.ts";
@@ -29,6 +29,6 @@ const estimates = (pair: Pair, failure?: FailureClassId): readonly Estimate[] =>
           failure,
           services.flatMap((service) => service.timing(pair)).filter((term) => term.failure === failure),
           pair,
-          DEFAULT_CLIENT,
+          clientOf(pair),
         ),
       ];

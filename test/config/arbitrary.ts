@@ -168,6 +168,7 @@ const arbitraryPair = (): fc.Arbitrary<Input> =>
             jitter: duration(0, 100, 1),
             pause: duration(0, 2_000, 1),
             restore: duration(0, 50_000, 1),
+            answer: duration(0, 1_000, 1),
           },
           { requiredKeys: [] },
         ),

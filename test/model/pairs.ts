@@ -108,7 +108,7 @@ export const labPair: Pair = {
   objectives: { tier: "standard", rto: {}, rpo: {} },
   failures: [],
   evidence: { enforcement: "advisory", maxAge: days(90), allowedSigners: undefined, beforeDrill: undefined },
-  limits: { roundTrip: ms(1), jitter: ms(10), pause: ms(50), restore: ms(750) },
+  limits: { roundTrip: ms(1), jitter: ms(10), pause: ms(50), restore: ms(750), answer: ms(25) },
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
 };
 

@@ -110,7 +110,13 @@ test("whatever is ordinary and whatever was written, the timers can be made to a
   fc.assert(
     fc.property(
       fc.constantFrom(labPair, tls, witnessed, statefulPair),
-      fc.record({ roundTrip: limit(1_000), jitter: limit(5_000), pause: limit(10_000), restore: limit(50_000) }),
+      fc.record({
+        roundTrip: limit(1_000),
+        jitter: limit(5_000),
+        pause: limit(10_000),
+        restore: limit(50_000),
+        answer: limit(1_000),
+      }),
       fc.array(fc.tuple(fc.nat(40), fc.double({ min: 0.3, max: 4, noNaN: true })), { maxLength: 8 }),
       (pair, limits, moved) => {
         const written = moved.reduce<Pair>(
