@@ -137,19 +137,24 @@ const RELEASED: readonly FailureClassId[] = [
   "keepalived-stop",
   "keepalived-kill",
   "keepalived-hang",
-  "haproxy-hang",
   "database-kill",
   "database-hang",
-  "planned-switch",
-  "failback",
-  "rolling-upgrade",
 ];
+/**
+ * The same, agreed on by both arbiters first: the taking node's holder is started while the other one stops, and waits for the
+ * lease (docs/arbitration.md#on-a-server).
+ */
+const HANDED_OVER: readonly FailureClassId[] = ["haproxy-hang", "planned-switch", "failback", "rolling-upgrade"];
 
 function timing(pair: Pair): readonly TimingTerm[] {
   const { authority } = pair;
   // Without a service that writes nothing waits for the lease.
   if (authority === undefined || !holdsState(pair)) return [];
   const { takeover, renewal, rpcTimeout, stopTimeout } = authority.lease;
+  const stopping =
+    2 * stopTimeout < PROGRAM_START
+      ? `start of the program ${formatDuration(PROGRAM_START)}`
+      : `2 × stop ${formatDuration(stopTimeout)}`;
   const taking = `start of the program ${formatDuration(PROGRAM_START)} + one answer ${formatDuration(rpcTimeout)}`;
   const term = (
     failure: FailureClassId,
@@ -195,6 +200,15 @@ function timing(pair: Pair): readonly TimingTerm[] {
         ms(0),
         ms(2 * stopTimeout + PROGRAM_START + rpcTimeout),
         `2 × stop ${formatDuration(stopTimeout)} + ${taking}`,
+      ),
+    ),
+    ...HANDED_OVER.map((failure) =>
+      term(
+        failure,
+        "the holder stops what writes and gives the lease back, while the other node's is started to take it",
+        ms(0),
+        ms(Math.max(2 * stopTimeout, PROGRAM_START) + rpcTimeout),
+        `${stopping} + one answer ${formatDuration(rpcTimeout)}`,
       ),
     ),
   ];

@@ -169,12 +169,12 @@ describe("before and after", () => {
   test("against a revision of git: bounds and targets that differ, findings that came and went", async () => {
     const { code, stdout } = await check("--compare", "main", "--comment", at("out.md"));
     expect(code).toBe(3);
-    expect(stdout).toMatch(/Against main:\n.* {2}node-power-cut +RTO 461\.2ms → 6\.\d+s/s);
+    expect(stdout).toMatch(/Against main:\n.* {2}node-power-cut +RTO 431\.2ms → 6\.\d+s/s);
     expect(stdout).toMatch(/new: mandatory rto-within-target at hotpair:pair\.objectives\.rto\.node-power-cut/);
     const comment = read("out.md");
     expect(comment).toMatch(/^<!-- hotpair prod -->\n### hotpair: stack `prod`: ❌ a target is missed\n/);
     expect(comment).toMatch(
-      /^\| `node-power-cut` \| 461\.2ms → \*\*6\.\d+s\*\* \| 30s → \*\*1s\*\* \| ❌ missed \| 0ms \| within \| missing \|$/m,
+      /^\| `node-power-cut` \| 431\.2ms → \*\*6\.\d+s\*\* \| 30s → \*\*1s\*\* \| ❌ missed \| 0ms \| within \| missing \|$/m,
     );
     expect(comment).toMatch(/^- ❌ `rto-within-target` at `hotpair:pair\.objectives\.rto\.node-power-cut`: /m);
     expect(comment).toMatch(/<summary>\d+ failure classes as before<\/summary>[\s\S]*\| `haproxy-kill` \|/);

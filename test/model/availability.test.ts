@@ -32,10 +32,10 @@ const cut = { failure: "node-power-cut", rate: perYear(2), repair: seconds(4 * 3
 
 test("two power cuts a year: two takeovers with the pair, two repairs without it", () => {
   const year = yearOf(only(labPair, cut));
-  // 461.172 ms at most each (docs/estimate.md); alone 2 × 4 h.
+  // 431.172 ms at most each (docs/estimate.md); alone 2 × 4 h.
   expect(year.downtimeAlone).toBe(2 * 4 * 3_600_000);
   expect(year.redundancyLost).toBe(2 * 4 * 3_600_000);
-  const takeovers = 2 * 461.171875;
+  const takeovers = 2 * 431.171875;
   // While one server is being repaired, 8 h of the year, the other one fails at the same rate.
   const second = (8 / 8_760) * 2 * 4 * 3_600_000;
   expect(year.secondFailure).toBeCloseTo(second, 6);
