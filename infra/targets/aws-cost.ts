@@ -2,8 +2,8 @@
 // are nobody's here: they come from a file with a date and a source, and what has none says so.
 
 import type { Availability } from "../model/availability.ts";
-import type { Aws, Pair } from "../model/pair.ts";
 import type { Declared } from "../model/resource.ts";
+import type { CloudPair } from "./aws-network.ts";
 
 /** Hours of an average month, as AWS's own calculator counts them: 8760 / 12. */
 export const MONTH_HOURS = 730;
@@ -58,7 +58,7 @@ interface Root {
   readonly iops?: number;
 }
 
-export function billedOf({ aws }: Pair & { readonly aws: Aws }, declared: readonly Declared[]): readonly Billed[] {
+export function billedOf({ aws }: CloudPair, declared: readonly Declared[]): readonly Billed[] {
   return declared.flatMap(({ name, type, inputs }): readonly Billed[] => {
     const single = name.endsWith("-a");
     const item = (price: string, unit: Billed["unit"], quantity: number | undefined, alone = single): Billed => ({

@@ -1,7 +1,7 @@
 // What a new server in AWS reads at its first boot: the SSH host key that the stack file pins, its name, and the fixed
 // addresses of the interfaces that DHCP does not serve. Everything else comes over SSH, as on premises.
 
-import { type Cidr, formatCidr, formatIpv4, networkOf, parseCidr } from "../model/ipv4.ts";
+import { type Cidr, formatCidr, formatIpv4, networkOf } from "../model/ipv4.ts";
 import type { Pair, SecretRef } from "../model/pair.ts";
 import { type Joined, outputOf } from "../model/resource.ts";
 
@@ -100,11 +100,4 @@ function networkFile(network: string, resource: string, lines: readonly string[]
     outputOf(resource, "macAddress"),
     `${tail.slice(1)}}`,
   ];
-}
-
-/** An address with prefix as the configuration has checked it. */
-export function cidrOf(text: string): Cidr {
-  const cidr = parseCidr(text);
-  if (cidr === undefined) throw new Error(`the configuration let ${text} pass as an address with prefix`);
-  return cidr;
 }

@@ -4,9 +4,10 @@ import { seconds } from "../../infra/model/duration.ts";
 import type { Aws, Pair, VipMethod } from "../../infra/model/pair.ts";
 import { collectListeners } from "../../infra/services/listeners.ts";
 import { declareAws } from "../../infra/targets/aws.ts";
+import type { CloudPair } from "../../infra/targets/aws-network.ts";
 import { cloudPair } from "../model/pairs.ts";
 
-export type CloudPair = Pair & { readonly aws: Aws };
+export type { CloudPair };
 
 export const declare = (pair: CloudPair) => declareAws(pair, collectListeners(pair));
 export const inAws = (change: Partial<Aws>, pair: CloudPair = cloudPair): CloudPair => ({
