@@ -6,7 +6,7 @@ import { appendFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import { output } from "@pulumi/pulumi";
 import { main } from "@pulumi/pulumi/provider/index.js";
-import { anImage, RESOURCES } from "./moto-resources.mjs";
+import { ACCOUNT, anImage, RESOURCES } from "./moto-resources.mjs";
 
 /** Marks a secret (specialSigKey in @pulumi/pulumi/runtime/rpc.ts), which the SDK leaves on. Secrets are handed back as they come. */
 const ENVELOPE = "4dabf18193072939515e22adb298388d";
@@ -26,8 +26,6 @@ const resourceOf = (urn) => {
 
 const note = (act, type, name, inputs) =>
   appendFileSync(process.env.HOTPAIR_TEST_CLOUD, `${JSON.stringify({ act, type, name, inputs })}\n`);
-
-const ACCOUNT = "123456789012";
 
 /** What AWS adds to what it was given. */
 const outputs = (urn, { id, ...made }, inputs) => {

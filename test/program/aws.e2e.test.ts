@@ -178,18 +178,39 @@ const LISTS: readonly (readonly [service: string, action: string, element: RegEx
   ["s3", "ListBuckets", /<Bucket>/g],
 ];
 
+/** Those that answer in JSON: a path, or an action in a header. */
+const JSON_LISTS: readonly (readonly [service: string, question: string])[] = [
+  ["backup", "/backup-vaults/"],
+  ["backup", "/backup/plans/"],
+  ["budgets", "DescribeBudgets"],
+];
+
+const listing = (service: string) => `AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/${service}/aws4_request`;
+
 /** How much of everything the account has, by the question. */
 async function account(): Promise<Readonly<Record<string, number>>> {
   const counts = LISTS.map(async ([service, action, element]) => {
-    const list = { authorization: "AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/s3/aws4_request" };
+    const list = { authorization: listing("s3") };
     const text =
       service === "s3" ? await (await fetch(moto.url, { headers: list })).text() : await ask(service, action);
     return [action, (text.match(element) ?? []).length] as const;
   });
-  const list = { authorization: "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/route53/aws4_request" };
+  const inJson = JSON_LISTS.map(async ([service, question]) => {
+    const asked = question.startsWith("/")
+      ? fetch(`${moto.url}${question}`, { headers: { authorization: listing(service) } })
+      : fetch(moto.url, {
+          method: "POST",
+          headers: { authorization: listing(service), "x-amz-target": `AWSBudgetServiceGateway.${question}` },
+          body: JSON.stringify({ AccountId: "123456789012" }),
+        });
+    const answer = Object.values((await (await asked).json()) as Record<string, unknown>).find(Array.isArray);
+    if (answer === undefined) throw new Error(`moto did not say what ${question} asks for`);
+    return [question, answer.length] as const;
+  });
+  const list = { authorization: listing("route53") };
   const records = await (await fetch(`${moto.url}/2013-04-01/hostedzone/${zone}/rrset`, { headers: list })).text();
   return {
-    ...Object.fromEntries(await Promise.all(counts)),
+    ...Object.fromEntries(await Promise.all([...counts, ...inJson])),
     records: (records.match(/<ResourceRecordSet>/g) ?? []).length,
   };
 }
@@ -316,7 +337,7 @@ describe("a stack in AWS", () => {
   });
 });
 
-/** The example with a database in the place of its pages, and a witness in a third zone; without what hotpair makes itself. */
+/** The example with a database in the place of its pages, a witness in a third zone, daily images and a budget. */
 const withData = (text: string): string =>
   text
     .replace(/^ {6}frontends:\n[\s\S]*?(?=^ {4}objectives:)/m, DATABASE)
@@ -336,6 +357,11 @@ const MADE = `\
       prefix: 10.20.3.0/28
       type: m7g.medium
       elasticIp: ELASTIC_IP
+    backup:
+      role: arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole
+    budget:
+      monthly: 300
+      email: [ops@example.net]
 `;
 const WITNESS = `\
   hotpair:witness:
@@ -388,7 +414,11 @@ describe("a pair that keeps data in AWS", () => {
     expect(shown.match(/<instanceId>i-/g)).toHaveLength(1);
     for (const said of ["<privateIpAddress>10.20.3.10<", "<instanceType>m7g.medium<"]) expect(shown).toContain(said);
     expect(shown).not.toContain("<iamInstanceProfile>");
-    expect((await account()).ListRoles).toBe((before.ListRoles ?? 0) + 2);
+    const after = await account();
+    expect(after.ListRoles).toBe((before.ListRoles ?? 0) + 2);
+    // Daily images of the nodes and a budget, which this stack asks for as well.
+    for (const question of ["/backup-vaults/", "/backup/plans/", "DescribeBudgets"])
+      expect([question, after[question]]).toEqual([question, (before[question] ?? 0) + 1]);
     // moto's instances have no zone of their own; the interface's subnet has.
     const subnet = { "Filter.1.Name": "tag:Name", "Filter.1.Value.1": `${STACK}-subnet-witness` };
     expect(await ask("ec2", "DescribeSubnets", subnet)).toContain("<availabilityZone>eu-central-1c<");

@@ -2,14 +2,16 @@
 // one entry per type, requests against moto. What moto does not look at is left out; nothing of it runs outside of tests.
 
 const REGION = "eu-central-1";
+/** moto's only one. */
+export const ACCOUNT = "123456789012";
 const url = () => process.env.HOTPAIR_TEST_AWS;
 
 /** moto finds the service by the credential's scope and, with nobody's rights judged, looks at no more of it. */
 const scope = (service) =>
   `AWS4-HMAC-SHA256 Credential=test/20260101/${REGION}/${service}/aws4_request, SignedHeaders=host, Signature=0`;
 
-async function request(service, method, path, body, type = "application/x-www-form-urlencoded") {
-  const headers = { authorization: scope(service), "content-type": type, "x-amz-date": "20260101T000000Z" };
+async function request(service, method, path, body, type = "application/x-www-form-urlencoded", more = {}) {
+  const headers = { authorization: scope(service), "content-type": type, "x-amz-date": "20260101T000000Z", ...more };
   const answer = await fetch(`${url()}${path}`, { method, headers, ...(body === undefined ? {} : { body }) });
   const text = await answer.text();
   if (!answer.ok) throw new Error(`${service} ${method} ${path}: ${answer.status} ${text.slice(0, 500)}`);
@@ -24,6 +26,16 @@ function flat(value, prefix) {
     return Object.entries(value).flatMap(([key, inner]) => flat(inner, prefix === "" ? key : `${prefix}.${key}`));
   return [[prefix, String(value)]];
 }
+
+/** AWS Backup, which takes and says JSON. */
+const backup = async (method, path, body) =>
+  JSON.parse((await request("backup", method, path, body && JSON.stringify(body), "application/json")) || "{}");
+
+/** AWS Budgets, which finds the action by a header. */
+const budgets = (action, parameters) =>
+  request("budgets", "POST", "/", JSON.stringify(parameters), "application/x-amz-json-1.1", {
+    "x-amz-target": `AWSBudgetServiceGateway.${action}`,
+  });
 
 const VERSIONS = { ec2: "2016-11-15", iam: "2010-05-08", monitoring: "2010-08-01" };
 const query = (service, Action, parameters) =>
@@ -409,6 +421,63 @@ export const RESOURCES = {
         .join("")}</Rule>`;
     return `<LifecycleConfiguration>${rules.map(one).join("")}</LifecycleConfiguration>`;
   }),
+  Vault: {
+    make: async (name, { tags }) => {
+      await backup("PUT", `/backup-vaults/${name}`, { BackupVaultTags: tags });
+      return { id: name, name };
+    },
+    end: (id) => backup("DELETE", `/backup-vaults/${id}`),
+  },
+  Plan: {
+    make: async (name, { rules, tags }) => {
+      const Rules = rules.map((rule) => ({
+        RuleName: rule.ruleName,
+        TargetBackupVaultName: rule.targetVaultName,
+        ScheduleExpression: rule.schedule,
+        StartWindowMinutes: rule.startWindow,
+        CompletionWindowMinutes: rule.completionWindow,
+        Lifecycle: { DeleteAfterDays: rule.lifecycle.deleteAfter },
+      }));
+      const made = await backup("PUT", "/backup/plans/", {
+        BackupPlan: { BackupPlanName: name, Rules },
+        BackupPlanTags: tags,
+      });
+      return { id: made.BackupPlanId };
+    },
+    end: (id) => backup("DELETE", `/backup/plans/${id}`),
+  },
+  // moto knows none; what it would select must be there.
+  Selection: {
+    make: async (name, { planId, resources }) => {
+      await backup("GET", `/backup/plans/${planId}`);
+      await ec2("DescribeInstances", { InstanceId: resources.map((arn) => arn.split("/")[1]) });
+      return { id: name };
+    },
+    end: async () => {},
+  },
+  Budget: {
+    make: async (name, { budgetType, timeUnit, limitAmount, limitUnit, costFilters, notifications }) => {
+      const NotificationsWithSubscribers = notifications.map((one) => ({
+        Notification: {
+          NotificationType: one.notificationType,
+          ComparisonOperator: one.comparisonOperator,
+          Threshold: one.threshold,
+          ThresholdType: one.thresholdType,
+        },
+        Subscribers: one.subscriberEmailAddresses.map((Address) => ({ SubscriptionType: "EMAIL", Address })),
+      }));
+      const Budget = {
+        BudgetName: name,
+        BudgetType: budgetType,
+        TimeUnit: timeUnit,
+        BudgetLimit: { Amount: limitAmount, Unit: limitUnit },
+        CostFilters: Object.fromEntries(costFilters.map(({ name: filter, values }) => [filter, values])),
+      };
+      await budgets("CreateBudget", { AccountId: ACCOUNT, Budget, NotificationsWithSubscribers });
+      return { id: `${ACCOUNT}:${name}` };
+    },
+    end: (id) => budgets("DeleteBudget", { AccountId: ACCOUNT, BudgetName: id.split(":")[1] }),
+  },
 };
 
 /** An image that moto has: it knows nothing of Debian 13. */
