@@ -64,7 +64,6 @@ class Arbiter:
         self.interfaces = Interfaces(settings, self._on_link, self._on_replaced, self._on_address)
         self.loop.watch(self.interfaces.netlink, self._on_netlink)
         self.exchange = Exchange(settings, keys, self.loop, self.scribe, self.rules.heard)
-        self.neighbours = Neighbours(settings, self.loop, self.interfaces, self.scribe, now)
         self.keepalived = Keepalived(
             settings,
             self.loop,
@@ -73,6 +72,7 @@ class Arbiter:
             self.scribe,
             lambda: self._probe(kernel.boottime()),
         )
+        self.neighbours = Neighbours(settings, self.loop, self.interfaces, self.scribe, self.keepalived.lives, now)
         self.haproxy = (
             None
             if settings.haproxy_socket is None

@@ -7,9 +7,10 @@ must keep away from a VIP is the rules' business.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import stat
-from typing import Callable, Dict, Optional
+from typing import Callable, Dict, List, Optional
 
 from . import config, kernel
 from .gate import RUN, Gatekeeper
@@ -39,7 +40,7 @@ class Keepalived:
         scribe: Scribe,
         on_death: Callable[[], None],
     ) -> None:
-        """`on_death`: called the moment its VRRP process ends."""
+        """`on_death`: called the moment its VRRP process, or the one that started that, ends."""
         self._config = settings
         self._loop = loop
         self._interfaces = interfaces
@@ -53,9 +54,10 @@ class Keepalived:
         self._stale_since: Dict[str, float] = {}
         self._killed_at = NEVER
         self._watched_pid = 0
+        self._parent = 0
         self._searched_at = NEVER
         self._found_pid = 0
-        self._death = -1
+        self._deaths: List[int] = []
         self._fifo = -1
         self._fifo_inode = 0
         self._fifo_rest = b""
@@ -111,7 +113,8 @@ class Keepalived:
         process = self._find(now)
         before = self.condition
         self._watch_death(process)
-        if process is None or process.state in "ZX":
+        # Without its parent it is about to end: it has said goodbye to the peer, and may be killed before it let go.
+        if process is None or process.state in "ZX" or process.parent != self._parent:
             self.condition = "stopped"
         else:
             self.condition = self._progress.feed(now, process.pid, process.switches, process.state, process.cpu)
@@ -129,6 +132,10 @@ class Keepalived:
             for name, state in self._told.items():
                 if state == "stopped":
                     self._told[name] = "unknown"
+
+    def lives(self) -> bool:
+        """Asks the kernel, too: `condition` is as old as the last probe."""
+        return self.condition != "stopped" and not (self._deaths and select.select(self._deaths, [], [], 0)[0])
 
     def remove_stale(self, now: float) -> None:
         """Takes a VIP off that keepalived does not own."""
@@ -155,24 +162,39 @@ class Keepalived:
         return kernel.process(pid or self._found_pid, "keepalived")
 
     def _watch_death(self, process: Optional[kernel.Process]) -> None:
-        """The end of keepalived's VRRP process is heard of at once; a new one gets its priority."""
+        """The end of keepalived's processes is heard of at once; a new one gets its priority.
+
+        The VRRP process has sockets that the kernel takes tens of milliseconds to close before it says that it ended
+        (measured: 17 and 31), so its parent is watched, too.
+        """
         pid = 0 if process is None or process.state in "ZX" else process.pid
         if pid == self._watched_pid:
             return
         self._watched_pid = pid
-        if self._death >= 0:
-            self._loop.forget(self._death)
-            os.close(self._death)
-            self._death = -1
-        if pid == 0:
+        for death in self._deaths:
+            self._forget(death)
+        if process is None or pid == 0:
             return
-        try:
-            self._death = os.pidfd_open(pid)
-            self._loop.watch(self._death, lambda _: self._on_death())
-        except OSError:
-            # gone already, or a kernel before 5.3: the regular look finds it
-            pass
+        self._parent = process.parent
+        for each in (pid, self._parent):
+            try:
+                death = os.pidfd_open(each)
+            except OSError:
+                # gone already, or a kernel before 5.3: the regular look finds it
+                continue
+            self._deaths.append(death)
+            self._loop.watch(death, self._on_end)
         kernel.prioritise(pid, 20)
+
+    def _on_end(self, death: int) -> None:
+        # It would be read again and again until a new process is there.
+        self._forget(death)
+        self._on_death()
+
+    def _forget(self, death: int) -> None:
+        self._deaths = [other for other in self._deaths if other != death]
+        self._loop.forget(death)
+        os.close(death)
 
     def _kill(self, now: float, vrrp_pid: int) -> None:
         """A hung owner can neither serve VRRP nor give the VIP up: it is killed, and its end takes the VIP along."""

@@ -303,6 +303,8 @@ def ask(sock: socket.socket, mac: bytes, own: str, address: str) -> None:
 @dataclass(frozen=True)
 class Process:
     pid: int
+    # a process whose parent ends gets another one
+    parent: int
     state: str
     # voluntary context switches so far
     switches: int
@@ -330,7 +332,7 @@ def process(pid: int, name: str) -> Optional[Process]:
     for line in status.splitlines():
         if line.startswith(b"voluntary_ctxt_switches:"):
             switches = int(line.split()[1])
-    return Process(pid, fields[0].decode(), switches, (int(fields[11]) + int(fields[12])) / _TICKS)
+    return Process(pid, int(fields[1]), fields[0].decode(), switches, (int(fields[11]) + int(fields[12])) / _TICKS)
 
 
 def child_process(name: str) -> int:

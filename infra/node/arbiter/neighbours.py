@@ -20,7 +20,17 @@ FORMER_OWNER = 0.1
 
 
 class Neighbours:
-    def __init__(self, settings: config.Config, loop: Loop, interfaces: Interfaces, scribe: Scribe, now: float) -> None:
+    def __init__(
+        self,
+        settings: config.Config,
+        loop: Loop,
+        interfaces: Interfaces,
+        scribe: Scribe,
+        owner_lives: Callable[[], bool],
+        now: float,
+    ) -> None:
+        """`owner_lives`: whether this node's keepalived lives now; without it no VIP is this node's to defend."""
+        self._owner_lives = owner_lives
         self._config = settings
         self._loop = loop
         self._interfaces = interfaces
@@ -82,7 +92,12 @@ class Neighbours:
         held = self._interfaces.held_on[vip.name]
         if not held or mac in (self._interfaces.macs.get(index) for index in held):
             return
-        if now - self._held_since.get(vip.name, NEVER) < FORMER_OWNER:
+        if not self._owner_lives():
+            # The peer has taken it already, and clients must find it there.
+            return
+        taken_at = self._held_since.get(vip.name, NEVER)
+        if now - taken_at < FORMER_OWNER:
+            self._garp_at[vip.name] = [taken_at + FORMER_OWNER]
             return
         text = mac.hex(":")
         told_at, told_mac = self._claimed.get(vip.name, (NEVER, ""))
