@@ -23,6 +23,7 @@ import {
   resourceOf,
   type Step,
   tokenIn,
+  typeThatRuns,
   urnsOf,
 } from "./engine.ts";
 import {
@@ -163,7 +164,9 @@ export function showPreview(work: Work, full: boolean): void {
     const found = changes.get(id);
     if (answer === undefined) continue;
     if (makesServer(outcome, id))
-      console.log(`${paint("bold", nameOf(stack.pair, id))}: is made first, and set up when it answers`);
+      console.log(
+        `${paint("bold", nameOf(stack.pair, id))}: ${isMadeAnew(outcome, id) ? `is made anew; when it answers, the next hotpair up -s ${stack.stack} sets it up` : "is made first, and set up when it answers"}`,
+      );
     else if (!("state" in answer)) {
       console.log(`${paint("bold", nameOf(stack.pair, id))}: ${paint("red", "could not be asked")}`);
       console.log(indented([answer.silent.message, ...answer.silent.details].join("\n")));
@@ -175,6 +178,10 @@ export function showPreview(work: Work, full: boolean): void {
       console.log(showChanges(shown, full).join("\n"));
     }
   }
+  for (const { id, runs, wanted } of otherTypes(work))
+    console.log(
+      `${paint("bold", nameOf(stack.pair, id))}: ${paint("yellow", `runs as ${runs}`)}, and the stack file says ${wanted}; no change stops a server for that (docs/aws.md#what-no-change-does)`,
+    );
   const inAws = engineSteps(outcome).filter(({ type }) => type.startsWith("aws:"));
   if (inAws.length > 0) console.log(["", paint("bold", "AWS"), ...inAws.map(resourceLine)].join("\n"));
   if (hosts.some((id) => !changes.has(id) && !makesServer(outcome, id))) process.exitCode = 1;
@@ -182,11 +189,25 @@ export function showPreview(work: Work, full: boolean): void {
     console.log(`no change: ${stack.pair.witness === undefined ? "both" : "all"} servers are as described`);
 }
 
+/** In the place of one that is gone: nothing else has changed, so the engine runs no command on it. */
+const isMadeAnew = (outcome: Outcome, id: HostId): boolean => makesServer(outcome, id) && !engineTouches(outcome, id);
+
+/** Servers in AWS that run as another type than the stack file says. */
+function otherTypes({ stack, hosts, outcome }: Work) {
+  const { aws } = stack.pair;
+  return hosts.flatMap((id) => {
+    const wanted = id === "witness" ? aws?.witness?.type : aws?.instance.type;
+    const runs = typeThatRuns(outcome, id);
+    return runs === undefined || wanted === undefined || runs === wanted ? [] : [{ id, runs, wanted }];
+  });
+}
+
 /** e.g. `  create  ec2/instance  instance-a`. */
 const resourceLine = ({ op, type, urn }: Step): string =>
   `  ${op}  ${type.replace(/^aws:([^:]+):.*$/, "$1")}  ${urn.split("::").at(-1)}`;
 
-export function printPreview({ stack, hosts, answers, changes, before, outcome }: Work): void {
+export function printPreview(work: Work): void {
+  const { stack, hosts, answers, changes, before, outcome } = work;
   const described = hosts.map((id) => {
     const answer = answers.get(id);
     const found = changes.get(id);
@@ -203,7 +224,15 @@ export function printPreview({ stack, hosts, answers, changes, before, outcome }
   const resources = engineSteps(outcome).map(({ op, urn }) => ({ op, urn }));
   console.log(
     JSON.stringify(
-      { stack: stack.stack, succeeded, nodes: described, resources, violations, diagnostics },
+      {
+        stack: stack.stack,
+        succeeded,
+        nodes: described,
+        resources,
+        otherTypes: otherTypes(work),
+        violations,
+        diagnostics,
+      },
       undefined,
       2,
     ),
@@ -287,6 +316,9 @@ export async function apply(
       return;
     }
   }
+  const anew = hosts.filter((id) => isMadeAnew(work.outcome, id)).map((id) => nameOf(stack.pair, id));
+  if (anew.length > 0)
+    announce(`${anew.join(" and ")}: made anew; when it answers, run again: hotpair up -s ${stack.stack}`);
   const drifted = order.filter((id) => repairs(work).includes(id));
   if (drifted.length === 0) return;
   const secrets = await openSecrets(stack, secretPaths(stack.pair));

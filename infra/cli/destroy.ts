@@ -28,6 +28,7 @@ import { announce, confirm } from "./terminal.ts";
 interface StateResource {
   readonly urn: string;
   readonly type: string;
+  readonly protect?: boolean;
   readonly inputs?: Readonly<Record<string, unknown>>;
   readonly dependencies?: readonly string[];
   readonly propertyDependencies?: Readonly<Record<string, readonly string[] | null>>;
@@ -69,14 +70,16 @@ export async function destroy(
   const engine = await openEngine(stack.stack, stack.stackFile, stack.pair.target);
   const state = await stateOf(engine);
   const commands = commandsIn(state);
-  const made = (state?.deployment.resources ?? []).filter(({ type }) => type.startsWith("aws:")).length;
-  if (state === undefined || (commands.size === 0 && made === 0)) {
+  const made = (state?.deployment.resources ?? []).filter(({ type }) => type.startsWith("aws:"));
+  if (state === undefined || (commands.size === 0 && made.length === 0)) {
     announce(`stack ${stack.stack} has nothing deployed`);
     return;
   }
-  if (made > 0 && pair.aws?.instance.terminationProtection === true)
+  const willStay = made.length > 0 && pair.aws?.instance.terminationProtection === true;
+  // As long as no `up` has lifted it, engine and AWS would refuse in the middle, with the network gone already.
+  if (willStay || made.some(({ protect }) => protect === true))
     throw new UserError(`the servers of stack ${stack.stack} are protected, so nothing was changed`, [
-      `set hotpair:aws.instance.terminationProtection to false, then run: hotpair up -s ${stack.stack}`,
+      `${willStay ? "set hotpair:aws.instance.terminationProtection to false, then run" : "its file says false by now; run"}: hotpair up -s ${stack.stack}`,
     ]);
   const hosts = hostIdsOf(pair).filter((id) => commands.has(id) && id !== abandoned);
   const targets = await targetsOfStack(stack);
@@ -94,7 +97,8 @@ export async function destroy(
   const role = (id: HostId) => (id === "witness" ? id : roleIn(answers.get(id)));
   const what = hosts.map((id) => `${nameOf(pair, id)} (${role(id)})`).join(" and ");
   const forgotten = abandoned === undefined ? "" : ` ${nameOf(pair, abandoned)} is forgotten as it is.`;
-  const gone = made === 0 ? "" : ` ${made} resources in AWS are deleted, the servers and their volumes among them.`;
+  const gone =
+    made.length === 0 ? "" : ` ${made.length} resources in AWS are deleted, the servers and their volumes among them.`;
   const question = `Give ${what || "no server"} back as before hotpair? The service of pair ${pair.name} ends.${gone}${forgotten}`;
   for (const id of own) {
     const packages = manifestIn(answers.get(id))?.installedPackages ?? [];

@@ -193,6 +193,15 @@ export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: HostId): bool
       type === "aws:ec2/instance:Instance" && /^(create|replace)/.test(op) && urn.endsWith(`::instance-${id}`),
   );
 
+/** The type of instance that a server keeps running as; undefined when it is none, or is only about to be made. */
+export const typeThatRuns = ({ steps }: Pick<Outcome, "steps">, id: HostId): string | undefined => {
+  const kept = steps.find(
+    ({ type, op, urn }) =>
+      type === "aws:ec2/instance:Instance" && /^(same|update)$/.test(op) && urn.endsWith(`::instance-${id}`),
+  );
+  return kept && String(kept.oldInputs.instanceType);
+};
+
 const urnOf = (stack: string, type: string, id: HostId): string =>
   `urn:pulumi:${stack}::hotpair::hotpair:index:Pair$${type}::${resourceOf(id)}`;
 

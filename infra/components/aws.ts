@@ -62,7 +62,8 @@ export class AwsServers extends pulumi.ComponentResource {
       if (isDocument(value)) return pulumi.jsonStringify(plain(value.json) as pulumi.Input<object>);
       return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
     };
-    for (const { name: own, type, inputs, after, ignoreChanges, deleteBeforeReplace, secretInputs } of args.declared) {
+    for (const declared of args.declared) {
+      const { name: own, type, inputs, after, ignoreChanges, deleteBeforeReplace, protect, secretInputs } = declared;
       const known = Object.fromEntries(
         Object.entries(inputs).map(([key, value]) => [
           key,
@@ -75,6 +76,7 @@ export class AwsServers extends pulumi.ComponentResource {
         dependsOn: (after ?? []).map(named),
         ignoreChanges: [...(ignoreChanges ?? [])],
         ...(deleteBeforeReplace === true ? { deleteBeforeReplace } : {}),
+        ...(protect === true ? { protect } : {}),
       };
       made.set(own, new (classes.resource(type))(own, known, options));
     }

@@ -106,7 +106,7 @@ export const aws = (secret: Secret) =>
     }).describe("The address that moves."),
     instance: keys({
       type: instanceType("m7i.large").describe(
-        "Type of both servers. Burstable types stop serving when their credits are used up and are refused.",
+        "Type of both servers when they are made: no later change stops one that runs. Burstable types stop serving when their credits are used up and are refused.",
       ),
       image: cloudId("ami", "the id of an image")
         .optional()
@@ -115,10 +115,14 @@ export const aws = (secret: Secret) =>
         ),
       spot: flag()
         .default(false)
-        .describe("Servers that AWS may take away with two minutes' notice; refused without a reason."),
+        .describe(
+          "Servers that AWS may take away with two minutes' notice, when they are made; refused without a reason.",
+        ),
       terminationProtection: flag()
         .default(true)
-        .describe("AWS refuses to terminate the servers. Set it to false, and run `up`, before `destroy`."),
+        .describe(
+          "AWS refuses to terminate the servers, and the engine what would exchange one. Set it to false, and run `up`, before `destroy`.",
+        ),
     }).describe("The servers."),
     volume: keys({
       type: oneOf("gp3", "io2").default("gp3").describe("Type of the root volume, which is always encrypted."),

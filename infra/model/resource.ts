@@ -52,6 +52,8 @@ export interface Declared {
   readonly ignoreChanges?: readonly string[];
   /** Its fixed address or name must be free before its successor can have it. */
   readonly deleteBeforeReplace?: boolean;
+  /** The engine refuses, at the preview, whatever would exchange or end it. */
+  readonly protect?: boolean;
   /** Carries secrets: kept as a secret in the state. */
   readonly secretInputs?: readonly string[];
 }

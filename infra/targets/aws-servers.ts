@@ -54,7 +54,7 @@ function server(pair: CloudPair, id: NodeId): readonly Declared[] {
         ...(oneZone(pair) ? { placementGroup: outputOf("apart", "name") } : {}),
         ...(aws.instance.spot ? { instanceMarketOptions: { marketType: "spot" } } : {}),
       },
-      ...KEPT,
+      ...kept(pair),
     },
     ...sides.map(
       (name, index): Declared => ({
@@ -113,12 +113,16 @@ export const everyServer = ({ aws }: CloudPair, { type, gib, iops }: Disk): Read
   monitoring: true,
 });
 
-/** A newer image, or another word at the first boot, is no reason to exchange a server that runs. */
-export const KEPT = {
+/**
+ * A server that runs is neither exchanged nor stopped, and so never both at once, for what is meant for one that is made: a
+ * newer image, another word at the first boot, another key, another market. For another type AWS's plugin would stop it.
+ */
+export const kept = ({ aws }: CloudPair): Omit<Declared, "name" | "type" | "inputs"> => ({
   secretInputs: ["userData"],
-  ignoreChanges: ["ami", "userData"],
+  ignoreChanges: ["ami", "userData", "keyName", "instanceType", "instanceMarketOptions"],
   deleteBeforeReplace: true,
-} as const;
+  protect: aws.instance.terminationProtection,
+});
 
 /** The operators' Elastic IP at a host's public interface. */
 export const operatorsAddress = (

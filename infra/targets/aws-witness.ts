@@ -4,7 +4,7 @@ import type { Listener } from "../model/plan.ts";
 import { type Declared, outputOf, type Value } from "../model/resource.ts";
 import { described } from "./aws-firewall.ts";
 import { type CloudPair, publicRoutes, vpcId } from "./aws-network.ts";
-import { everyServer, GIB, KEPT, newestDebian, operatorsAddress, recovery } from "./aws-servers.ts";
+import { everyServer, GIB, kept, newestDebian, operatorsAddress, recovery } from "./aws-servers.ts";
 import { userData } from "./aws-user-data.ts";
 
 /** What Debian's image has (wiki.debian.org, Cloud/AmazonEC2Image). */
@@ -89,7 +89,7 @@ export function witness(pair: CloudPair, listeners: readonly Listener[]): readon
         tags: { "hotpair:node": "witness" },
         userData: userData(pair, host, made.hostKey, [], { resource: "interface-witness", second: undefined }),
       },
-      ...KEPT,
+      ...kept(pair),
     },
     ...(made.elasticIp === undefined
       ? []

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parse } from "yaml";
-import { makesServer, requireAwsPlugin } from "../../infra/cli/engine.ts";
+import { makesServer, requireAwsPlugin, typeThatRuns } from "../../infra/cli/engine.ts";
 import { readStack } from "../../infra/config/index.ts";
 import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
 import { CLOUD_TEXT } from "../config/sample.ts";
@@ -113,6 +113,20 @@ test("a server that is about to be made is not one that fails to answer", () => 
   expect(makesServer(step("update"), "a")).toBe(false);
   expect(makesServer(step("create"), "b")).toBe(false);
   expect(makesServer(step("create"), "witness")).toBe(false);
+});
+
+test("a server that runs is known by its type, whatever the stack file says by now", () => {
+  const urn = "urn:pulumi:cloud::hotpair::hotpair:index:AwsServers$aws:ec2/instance:Instance::instance-witness";
+  const step = (op: string) => ({
+    steps: [
+      { op, urn, type: "aws:ec2/instance:Instance", oldInputs: { instanceType: "m7g.medium" } },
+      { op, urn: "urn::instance-a", type: "aws:ec2/eip:Eip", oldInputs: {} },
+    ].map((each) => ({ ...each, newInputs: {}, outputs: {} })),
+  });
+  expect(typeThatRuns(step("same"), "witness")).toBe("m7g.medium");
+  expect(typeThatRuns(step("update"), "witness")).toBe("m7g.medium");
+  expect(typeThatRuns(step("create"), "witness")).toBeUndefined();
+  expect(typeThatRuns(step("same"), "a")).toBeUndefined();
 });
 
 test("what a stack costs is said with the date and source of its prices, and refused without them", async () => {

@@ -55,8 +55,15 @@ await main(
       const made = await resourceOf(urn).make(nameOf(urn), inputs);
       return { id: made.id, outs: outputs(urn, made, given) };
     },
-    update: async (_id, urn) => {
-      throw new Error(`${nameOf(urn)}: no test changes one of these, so this stand-in does not know how`);
+    update: async (id, urn, before, given) => {
+      const { change } = resourceOf(urn);
+      if (change === undefined)
+        throw new Error(`${nameOf(urn)}: no test changes one of these, so this stand-in does not know how`);
+      const [olds, news] = await Promise.all([opened(before), opened(given)]);
+      const changed = Object.keys(news).filter((key) => !isDeepStrictEqual(olds[key], news[key]));
+      note("update", typeOf(urn), nameOf(urn), Object.fromEntries(changed.map((key) => [key, news[key]])));
+      await change(id, changed, news);
+      return { outs: { ...before, ...given } };
     },
     read: async (id, urn, before) => {
       const { there, now } = resourceOf(urn);

@@ -230,6 +230,10 @@ function told(): readonly Noted[] {
   }
 }
 
+/** With servers that may be ended. */
+const unprotected = (text: string): string =>
+  text.replace(/^( +)type: m7i\.large\n/m, "$&$1terminationProtection: false\n");
+
 const { pair } = readStack(EXAMPLE, "stacks/Pulumi.cloud.yaml", STACK);
 if (pair.aws === undefined) throw new Error("the example is not in AWS");
 const declared = declareAws({ ...pair, aws: pair.aws }, collectListeners(pair));
@@ -301,9 +305,11 @@ describe("a stack in AWS", () => {
     expect(text).not.toContain("PRIVATE KEY");
   });
 
-  it("changes what changed and nothing else: a frontend's port opens and closes", () => {
-    removeStack = writeStack(STACK, TEXT.replace('bind: "*:80"', 'bind: "*:8443"'));
-    expect(inAws("up").code).toBe(0);
+  it("changes what changed and nothing else: a frontend's port opens and closes, and no server stops for another type", () => {
+    const larger = TEXT.replace("type: m7i.large", "type: m7i.xlarge");
+    removeStack = writeStack(STACK, larger.replace('bind: "*:80"', 'bind: "*:8443"'));
+    const { code, text } = inAws("up");
+    expect(code, text).toBe(0);
     expect(acts()).toEqual(["create in-public-tcp-8443-0.0.0.0-0", "delete in-public-tcp-80-0.0.0.0-0"]);
   });
 
@@ -319,10 +325,20 @@ describe("a stack in AWS", () => {
     const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
     expect(code).toBe(2);
     expect(text).toContain("set hotpair:aws.instance.terminationProtection to false");
+    // Nor by the plain CLI, nor before an up has lifted the protection.
+    const plain = pulumi("destroy", "--yes", "--stack", STACK);
+    expect(plain.code).not.toBe(0);
+    expect(plain.text).toContain("cannot be deleted");
+    removeStack = writeStack(STACK, unprotected(TEXT));
+    const early = hotpair("destroy", "-s", STACK, "--yes");
+    expect(early.code).toBe(2);
+    expect(early.text).toContain("its file says false by now; run: hotpair up");
     expect(acts()).toEqual([]);
   });
 
   it("leaves nothing behind", async () => {
+    expect(inAws("up").code).toBe(0);
+    expect(acts()).toEqual(expect.arrayContaining(["update instance-a", "update instance-b"]));
     const { code, text } = inAws("destroy");
     expect(code, text).toBe(0);
     expect(await account()).toEqual(before);
@@ -382,7 +398,7 @@ describe("a pair that keeps data in AWS", () => {
   ];
 
   it("has keys, a password and certificates by two commands, and is previewed with its witness", () => {
-    removeStack = writeStack(STACK, withData(TEXT));
+    removeStack = writeStack(STACK, unprotected(withData(TEXT)));
     for (const words of [
       ["cloud", "keys"],
       ["authority", "init"],
@@ -437,11 +453,15 @@ describe("a pair that keeps data in AWS", () => {
     );
   });
 
-  it("has back what somebody closed at its witness in AWS itself, and that alone", async () => {
+  it("has back what somebody closed, and the witness that somebody ended, in AWS itself, and that alone", async () => {
     await close("group-witness", 2380);
+    const named = { "Filter.1.Name": "tag:Name", "Filter.1.Value.1": `${STACK}-instance-witness` };
+    const [, id = ""] = /<instanceId>(.*?)</.exec(await ask("ec2", "DescribeInstances", named)) ?? [];
+    expect(await ask("ec2", "TerminateInstances", { "InstanceId.1": id })).toContain("shutting-down");
     const { code, text } = inAws("up", "--refresh");
     expect(code, text).toBe(0);
-    expect(acts()).toEqual(["create in-witness-tcp-2380"]);
+    // The alarm is the new one's.
+    expect(acts()).toEqual(["create in-witness-tcp-2380", "create instance-witness", "update recovery-witness"]);
   });
 
   it("leaves nothing behind", async () => {
@@ -474,7 +494,7 @@ describe("an address that moves in AWS", () => {
   it.each(Object.entries(METHODS))(
     "%s: is taken by a node, stays there through a refresh, and goes",
     async (method, change) => {
-      const text = change(TEXT);
+      const text = unprotected(change(TEXT));
       expect(text).toContain(`method: ${method}\n`);
       removeStack = writeStack(STACK, text);
       const up = inAws("up");

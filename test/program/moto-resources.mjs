@@ -358,9 +358,16 @@ export const RESOURCES = {
         IamInstanceProfile: inputs.iamInstanceProfile === undefined ? undefined : { Name: inputs.iamInstanceProfile },
         UserData: Buffer.from(inputs.userData).toString("base64"),
         MetadataOptions: { HttpTokens: inputs.metadataOptions.httpTokens },
+        DisableApiTermination: inputs.disableApiTermination,
         TagSpecification: tagged("instance", inputs.tags),
       });
       return { id: said(made, "instanceId") };
+    },
+    // Of what can be changed, what does not stop it.
+    change: async (id, changed, { disableApiTermination }) => {
+      if (changed.join() !== "disableApiTermination")
+        throw new Error(`${id}: ${changed} is changed on a server that runs`);
+      await ec2("ModifyInstanceAttribute", { InstanceId: id, DisableApiTermination: { Value: disableApiTermination } });
     },
     end: (id) => ec2("TerminateInstances", { InstanceId: [id] }),
     arn: (id) => `instance/${id}`,
@@ -383,6 +390,8 @@ export const RESOURCES = {
       });
       return { id: name };
     },
+    // The same call, under the same name.
+    change: (id, _changed, inputs) => RESOURCES.MetricAlarm.make(id, inputs),
     end: (id) => query("monitoring", "DeleteAlarms", { AlarmNames: { member: [id] } }),
   },
   Bucket: {

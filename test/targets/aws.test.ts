@@ -123,8 +123,20 @@ describe("the example", () => {
       ami: { lookup: "aws:ec2/getAmi:getAmi", args: { owners: ["136693071363"], mostRecent: true } },
     });
     expect(JSON.stringify(inputs.ami)).toContain("debian-13-amd64-*");
-    expect(ignoreChanges).toEqual(["ami", "userData"]);
     expect(secretInputs).toEqual(["userData"]);
+    // For another type the plugin would stop it, for each of the others exchange it: both servers at the same time.
+    expect(ignoreChanges).toEqual(["ami", "userData", "keyName", "instanceType", "instanceMarketOptions"]);
+  });
+
+  it("has servers that the engine does not exchange or end while they are protected", () => {
+    const of = (pair: CloudPair) => ofType(declare(pair), "Instance").map(({ name, protect }) => [name, protect]);
+    expect(of(cloudDataPair)).toEqual([
+      ["instance-a", true],
+      ["instance-b", true],
+      ["instance-witness", true],
+    ]);
+    const open = inAws({ instance: { ...cloudPair.aws.instance, terminationProtection: false } });
+    expect(of(open).map(([, protect]) => protect)).toEqual([false, false]);
   });
 
   it("has its public addresses while it has a way out", () => {
@@ -423,7 +435,8 @@ describe("a witness that is made", () => {
 
   it("is a small server that may call nothing, protected and encrypted as the nodes are", () => {
     const { inputs, ignoreChanges, secretInputs } = find(declared, "instance-witness");
-    const { metadataOptions, disableApiTermination } = find(declared, "instance-a").inputs;
+    const node = find(declared, "instance-a");
+    const { metadataOptions, disableApiTermination } = node.inputs;
     expect(inputs).toMatchObject({
       instanceType: "m7g.medium",
       primaryNetworkInterface: { networkInterfaceId: { of: "interface-witness" } },
@@ -435,7 +448,7 @@ describe("a witness that is made", () => {
     });
     expect(inputs).not.toHaveProperty("iamInstanceProfile");
     expect(JSON.stringify(inputs.ami)).toContain("debian-13-arm64-*");
-    expect([ignoreChanges, secretInputs]).toEqual([["ami", "userData"], ["userData"]]);
+    expect([ignoreChanges, secretInputs]).toEqual([node.ignoreChanges, node.secretInputs]);
   });
 
   it("starts with its own pinned host key, its name, and no network but the one that DHCP serves", () => {
