@@ -6,12 +6,30 @@ import { beforeAll, beforeEach, expect, it } from "vitest";
 import { AwsServers } from "../../infra/components/aws.ts";
 import { type AwsClasses, loadAwsClasses } from "../../infra/components/aws-classes.ts";
 import { UserError } from "../../infra/model/errors.ts";
-import type { Aws, HostId, Pair } from "../../infra/model/pair.ts";
-import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
-import { collectListeners } from "../../infra/services/listeners.ts";
-import { declareAws, serverOf } from "../../infra/targets/aws.ts";
+import type { HostId } from "../../infra/model/pair.ts";
+import {
+  AWS_PLUGIN_VERSION,
+  type Declared,
+  isDocument,
+  isJoined,
+  isLookup,
+  isOutput,
+  type OutputOf,
+  type Value,
+} from "../../infra/model/resource.ts";
+import { serverOf } from "../../infra/targets/aws.ts";
 import { awsPackage, installAwsPackage } from "../../infra/toolchain/aws-package.ts";
 import { cloudDataPair, cloudPair } from "../model/pairs.ts";
+import {
+  BY_METHOD,
+  type CloudPair,
+  declare,
+  existing,
+  fencedPair,
+  inAws,
+  oneZone,
+  vip,
+} from "../targets/cloud-pairs.ts";
 
 interface Registered {
   readonly type: string;
@@ -29,15 +47,22 @@ beforeAll(async () => {
   classes = loadAwsClasses(awsPackage());
 }, 300_000);
 
+/** What AWS would say of a resource, beside what it was told. */
+const answers = (name: string): Readonly<Record<string, string>> => ({
+  arn: `arn:of:${name}`,
+  bucket: `bucket-${name}`,
+  keyName: `key-of-${name}`,
+  macAddress: `mac-of-${name}`,
+  name: `name-of-${name}`,
+  ownerId: `owner-of-${name}`,
+});
+
 beforeEach(async () => {
   registered = [];
   await pulumi.runtime.setMocks({
     newResource: ({ type, name, inputs }) => {
       registered.push({ type, name, inputs });
-      return {
-        id: `${name}-id`,
-        state: { arn: `arn:of:${name}`, macAddress: `mac-of-${name}`, name: `name-of-${name}`, ...inputs },
-      };
+      return { id: `${name}-id`, state: { ...answers(name), ...inputs } };
     },
     call: ({ token, inputs }) => {
       calls.push({ token, inputs });
@@ -47,9 +72,8 @@ beforeEach(async () => {
 });
 
 const HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody may read this\n";
-const declared = declareAws(cloudPair, collectListeners(cloudPair));
 
-async function deploy(pair: Pair & { readonly aws: Aws } = cloudPair) {
+async function deploy(pair: CloudPair = cloudPair) {
   const options: { readonly name: string; readonly opts: pulumi.CustomResourceOptions; readonly props: unknown }[] = [];
   const waiting: Promise<unknown>[] = [];
   const servers = new AwsServers(
@@ -57,7 +81,7 @@ async function deploy(pair: Pair & { readonly aws: Aws } = cloudPair) {
     {
       classes,
       region: "eu-central-1",
-      declared: declareAws(pair, collectListeners(pair)),
+      declared: declare(pair),
       servers: { a: serverOf(pair, "a"), b: serverOf(pair, "b"), witness: serverOf(pair, "witness") },
       secrets: () => HOST_KEY,
       clientPorts: [80],
@@ -82,16 +106,65 @@ const named = (name: string): Registered => {
   return found;
 };
 
-it("registers everything that is declared and nothing else, by the vendor's plugin of one version", async () => {
-  const { options } = await deploy();
-  const made = registered.filter(({ type }) => type.startsWith("aws:")).map(({ type, name }) => `${type} ${name}`);
-  expect(made.toSorted()).toEqual(declared.map(({ type, name }) => `${type} ${name}`).toSorted());
-  expect(registered.map(({ type }) => type)).toContain("pulumi:providers:aws");
-  for (const { name, opts } of options.filter((each) => each.name !== "aws")) {
-    expect([name, (opts.parent as { __name?: string } | undefined)?.__name]).toEqual([name, "aws"]);
-    expect([name, opts.version]).toEqual([name, AWS_PLUGIN_VERSION]);
-  }
-});
+/** What the engine must be told, by the mocks' own answers. */
+function expected(declared: readonly Declared[]): readonly Registered[] {
+  const told = new Map<string, Registered["inputs"]>();
+  const output = ({ of, output: field }: OutputOf): unknown => {
+    const said: Readonly<Record<string, unknown>> = { id: `${of}-id`, ...answers(of), ...told.get(of) };
+    if (said[field] === undefined) throw new Error(`the mocks know no ${field} of ${of}`);
+    return said[field];
+  };
+  const plain = (value: Value): unknown => {
+    if (typeof value !== "object") return value;
+    if (Array.isArray(value)) return value.map(plain);
+    if (isOutput(value)) return output(value);
+    if (isLookup(value)) return "ami-newest";
+    if (isDocument(value)) return JSON.stringify(plain(value.json));
+    if (isJoined(value))
+      return value.join
+        .map((part) => (typeof part === "string" ? part : "of" in part ? output(part) : JSON.stringify(HOST_KEY)))
+        .join("");
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+  };
+  return declared.map(({ name, type, inputs }) => {
+    told.set(name, plain(inputs) as Registered["inputs"]);
+    return { type, name, inputs: told.get(name) ?? {} };
+  });
+}
+
+/** As a provider sees it, to which nothing is secret. */
+function opened(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map(opened);
+  if (pulumi.runtime.specialSigKey in value) return opened((value as { readonly value?: unknown }).value);
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, opened(inner)]));
+}
+
+const KINDS: Readonly<Record<string, CloudPair>> = {
+  ...BY_METHOD,
+  "with fencing": fencedPair,
+  "with data and a witness": cloudDataPair,
+  "one zone, an existing VPC": inAws({
+    ...{ zones: oneZone, vip: vip("route"), vpc: { prefix: "10.20.0.0/16", existing } },
+  }),
+};
+
+it.each(Object.entries(KINDS))(
+  "registers everything that is declared and nothing else, to the letter, by the vendor's plugin of one version: %s",
+  async (_, pair) => {
+    const { options } = await deploy(pair);
+    const byName = (one: Registered, other: Registered) => (one.name < other.name ? -1 : 1);
+    const made = registered.filter(({ type }) => type.startsWith("aws:"));
+    expect(
+      made.map(({ inputs, ...rest }) => ({ ...rest, inputs: opened(inputs) as typeof inputs })).toSorted(byName),
+    ).toEqual(expected(declare(pair)).toSorted(byName));
+    expect(registered.map(({ type }) => type)).toContain("pulumi:providers:aws");
+    for (const { name, opts } of options.filter((each) => each.name !== "aws")) {
+      expect([name, (opts.parent as { __name?: string } | undefined)?.__name]).toEqual([name, "aws"]);
+      expect([name, opts.version]).toEqual([name, AWS_PLUGIN_VERSION]);
+    }
+  },
+);
 
 it("resolves references, looks the image up, and writes policies as JSON", async () => {
   await deploy();

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -251,6 +253,30 @@ class Keeping(Case):
         self.until(lambda: any("not moved yet" in line for line in self.lines), 2)
         self.cloud.silence = 0.0
         self.until(lambda: self.cloud.owner == "a", 5)
+
+    def test_what_cannot_be_reached_at_all_is_tried_ever_more_slowly_and_then_has_the_address(self) -> None:
+        """The endpoint, or the metadata service, refuses to be spoken to at once."""
+        for name in ("ec2", "metadata"):
+            with self.subTest(name), socket.socket() as nobody:
+                nobody.bind(("127.0.0.1", 0))
+                self.lines.clear()
+                self.cloud.owner = ""
+                endpoints = {**self.settings("elastic-ip").access.endpoints}
+                there = endpoints[name]
+                endpoints[name] = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+                access = dataclasses.replace(self.settings("elastic-ip").access, endpoints=endpoints)
+                settings = dataclasses.replace(self.settings("elastic-ip"), access=access)
+                end = self.keep(settings, Metadata(access), "a", lambda: True)
+                # 0.1, 0.2, 0.4, 0.8 and 1.6 s of pauses, and then 2 s each.
+                time.sleep(5 / FASTER)
+                with open(settings.state, encoding="utf-8") as file:
+                    said = json.load(file)
+                self.assertEqual((said["state"], len(self.lines)), ("moving", 1))
+                self.assertIn("Connection refused", said["error"])
+                self.assertTrue(3 <= said["attempts"] <= 7, said)
+                endpoints[name] = there
+                self.until(lambda: self.cloud.owner == "a", 3)
+                end()
 
     def test_no_call_begins_once_the_role_has_ended(self) -> None:
         owner = ["a"]

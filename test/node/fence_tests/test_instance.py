@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import unittest
-from typing import Dict, List
+from typing import Any, Dict, List
 from unittest import mock
 
 from address_tests.cloud import Cloud
@@ -154,14 +154,27 @@ class Fence(Case):
             "command": [sys.executable, "-B", PROGRAM, "aws"],
             "options": f"{self.here}/options",
             "secrets": [],
-            "timeout": 10,
             "paths": paths,
         }
-        with open(f"{self.here}/fencing.json", "w", encoding="utf-8") as file:
-            json.dump(written, file)
+        self.settings = written
+        self.within(10)
         settings = mock.patch.dict(os.environ, {"HOTPAIR_FENCE_SETTINGS": f"{self.here}/fencing.json"})
         settings.start()
         self.addCleanup(settings.stop)
+
+    def within(self, seconds: int) -> None:
+        """What is promised of a shot."""
+        with open(f"{self.here}/fencing.json", "w", encoding="utf-8") as file:
+            json.dump({**self.settings, "timeout": seconds}, file)
+
+    def shoot(self) -> "tuple[int, Dict[str, Any], str]":
+        """Exit code, what is remembered of the shot, and the line of it in the audit file."""
+        code, _ = self.run_verb("peer")
+        with open(f"{self.here}/state.json", encoding="utf-8") as file:
+            last = json.load(file)["last"]
+        with open(f"{self.here}/audit.log", encoding="utf-8") as file:
+            (line,) = file.read().splitlines()
+        return code, last, line
 
     def run_verb(self, *words: str) -> "tuple[int, str]":
         said = io.StringIO()
@@ -173,6 +186,39 @@ class Fence(Case):
         code, said = self.run_verb("peer", "--json")
         self.assertEqual((code, json.loads(said)["outcome"]), (0, "confirmed"))
         self.assertEqual(self.cloud.instances, {"i-a": ("a", "running"), "i-b": ("b", "stopped")})
+
+    def test_throttled_and_with_a_key_that_expires_it_tries_again_and_the_peer_is_off(self) -> None:
+        stops = iter([(503, "RequestLimitExceeded"), (400, "ExpiredToken")])
+        original = self.cloud.carry_out
+
+        def carry_out(fields: Dict[str, str]) -> "tuple[int, str]":
+            return original(fields) if fields["Action"] != "StopInstances" else next(stops, None) or original(fields)
+
+        with mock.patch.object(self.cloud, "carry_out", carry_out):
+            code, last, line = self.shoot()
+        self.assertEqual((code, last["outcome"], last["detail"]), (0, "confirmed", "its power is off"))
+        self.assertEqual(self.asked().count("StopInstances"), 3)
+        self.assertEqual((json.loads(line)["from"], json.loads(line)["to"]), ("unknown", "off"))
+
+    def test_what_aws_refuses_to_the_end_is_tried_again_within_the_stated_time_and_counts_as_not_confirmed(
+        self,
+    ) -> None:
+        self.within(3)
+        for fault, said in (("throttled", "RequestLimitExceeded"), ("denied", "UnauthorizedOperation"), ("silent", "")):
+            with self.subTest(fault):
+                self.cloud.calls.clear()
+                self.cloud.faults = [(503, "RequestLimitExceeded")] * 99 if fault == "throttled" else []
+                self.cloud.denied = "StopInstances" if fault == "denied" else ""
+                self.cloud.silence = 9.0 if fault == "silent" else 0.0
+                code, last, line = self.shoot()
+                os.unlink(f"{self.here}/audit.log")
+                self.assertEqual((code, last["outcome"]), (1, "unconfirmed"))
+                self.assertRegex(last["detail"], f"^not confirmed within 3 s: off: .*{said}.*; status: ")
+                self.assertLess(last["elapsedMs"], 6000)
+                # Two looks and a call each time, half a second apart.
+                self.assertLessEqual(len(self.cloud.calls), 18)
+                self.assertEqual(json.loads(line)["to"], "not confirmed off")
+                self.assertEqual(self.cloud.instances["i-b"], ("b", "running"))
 
     def test_a_role_that_may_not_stop_the_peer_is_found_by_the_test_and_before_the_set_up_is_done(self) -> None:
         self.assertEqual(self.run_verb("test")[0], 0)
