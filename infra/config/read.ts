@@ -99,7 +99,9 @@ function checkPair(
 function pairOf(settings: PairSettings, name: string): Pair {
   const advert = time(settings.vrrp.advertInterval);
   const following = followingAdverts(advert);
-  const nodes = settings.nodes.map((node, index) => nodeOf(node, index)) as [Node, Node];
+  // What one fault takes in AWS is a zone. With one, it is the second node's as well.
+  const zones = settings.aws?.zones ?? [];
+  const nodes = settings.nodes.map((node, index) => nodeOf(node, index, zones[index] ?? zones[0])) as [Node, Node];
   const { networks, arbiter, haproxy, nginx, external, vrrp } = settings;
   return {
     name,
@@ -141,7 +143,7 @@ function pairOf(settings: PairSettings, name: string): Pair {
     },
     nginx,
     external,
-    witness: witnessOf(settings.witness),
+    witness: witnessOf(settings),
     authority: authorityOf(settings.authority),
     mariadb: mariadbOf(settings),
     ...(settings.drbd === undefined ? {} : { drbd: drbdOf(settings.drbd, networks.storage === undefined) }),
@@ -194,13 +196,17 @@ function bytes(text: string): number {
   return value;
 }
 
-function nodeOf({ name, site, ssh, networks }: PairSettings["nodes"][number], index: number): Node {
+function nodeOf(
+  { name, site, ssh, networks }: PairSettings["nodes"][number],
+  index: number,
+  zone: string | undefined,
+): Node {
   const id: NodeId = NODE_IDS[index === 0 ? 0 : 1];
   const attachments = Object.entries(networks).filter(([, attachment]) => attachment !== undefined);
   return {
     id,
     name,
-    site,
+    site: site ?? zone,
     ssh: sshOf(ssh, `nodes[${index}].ssh`),
     networks: Object.fromEntries(attachments) as Record<NetworkName, Attachment>,
   };
@@ -219,12 +225,12 @@ function sshOf(
   return { host, port, user, hostKey, auth, jump };
 }
 
-const witnessOf = (settings: PairSettings["witness"]): Witness | undefined =>
-  settings && {
-    name: settings.name,
-    site: settings.site,
-    ssh: sshOf(settings.ssh, "witness.ssh"),
-    address: settings.address,
+const witnessOf = ({ witness, aws }: PairSettings): Witness | undefined =>
+  witness && {
+    name: witness.name,
+    site: witness.site ?? aws?.witness?.zone,
+    ssh: sshOf(witness.ssh, "witness.ssh"),
+    address: witness.address,
   };
 
 function authorityOf(settings: PairSettings["authority"]): Authority | undefined {

@@ -76,7 +76,7 @@ export const node = (secret: z.ZodType<unknown>) =>
       "Host name. It may change later: a node is known by its position in this list.",
     ),
     site: site().describe(
-      "Where the server stands, as far as one fault can reach: a room, a rack, a zone. Default: not stated.",
+      "Where the server stands, as far as one fault can reach: a room, a rack, a zone. Default: its zone in AWS, or not stated.",
     ),
     ssh: ssh(secret, "hotpair:pair.nodes[0].ssh").describe("How the server is reached."),
     networks: keys({
@@ -92,7 +92,7 @@ export const witness = (secret: Secret) =>
   keys({
     name: label("a host name", 63, "witness").default("witness").describe("Host name."),
     site: site().describe(
-      "Where it stands. It must not be where a node stands: one fault would take two of three votes.",
+      "Where it stands. It must not be where a node stands: one fault would take two of three votes. Default: its zone, where AWS makes it, or not stated.",
     ),
     ssh: ssh(secret("sshKey"), "hotpair:witness.ssh").describe("How it is reached."),
     address: plainAddress("198.51.100.13").describe(

@@ -37,8 +37,33 @@ test("one zone is both nodes' zone", () => {
   Object.assign(input.aws, { zones: ["eu-central-1a"], vip: { method: "route" } });
   for (const name of ["public", "heartbeat", "storage"])
     input.nodes[1].networks[name].address = input.nodes[1].networks[name].address.replace(".139/", ".12/");
+  for (const node of input.nodes) delete node.site;
   const pair = readPair(input, { stack: "cloud", locate: () => undefined });
   expect(pair.aws?.zones).toEqual({ a: "eu-central-1a", b: "eu-central-1a" });
+  expect(pair.nodes.map(({ site }) => site)).toEqual(["eu-central-1a", "eu-central-1a"]);
+});
+
+test("where servers stand is their zone, unless the stack file says more", () => {
+  const sites = (change: (input: Input) => void) => {
+    const input = cloudWitnessInput();
+    for (const host of [...input.nodes, input.witness]) delete host.site;
+    change(input);
+    const { nodes, witness } = readPair(input, { stack: "cloud", locate: () => undefined });
+    return [...nodes, witness].map((host) => host?.site);
+  };
+  const zones = ["eu-central-1a", "eu-central-1b", "eu-central-1c"];
+  expect(sites(() => {})).toEqual(zones);
+  expect(
+    sites(({ nodes }) => {
+      nodes[1].site = "euc1-az3";
+    }),
+  ).toEqual(zones.with(1, "euc1-az3"));
+  // Where a host stands that was there before, nobody knows.
+  const given = sites(({ witness, aws }) => {
+    delete aws.witness;
+    witness.address = "198.51.100.13";
+  });
+  expect(given).toEqual([...zones.slice(0, 2), undefined]);
 });
 
 test("a pair on premises has no target of its own to state", () => {

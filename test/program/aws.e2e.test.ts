@@ -381,7 +381,6 @@ const MADE = `\
 `;
 const WITNESS = `\
   hotpair:witness:
-    site: eu-central-1c
     address: 10.20.3.10
     ssh:
       host: 127.0.0.13
