@@ -27,7 +27,11 @@ function plan(pair: Pair, id: NodeId): Contribution {
       {
         ...root,
         path: "/etc/sysctl.d/60-hotpair.conf",
-        content: render("base/sysctl.conf.hbs", { ...names, interfaces: interfaces(node) }),
+        content: render("base/sysctl.conf.hbs", {
+          ...names,
+          interfaces: interfaces(node),
+          replicates: pair.drbd !== undefined,
+        }),
         onChange: { action: "restart", unit: "systemd-sysctl.service" },
       },
       ...(pair.base.persistentJournal

@@ -9,7 +9,7 @@ ask for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Container, Mapping, Optional, Sequence, Tuple
 
 # ---- what the driver says of one resource on this node
 
@@ -207,4 +207,16 @@ def given_up(before: Mapping[str, str], devices: Sequence[Device]) -> Tuple[str,
         for device in devices
         if device.disk in GONE
         and before.get(device.name, "") not in ("", *GONE, "Attaching", "Negotiating", "DUnknown")
+    )
+
+
+def forsaken(devices: Sequence[Device], split: Container[str], holds: bool) -> Tuple[str, ...]:
+    """Resources that look for their peer no longer, and may. The driver stops for good at what a moment brings about: a
+    primary that the other node has overtaken comes back and is refused, and so the survivor would never find the node
+    that is started after that. `split`: resources written apart, as far as this node knows; those stay apart. A primary
+    without the lease is the one that was overtaken: it had better be left alone."""
+    return tuple(
+        device.name
+        for device in devices
+        if device.connection == "StandAlone" and device.name not in split and (device.role != "Primary" or holds)
     )

@@ -246,7 +246,8 @@ def _wrong(settings: Settings, device: Device) -> List[str]:
         said.append(f"{device.name}: this node's copy is {device.disk}{share}")
     if device.connection == "StandAlone":
         said.append(
-            f"{device.name}: it does not look for its peer; drbdadm connect {device.name}, if there is no split brain"
+            f"{device.name}: it does not look for its peer; hotpair-drbd-watch connects it within some seconds, unless "
+            "there is a split brain"
         )
     elif not device.connected:
         said.append(f"{device.name}: not connected to {settings.peer_name} ({device.connection})")

@@ -2,7 +2,8 @@
 
 The holder of the lease adds its peer once both copies are equal, and removes it when they are not (the fence-peer
 handler is faster where a connection ends; this one sees a peer that lost its disk). Each node says what its copies
-are called, and gives a copy that ended a new name before anybody can ask for the old one.
+are called, gives a copy that ended a new name before anybody can ask for the old one, and looks for its peer again
+where the driver has stopped to.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import signal
 import socket
 import sys
 import time
-from typing import Callable, Dict, NoReturn, Optional, Sequence
+from typing import Callable, Dict, NoReturn, Optional, Sequence, Set
 
 from . import record
 from .authority import Authority, Refused
-from .kernel import KernelError
-from .rules import GONE, Device, given_up, redundancy
+from .kernel import KernelError, order
+from .rules import GONE, Device, forsaken, given_up, redundancy
 from .settings import Settings
 
 # Between two looks (seconds): reading /proc/drbd costs nothing, starting drbdsetup for driver 9 some milliseconds.
@@ -27,24 +28,33 @@ LOOK_EVERY = 0.5
 OFFER_EVERY = 30.0
 # A hand-over that was refused is asked for again this often (seconds).
 ASK_EVERY = 10.0
+# From when the driver looks for its peer no longer until it is told to, and from one such word to the next (seconds):
+# longer than somebody's `disconnect` and `connect` one after the other.
+CONNECT_AFTER = 10.0
+CONNECT_TIMEOUT = 10.0
 # While `detach` takes the devices down on purpose.
 DETACHING = "drbd.detaching"
 STATUS = "drbd.status"
 
 Look = Callable[[], Sequence[Device]]
+Order = Callable[..., str]
 
 
 class Watch:
     """One node's; `step` is one look."""
 
-    def __init__(self, settings: Settings, authority: Authority, look: Look) -> None:
+    def __init__(self, settings: Settings, authority: Authority, look: Look, tell: Order = order) -> None:
         self.settings = settings
         self.authority = authority
         self.look = look
+        self.tell = tell
         self.disks: Dict[str, str] = {}
         self.offered_at = -OFFER_EVERY
         self.compared_at = -OFFER_EVERY
         self.asked_at = -ASK_EVERY
+        # Since when each stands alone, or was last told to connect; and those of which that was written down.
+        self.forsaken: Dict[str, float] = {}
+        self.connecting: Set[str] = set()
         self.trouble = ""
         self.reason = ""
 
@@ -59,7 +69,8 @@ class Watch:
         self._offer(now)
         self._redundancy(now, devices)
         self._hand_over(now, devices)
-        self._split_brain(devices)
+        self._resolved(devices)
+        self._look_for_peer(now, devices)
         if settled:
             self.disks = {device.name: device.disk for device in devices}
 
@@ -139,15 +150,32 @@ class Watch:
         except (Refused, KernelError) as error:
             self.trouble = str(error)
 
-    def _split_brain(self, devices: Sequence[Device]) -> None:
-        """Over as soon as both copies are equal again."""
-        noted = record.read(self.settings, record.SPLIT_BRAIN)
-        over = [name for name in noted if any(device.name == name and device.equal for device in devices)]
-        if over:
-            record.write(
-                self.settings, record.SPLIT_BRAIN, {name: since for name, since in noted.items() if name not in over}
-            )
-            record.audit(self.settings, "split brain", "equal", ", ".join(over))
+    def _resolved(self, devices: Sequence[Device]) -> None:
+        """Over as soon as both copies are equal again; what a verification found stays counted until it was copied."""
+        for name, was in ((record.SPLIT_BRAIN, "split brain"), (record.DIFFERENT, "different")):
+            noted = record.read(self.settings, name)
+            over = {each.name for each in devices if each.name in noted and each.equal and each.out_of_sync == 0}
+            if over:
+                record.write(self.settings, name, {each: since for each, since in noted.items() if each not in over})
+                record.audit(self.settings, was, "equal", ", ".join(sorted(over)))
+
+    def _look_for_peer(self, now: float, devices: Sequence[Device]) -> None:
+        self.connecting -= {device.name for device in devices if device.connected}
+        if os.path.exists(os.path.join(self.settings.run, DETACHING)):
+            return
+        split = record.read(self.settings, record.SPLIT_BRAIN)
+        names = forsaken(devices, split, self.authority.holds())
+        self.forsaken = {name: self.forsaken.get(name, now) for name in names}
+        for name in [name for name, since in self.forsaken.items() if now - since >= CONNECT_AFTER]:
+            self.forsaken[name] = now
+            try:
+                self.tell("connect", name, timeout=CONNECT_TIMEOUT)
+                becomes, reason = "connecting", f"{name}: no split brain is known here"
+            except KernelError as error:
+                becomes, reason = "NOT CONNECTED", str(error)
+            if name not in self.connecting:
+                self.connecting.add(name)
+                record.audit(self.settings, "standing alone", becomes, reason)
 
 
 def _stop(*_: object) -> NoReturn:

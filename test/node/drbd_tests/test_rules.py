@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unittest
 
-from drbd.rules import given_up, promotion, redundancy, refused_for_good
+from drbd.rules import forsaken, given_up, promotion, redundancy, refused_for_good
 
 from .world import device
 
@@ -96,6 +96,20 @@ class LostCopies(unittest.TestCase):
 
     def test_a_copy_that_is_only_old_is_not_given_up(self) -> None:
         self.assertEqual(given_up({"data": "UpToDate"}, [device(disk="Outdated")]), ())
+
+
+class Forsaken(unittest.TestCase):
+    def test_who_stands_alone_may_look_for_its_peer(self) -> None:
+        alone = device(connection="StandAlone", peer_disk="DUnknown")
+        self.assertEqual(forsaken([alone, device("files", connection="WFConnection")], {}, False), ("data",))
+        self.assertEqual(forsaken([device(role="Primary", connection="StandAlone")], {}, True), ("data",))
+
+    def test_what_was_written_apart_stays_apart(self) -> None:
+        alone = device(connection="StandAlone", peer_disk="DUnknown")
+        self.assertEqual(forsaken([alone], {"data": "2026-01-01T00:00:00Z"}, False), ())
+
+    def test_a_primary_that_was_overtaken_is_left_alone(self) -> None:
+        self.assertEqual(forsaken([device(role="Primary", connection="StandAlone")], {}, False), ())
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import unittest
-from typing import List
+from typing import Any, List
 from unittest import mock
 
 from drbd import record
 from drbd.authority import Refused
+from drbd.kernel import KernelError
 from drbd.rules import Device
 from drbd.watch import DETACHING, Watch
 
@@ -33,8 +34,18 @@ class Watching(unittest.TestCase):
         self.etcd.offers["b"] = "two"
         self.authority = FakeAuthority(self.etcd)
         self.devices: List[Device] = [device(role="Primary")]
-        self.watch = Watch(self.here, self.authority, lambda: self.devices)
+        self.orders: List[str] = []
+        self.order_error = ""
+        self.watch = Watch(self.here, self.authority, lambda: self.devices, self.tell)
         self.now = 0.0
+
+    def tell(self, *words: str, timeout: float) -> str:
+        # The watcher has to be back before systemd misses it.
+        self.assertLess(timeout, 30.0)
+        self.orders.append(" ".join(words))
+        if self.order_error:
+            raise KernelError(self.order_error)
+        return ""
 
     def step(self, *devices: Device) -> None:
         if devices:
@@ -134,6 +145,57 @@ class Watching(unittest.TestCase):
         self.assertEqual(record.read(self.here, record.SPLIT_BRAIN), {"data": "2026-01-01T00:00:00Z"})
         self.step(device(role="Primary"))
         self.assertEqual(record.read(self.here, record.SPLIT_BRAIN), {})
+
+    def test_copies_that_differed_are_equal_when_what_differed_was_copied(self) -> None:
+        record.write(self.here, record.DIFFERENT, {"data": "2026-01-01T00:00:00Z"})
+        self.step(device(out_of_sync=8))
+        self.step(device(connection="SyncTarget", disk="Inconsistent", out_of_sync=4))
+        self.assertEqual(record.read(self.here, record.DIFFERENT), {"data": "2026-01-01T00:00:00Z"})
+        self.step(device())
+        self.assertEqual(record.read(self.here, record.DIFFERENT), {})
+
+    def stand_alone(self, seconds: int, **changes: Any) -> None:
+        for _ in range(2 * seconds):
+            self.step(device(connection="StandAlone", peer_disk="DUnknown", **changes))
+
+    def audited(self) -> str:
+        with open(f"{self.folder}/audit.log", encoding="utf-8") as file:
+            return file.read()
+
+    def test_who_stands_alone_looks_for_its_peer_again(self) -> None:
+        self.stand_alone(9, role="Primary")
+        self.assertEqual(self.orders, [])
+        self.stand_alone(13, role="Primary")
+        self.assertEqual(self.orders, ["connect data", "connect data"])
+        # Refused for as long as the overtaken primary is there: said once.
+        self.assertEqual(self.audited().count("standing alone"), 1)
+        self.step(device(role="Primary"))
+        self.stand_alone(11, role="Primary")
+        self.assertEqual(len(self.orders), 3)
+        self.assertEqual(self.audited().count("standing alone"), 2)
+
+    def test_somebody_who_disconnects_and_connects_is_not_disturbed(self) -> None:
+        self.stand_alone(9)
+        self.step(device(connection="WFConnection", peer_disk="DUnknown"))
+        self.stand_alone(9)
+        self.assertEqual(self.orders, [])
+
+    def test_a_split_brain_stays_apart(self) -> None:
+        record.write(self.here, record.SPLIT_BRAIN, {"data": "2026-01-01T00:00:00Z"})
+        self.stand_alone(30)
+        self.assertEqual(self.orders, [])
+
+    def test_devices_that_are_taken_down_are_not_connected(self) -> None:
+        with open(f"{self.folder}/run/{DETACHING}", "w", encoding="ascii"):
+            pass
+        self.stand_alone(30)
+        self.assertEqual(self.orders, [])
+
+    def test_a_driver_that_does_not_connect_is_said(self) -> None:
+        self.order_error = "drbdadm connect data: Failure"
+        self.stand_alone(11)
+        self.assertIn("NOT CONNECTED", self.audited())
+        self.assertEqual(self.audited().count("NOT CONNECTED"), 1)
 
 
 if __name__ == "__main__":
