@@ -1,10 +1,10 @@
 """AWS around lab hosts, as far as a pair there notices it, over an account of moto: the endpoints of EC2 and Route 53
-behind TLS, each instance's metadata service, which insists on tokens, and a network that sends a routed address to the
-instance that the route table names. Faults on order.
+behind TLS, each instance's metadata service, which insists on tokens, roles that may do what the stack wrote for them
+and nothing else, and a network that sends a routed address to the instance that the route table names. Faults on order.
 
 Reads its orders from standard input and ends with it. The first line is the JSON of `Lab`; after that each line is an
-object, with `node` and `faults` where the next calls of that node are to meet them, and is answered by what was called
-so far and where the address is.
+object, with `node`, `faults` and `action` where the next calls of that node are to meet them, and is answered by what
+was called so far, where the address is and which servers run.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import datetime
 import http.client
 import json
 import logging
+import re
 import ssl
 import subprocess
 import sys
@@ -38,6 +39,14 @@ REGION = "eu-central-1"
 NAMES = (f"ec2.{REGION}.amazonaws.com", "route53.amazonaws.com")
 # Between two looks at the route table: a VPC's own time is AWS's.
 LOOK = 0.02
+# What AWS judges a right by: the parameters that name resources, and their kinds (Service Authorization Reference). An
+# action that is not here is granted for everything or not at all.
+JUDGED_BY = {
+    "AssignPrivateIpAddresses": {"NetworkInterfaceId": "network-interface"},
+    "AssociateAddress": {"AllocationId": "elastic-ip", "NetworkInterfaceId": "network-interface"},
+    "ReplaceRoute": {"RouteTableId": "route-table"},
+    "StopInstances": {"InstanceId.1": "instance"},
+}
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,15 @@ class Cloud:
         self.port = port
         self.lock = threading.Lock()
         self.calls: List[Dict[str, Any]] = []
-        # for the next calls of one node that are no dry runs, in order: "503 RequestLimitExceeded", "silence 3"
-        # (seconds), "late 3" (carried out, and answered too late), "cut", "expire"
+        # for the next calls of one node that are no dry runs, of one action or any, in order: "503 SlowDown",
+        # "silence 3" (seconds), "late 3" (carried out, and answered too late), "cut", "expire"
         self.faults: List[str] = []
         self.victim = ""
+        self.stricken = ""
         self.tokens: Dict[str, str] = {}
         self.credentials: Dict[str, Dict[str, str]] = {}
         self.refused = 0
+        self.ec2, self.iam, self.sts = (self.client(service) for service in ("ec2", "iam", "sts"))
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -82,7 +93,7 @@ class Cloud:
         tags = {"hotpair:pair": self.lab.pair, "hotpair:node": node}
         filters = [{"Name": f"tag:{tag}", "Values": [value]} for tag, value in tags.items()]
         filters.append({"Name": "instance-state-name", "Values": ["running"]})
-        found = self.client("ec2").describe_instances(Filters=filters)["Reservations"]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
         return dict(found[0]["Instances"][0]) if found else {}
 
     def metadata(self, node: str, path: str) -> Optional[str]:
@@ -91,12 +102,13 @@ class Cloud:
             return None
         (public,) = [each for each in found["NetworkInterfaces"] if each["Attachment"]["DeviceIndex"] == 0]
         top = "/latest/meta-data"
-        mac = self.lab.nodes[node][1]
+        mac = f"{top}/network/interfaces/macs/{self.lab.nodes[node][1]}"
         role = f"role-{node}"
         if path == f"{top}/iam/security-credentials/{role}":
             return json.dumps(self.given(node))
         return {
-            f"{top}/network/interfaces/macs/{mac}/interface-id": public["NetworkInterfaceId"],
+            f"{mac}/interface-id": public["NetworkInterfaceId"],
+            f"{mac}/local-ipv4s": "\n".join(each["PrivateIpAddress"] for each in public["PrivateIpAddresses"]),
             f"{top}/iam/security-credentials/": role,
             **{f"{top}/tags/instance/{tag['Key']}": tag["Value"] for tag in found["Tags"]},
         }.get(path)
@@ -106,8 +118,8 @@ class Cloud:
         with self.lock:
             known = self.credentials.get(node)
         if known is None:
-            role = self.client("iam").get_role(RoleName=f"role-{node}")["Role"]["Arn"]
-            made = self.client("sts").assume_role(RoleArn=role, RoleSessionName=f"node-{node}")["Credentials"]
+            role = self.iam.get_role(RoleName=f"role-{node}")["Role"]["Arn"]
+            made = self.sts.assume_role(RoleArn=role, RoleSessionName=f"node-{node}")["Credentials"]
             ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
             known = {
                 "AccessKeyId": made["AccessKeyId"],
@@ -121,21 +133,60 @@ class Cloud:
 
     # --- calls ------------------------------------------------------------------------------------------------------
 
-    def fault(self, node: str) -> str:
+    def fault(self, node: str, action: str) -> str:
         with self.lock:
-            return self.faults.pop(0) if self.faults and node == self.victim else ""
+            met = self.faults and node == self.victim and self.stricken in ("", action)
+            return self.faults.pop(0) if met else ""
+
+    def allowed(self, node: str, service: str, action: str, path: str, body: str) -> bool:
+        """By the policy that the stack wrote for the node's role: action, resources and conditions."""
+        if service == "route53":
+            named = [f"arn:aws:route53:::hostedzone/{path.split('/')[3]}"]
+            record = {
+                "RecordNames": re.findall("<Name>(.*?)</Name>", body),
+                "RecordTypes": re.findall("<Type>(.*?)</Type>", body),
+                "Actions": re.findall("<Action>(.*?)</Action>", body),
+            }
+            prefix = "route53:ChangeResourceRecordSets"
+            normalized = {"RecordNames": "NormalizedRecordNames"}
+            values = {f"{prefix}{normalized.get(name, name)}": found for name, found in record.items()}
+        else:
+            fields = dict(urllib.parse.parse_qsl(body))
+            kinds = JUDGED_BY.get(action, {})
+            named = [f"arn:aws:ec2:{REGION}:{ACCOUNT}:{kind}/{fields[name]}" for name, kind in kinds.items()]
+            values = {"aws:RequestedRegion": [REGION]}
+            if "instance" in kinds.values():
+                filters = [{"Name": "resource-id", "Values": [fields["InstanceId.1"]]}]
+                for tag in self.ec2.describe_tags(Filters=filters)["Tags"]:
+                    values[f"aws:ResourceTag/{tag['Key']}"] = [tag["Value"]]
+        document = self.iam.get_role_policy(RoleName=f"role-{node}", PolicyName=f"right-{node}")["PolicyDocument"]
+        for statement in document["Statement"]:
+            if statement["Effect"] != "Allow" or f"{service}:{action}" not in statement["Action"]:
+                continue
+            conditions = [
+                (name, [wanted] if isinstance(wanted, str) else wanted)
+                for operator in statement.get("Condition", {}).values()
+                for name, wanted in operator.items()
+            ]
+            fits = all(set(values.get(name, [""])) <= set(wanted) for name, wanted in conditions)
+            on = statement["Resource"]
+            if fits and (on == "*" or (named and set(named) <= set(on))):
+                return True
+        return False
 
     def call(self, path: str, body: bytes, headers: Mapping[str, str]) -> Tuple[int, bytes]:
         """Status and body; status 0: not a word."""
         fields = dict(urllib.parse.parse_qsl(body.decode()))
-        key = headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+        key, _, scope = headers.get("authorization", "").partition("Credential=")[2].partition("/")
+        service = scope.split("/")[2] if scope.count("/") > 2 else ""
         with self.lock:
             known = {given["AccessKeyId"]: node for node, given in self.credentials.items()}
         node = known.get(key, "")
         dry = fields.get("DryRun") == "true"
-        said = {"at": time.time(), "node": node, "action": fields.get("Action", ""), "dry": dry}
-        fault = "" if dry else self.fault(node)
-        status, text = self.answer(fault, known, key, dry, path, body, headers)
+        action = "ChangeResourceRecordSets" if service == "route53" else fields.get("Action", "")
+        said = {"at": time.time(), "node": node, "action": action, "dry": dry}
+        fault = "" if dry else self.fault(node, action)
+        status, text = self.answer(fault, node, service, action, dry, path, body, headers)
         with self.lock:
             self.calls.append({**said, "status": status, "fault": fault})
         return status, text
@@ -143,8 +194,9 @@ class Cloud:
     def answer(
         self,
         fault: str,
-        known: Mapping[str, str],
-        key: str,
+        node: str,
+        service: str,
+        action: str,
         dry: bool,
         path: str,
         body: bytes,
@@ -163,16 +215,28 @@ class Cloud:
             return 0, b""
         if word == "expire":
             with self.lock:
-                self.credentials.pop(known.get(key, ""), None)
+                self.credentials.pop(node, None)
             return error(400, "RequestExpired")
         if word:
             return error(int(word), rest)
-        if key not in known:
+        if not node:
             return error(401, "AuthFailure")
-        if dry and b"Action=ReplaceRoute" in body:
+        if not self.allowed(node, service, action, path, body.decode()):
+            return error(403, "UnauthorizedOperation")
+        if dry and action == "ReplaceRoute":
             # moto knows no dry run of it, and would carry it out.
             return error(412, "DryRunOperation")
+        if action == "AssignPrivateIpAddresses":
+            self.let_go(dict(urllib.parse.parse_qsl(body.decode()))["PrivateIpAddress.1"])
         return self.forward(path, body, headers)
+
+    def let_go(self, address: str) -> None:
+        """What is reassigned is not where it was any more; moto leaves it there, too."""
+        for interface in self.ec2.describe_network_interfaces()["NetworkInterfaces"]:
+            if address in [each["PrivateIpAddress"] for each in interface["PrivateIpAddresses"]]:
+                self.ec2.unassign_private_ip_addresses(
+                    NetworkInterfaceId=interface["NetworkInterfaceId"], PrivateIpAddresses=[address]
+                )
 
     def forward(self, path: str, body: bytes, headers: Mapping[str, str]) -> Tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -193,6 +257,15 @@ class Cloud:
                     own = route.interface.private_ip_address
                     return next((node for node, (address, _) in self.lab.nodes.items() if address == own), "")
         return ""
+
+    def states(self) -> Dict[str, str]:
+        """Of each node's instance, e.g. "running"; empty: there is none."""
+        found = [
+            (instance.private_ip, str(instance.state))
+            for reservation in list(ec2_backends[ACCOUNT][REGION].reservations.values())
+            for instance in reservation.instances
+        ]
+        return {node: dict(found).get(address, "") for node, (address, _) in self.lab.nodes.items()}
 
     def follow(self) -> None:
         """As a VPC's routers do: whoever asks for the address is sent to where the route table says."""
@@ -334,9 +407,10 @@ def main() -> None:
         with cloud.lock:
             if "faults" in order:
                 cloud.victim, cloud.faults = order["node"], order["faults"]
-        owner = cloud.owner()
+                cloud.stricken = order.get("action", "")
+        now = {"owner": cloud.owner(), "states": cloud.states()}
         with cloud.lock:
-            said = {"owner": owner, "calls": cloud.calls, "refused": cloud.refused, "faults": len(cloud.faults)}
+            said = {**now, "calls": cloud.calls, "refused": cloud.refused, "faults": len(cloud.faults)}
             print(json.dumps(said), flush=True)
 
 
