@@ -17,10 +17,12 @@ import {
   deadLocks,
   type Engine,
   hostOf,
+  makesAnew,
   makesServer,
   type Outcome,
   openEngine,
   resourceOf,
+  runsCommand,
   type Step,
   tokenIn,
   typeThatRuns,
@@ -90,7 +92,7 @@ export async function compare(options: Applying, env: Record<string, string> = {
     surveyPair(targets, chosen),
   ]);
   // Where the engine would run a command, a secret may be new: then its value is compared, not what was applied last.
-  const secrets = hosts.some((id) => engineTouches(outcome, id))
+  const secrets = hosts.some((id) => runsCommand(outcome, id))
     ? await openSecrets(stack, secretPaths(pair))
     : undefined;
   const changes = new Map<HostId, NodeChanges>();
@@ -165,7 +167,7 @@ export function showPreview(work: Work, full: boolean): void {
     if (answer === undefined) continue;
     if (makesServer(outcome, id))
       console.log(
-        `${paint("bold", nameOf(stack.pair, id))}: ${isMadeAnew(outcome, id) ? `is made anew; when it answers, the next hotpair up -s ${stack.stack} sets it up` : "is made first, and set up when it answers"}`,
+        `${paint("bold", nameOf(stack.pair, id))}: ${makesAnew(outcome, id) ? `is made anew; when it answers, the next hotpair up -s ${stack.stack} sets it up` : "is made first, and set up when it answers"}`,
       );
     else if (!("state" in answer)) {
       console.log(`${paint("bold", nameOf(stack.pair, id))}: ${paint("red", "could not be asked")}`);
@@ -188,9 +190,6 @@ export function showPreview(work: Work, full: boolean): void {
   else if (!isUndone(work))
     console.log(`no change: ${stack.pair.witness === undefined ? "both" : "all"} servers are as described`);
 }
-
-/** In the place of one that is gone: nothing else has changed, so the engine runs no command on it. */
-const isMadeAnew = (outcome: Outcome, id: HostId): boolean => makesServer(outcome, id) && !engineTouches(outcome, id);
 
 /** Servers in AWS that run as another type than the stack file says. */
 function otherTypes({ stack, hosts, outcome }: Work) {
@@ -241,9 +240,6 @@ export function printPreview(work: Work): void {
   if (!succeeded || missing.some((node) => "silent" in node)) process.exitCode = 1;
 }
 
-const engineTouches = ({ steps }: Outcome, id: HostId): boolean =>
-  steps.some(({ type, op, urn }) => type === COMMAND_TYPE && op !== "same" && hostOf(urn) === id);
-
 /** Violations, warnings and errors of an operation. Advisory findings are policy violations too. */
 function reportOutcome({ violations, diagnostics, said, succeeded }: Outcome): void {
   for (const { policy, level, message } of violations)
@@ -275,7 +271,7 @@ export async function apply(
   if (!work.outcome.succeeded) return;
   const { stack, engine, hosts, answers, targets } = work;
   if (!isUndone(work)) return;
-  const unasked = hosts.filter((id) => engineTouches(work.outcome, id) && !work.changes.has(id));
+  const unasked = hosts.filter((id) => runsCommand(work.outcome, id) && !work.changes.has(id));
   const silent = unasked.filter((id) => !makesServer(work.outcome, id));
   if (silent.length > 0) {
     const living = hosts.filter((id) => work.changes.has(id)).map((id) => nameOf(stack.pair, id));
@@ -316,7 +312,7 @@ export async function apply(
       return;
     }
   }
-  const anew = hosts.filter((id) => isMadeAnew(work.outcome, id)).map((id) => nameOf(stack.pair, id));
+  const anew = hosts.filter((id) => makesAnew(work.outcome, id)).map((id) => nameOf(stack.pair, id));
   if (anew.length > 0)
     announce(`${anew.join(" and ")}: made anew; when it answers, run again: hotpair up -s ${stack.stack}`);
   const drifted = order.filter((id) => repairs(work).includes(id));

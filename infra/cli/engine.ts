@@ -193,6 +193,14 @@ export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: HostId): bool
       type === "aws:ec2/instance:Instance" && /^(create|replace)/.test(op) && urn.endsWith(`::instance-${id}`),
   );
 
+/** Whether the engine would run the command that sets this server up, changes it or gives it back. */
+export const runsCommand = ({ steps }: Pick<Outcome, "steps">, id: HostId): boolean =>
+  steps.some(({ type, op, urn }) => type === COMMAND_TYPE && op !== "same" && hostOf(urn) === id);
+
+/** In the place of a server that is gone: nothing else has changed for its command, so the engine would not run it. */
+export const makesAnew = (outcome: Pick<Outcome, "steps">, id: HostId): boolean =>
+  makesServer(outcome, id) && !runsCommand(outcome, id);
+
 /** The type of instance that a server keeps running as; undefined when it is none, or is only about to be made. */
 export const typeThatRuns = ({ steps }: Pick<Outcome, "steps">, id: HostId): string | undefined => {
   const kept = steps.find(

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parse } from "yaml";
-import { makesServer, requireAwsPlugin, typeThatRuns } from "../../infra/cli/engine.ts";
+import { makesAnew, makesServer, requireAwsPlugin, typeThatRuns } from "../../infra/cli/engine.ts";
 import { readStack } from "../../infra/config/index.ts";
 import { AWS_PLUGIN_VERSION } from "../../infra/model/resource.ts";
 import { CLOUD_TEXT } from "../config/sample.ts";
@@ -113,6 +113,20 @@ test("a server that is about to be made is not one that fails to answer", () => 
   expect(makesServer(step("update"), "a")).toBe(false);
   expect(makesServer(step("create"), "b")).toBe(false);
   expect(makesServer(step("create"), "witness")).toBe(false);
+});
+
+test("a server that is made in the place of one that is gone is not set up by the engine", () => {
+  const made = "urn:pulumi:cloud::hotpair::hotpair:index:AwsServers$aws:ec2/instance:Instance::instance-b";
+  const command = "urn:pulumi:cloud::hotpair::hotpair:index:Pair$hotpair:index:Node$command:remote:Command::node-b";
+  const outcome = (op: string) => ({
+    steps: [
+      { op: "create", urn: made, type: "aws:ec2/instance:Instance" },
+      { op, urn: command, type: "command:remote:Command" },
+    ].map((each) => ({ ...each, oldInputs: {}, newInputs: {}, outputs: {} })),
+  });
+  expect(makesAnew(outcome("create"), "b")).toBe(false);
+  expect(makesAnew(outcome("same"), "b")).toBe(true);
+  expect(makesAnew(outcome("same"), "a")).toBe(false);
 });
 
 test("a server that runs is known by its type, whatever the stack file says by now", () => {
