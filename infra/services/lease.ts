@@ -102,6 +102,7 @@ function settings(pair: Pair, authority: Authority, id: NodeId): Readonly<Record
       drift,
     },
     writers: writersOf(pair),
+    keepsData: holdsState(pair),
   };
 }
 

@@ -81,7 +81,9 @@ export class StrictPair extends TestPair {
   async #place(plan: HostPlan): Promise<void> {
     const secrets = ({ secret }: { secret: string }): string => this.#values.get(secret) ?? KEY_ONE;
     const script = plan.files.map((file) => {
-      const encoded = Buffer.from(text(file.content, secrets)).toString("base64");
+      // What stands for a database keeps data.
+      const content = text(file.content, secrets).replace('"keepsData": false', '"keepsData": true');
+      const encoded = Buffer.from(content).toString("base64");
       const directory = file.path.slice(0, file.path.lastIndexOf("/"));
       return [
         `mkdir -p ${directory}; echo ${encoded} | base64 -d >${file.path}`,

@@ -95,6 +95,22 @@ describeWithLab("a pair with a witness", () => {
     expect(state).not.toContain("PRIVATE KEY");
   });
 
+  it("without data, too, one node holds the lease, and a switch hands it over", async () => {
+    const lease = async (host: HostName) =>
+      JSON.parse(await on(host, "/usr/lib/hotpair/hotpair-lease status --json")) as Record<string, unknown>;
+    const holders = async () => {
+      const said = await Promise.all([lease("node-a"), lease("node-b")]);
+      return said.flatMap(({ holding }, index) => (holding === true ? [index === 0 ? "node-a" : "node-b"] : []));
+    };
+    await until(async () => (await holders()).length === 1);
+    const [first] = await holders();
+    expect((await lease("node-a")).insync).toEqual({ a: "-", b: "-" });
+    const second = first === "node-a" ? "node-b" : "node-a";
+    await done("status", "--wait", "20");
+    await done("switch", "--to", second);
+    await until(async () => (await holders()).join() === second);
+  });
+
   it("a dead witness holds nobody up", async () => {
     await powerCut(lab, "witness");
     edit(/^( *)nginx:\n/m, "$&$1  healthPath: /alive\n");

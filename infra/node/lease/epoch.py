@@ -16,7 +16,21 @@ from typing import Any, Dict, List, Optional
 
 from . import journal
 from .etcd import EtcdError, ask_all, member_of, now
-from .record import EPOCH, HOLDER, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
+from .record import (
+    EPOCH,
+    HOLDER,
+    INSYNC,
+    LOOK,
+    NO_DATA,
+    READ,
+    SEQ,
+    Answer,
+    Compare,
+    Record,
+    Request,
+    beginning,
+    insync_text,
+)
 from .settings import Settings, read_epoch, read_incarnation
 
 CONSENT = "--i-know-the-peer-is-down"
@@ -178,9 +192,10 @@ def _left_half_way(settings: Settings, here: int) -> bool:
 
 def _seed(settings: Settings, incarnation: str, epoch: int) -> str:
     member = member_of(settings, settings.node)
+    listed = beginning(settings.node, incarnation)
     request = Request(
         compares=(Compare(EPOCH, "mod", 0),),
-        puts=((EPOCH, str(epoch)), (INSYNC, insync_text({settings.node: incarnation})), (HOLDER, ""), (SEQ, "1")),
+        puts=((EPOCH, str(epoch)), (INSYNC, insync_text(listed)), (HOLDER, ""), (SEQ, "1")),
     )
     try:
         answer = member.ask(request, _PATIENCE)
@@ -188,9 +203,12 @@ def _seed(settings: Settings, incarnation: str, epoch: int) -> str:
         raise Refusal(f"this node's member of the new epoch: {error}; the same command again finishes it") from None
     finally:
         member.close()
-    if answer.record.epoch != epoch or dict(answer.record.insync or {}) != {settings.node: incarnation}:
+    if answer.record.epoch != epoch or dict(answer.record.insync or {}) != listed:
         raise Refusal("this node's member has other keys than a new epoch's; look at hotpair-lease status")
+    alone = (
+        "the pair keeps no data" if incarnation == NO_DATA else f"in sync is node {settings.node} ({incarnation}) alone"
+    )
     return (
-        f"epoch {epoch} began: in sync is node {settings.node} ({incarnation}) alone. Take the witness and node "
+        f"epoch {epoch} began: {alone}. Take the witness and node "
         f"{settings.peer} in again as soon as they are back: hotpair authority restore"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from .record import Record
+from .record import NO_DATA, Record, lists_no_data
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,37 @@ def judge(
     node: str, record: Record, incarnation: str, epoch: int, seen_at: float, now: float, takeover: float
 ) -> Verdict:
     """`seen_at`: when this node first saw this holder with this counter."""
+    lacks = _lacks(node, record, incarnation, epoch)
+    if lacks is not None:
+        return lacks
+    if record.epoch < epoch:
+        return Verdict(
+            "barred",
+            f"these members are of epoch {record.epoch}, this node is of epoch {epoch}: a promotion was forced, and "
+            f"members of the old epoch have come back",
+            "stop the old members and enrol them again: docs/lease.md, Forced promotion",
+        )
+    if record.epoch > epoch:
+        return Verdict("adopt", f"epoch {record.epoch} enrolled this node with its present incarnation")
+    holder = record.holder_node
+    if holder is None:
+        return Verdict("take", "nobody holds it")
+    if holder == node:
+        return Verdict("take", "held by an earlier process of this node")
+    until = seen_at + takeover
+    if now >= until:
+        return Verdict("take", f"node {holder} has not renewed for {now - seen_at:.3f} s")
+    return Verdict("wait", f"node {holder} renewed {now - seen_at:.3f} s ago", until=until)
+
+
+def _lacks(node: str, record: Record, incarnation: str, epoch: int) -> Optional[Verdict]:
+    """Why this node may lack what was acknowledged; None: it has everything."""
     peer = "b" if node == "a" else "a"
-    if record.insync is None:
+    if incarnation == NO_DATA and record.insync != {}:
+        # Whoever takes the lease writes the list. An empty one closes the authority, whatever the pair keeps.
+        behind = record.epoch > epoch and (record.insync or {}).get(node) != NO_DATA
+        return superseded(node, record.epoch, epoch) if behind else None
+    if record.insync is None or lists_no_data(record.insync):
         return Verdict(
             "barred",
             "the pair is not enrolled: etcd has no list of nodes in sync",
@@ -57,24 +86,7 @@ def judge(
             f"bring node {peer} back and let this one catch up; if it is gone for good, `hotpair promote --node {node} "
             f"--i-know-the-peer-is-down` starts with the data of this node",
         )
-    if record.epoch < epoch:
-        return Verdict(
-            "barred",
-            f"these members are of epoch {record.epoch}, this node is of epoch {epoch}: a promotion was forced, and "
-            f"members of the old epoch have come back",
-            "stop the old members and enrol them again: docs/lease.md, Forced promotion",
-        )
-    if record.epoch > epoch:
-        return Verdict("adopt", f"epoch {record.epoch} enrolled this node with its present incarnation")
-    holder = record.holder_node
-    if holder is None:
-        return Verdict("take", "nobody holds it")
-    if holder == node:
-        return Verdict("take", "held by an earlier process of this node")
-    until = seen_at + takeover
-    if now >= until:
-        return Verdict("take", f"node {holder} has not renewed for {now - seen_at:.3f} s")
-    return Verdict("wait", f"node {holder} renewed {now - seen_at:.3f} s ago", until=until)
+    return None
 
 
 @dataclass(frozen=True)

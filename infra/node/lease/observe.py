@@ -25,7 +25,7 @@ from . import journal
 from .etcd import EtcdError, Identity, member_of, now
 from .hold import write_seen
 from .judge import Seen, Sight
-from .record import LOOK, READ, Record, Request
+from .record import LOOK, NO_DATA, READ, Record, Request, lists_no_data
 from .settings import Settings, SettingsError, load, read_epoch, read_incarnation
 
 ARBITER_SOCKET = "quorum.sock"
@@ -96,12 +96,14 @@ class View:
         """`node` is this one. It counts as in sync only with the data that it has now, as a campaign of it would."""
         record = self.sight.record or Record()
         listed = record.insync or {}
+        if incarnation != NO_DATA:
+            listed = {} if lists_no_data(listed) else listed
         return {
             "v": VERSION,
             "holder": record.holder_node,
             "seq": record.seq,
             "renewed_at": round(self.sight.since, 6),
-            "insync": sorted(name for name in listed if name != node or listed[name] == incarnation),
+            "insync": sorted(name for name in listed if name != node or incarnation in (NO_DATA, listed[name])),
             "quorum_at": self.quorum_at,
             "witness_at": self.witness_at,
             "own_at": self.own_at,

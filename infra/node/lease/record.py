@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Dict, Mapping, Optional, Tuple, Union
 
 HOLDER, SEQ, INSYNC, EPOCH = "holder", "seq", "insync", "epoch"
+# Stands for the incarnation where the pair keeps no data: nothing can be missing on a node. No data is ever called so.
+NO_DATA = "-"
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,13 @@ def record_of(keys: Mapping[str, Tuple[str, int]]) -> Record:
 
 def insync_text(insync: Mapping[str, str]) -> str:
     return json.dumps(dict(insync), sort_keys=True, separators=(",", ":"))
+
+
+def beginning(node: str, incarnation: str) -> Dict[str, str]:
+    """Who is in sync when a list is written for the first time: the node whose data counts; without data, both."""
+    return {"a": NO_DATA, "b": NO_DATA} if incarnation == NO_DATA else {node: incarnation}
+
+
+def lists_no_data(insync: Optional[Mapping[str, str]]) -> bool:
+    """Written when the pair kept none. Once it keeps some, that is no list."""
+    return bool(insync) and set((insync or {}).values()) == {NO_DATA}

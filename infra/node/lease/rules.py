@@ -18,7 +18,21 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 
 from .actions import Action, Adopt, Exit, Kill, Log, Notify, Publish, Reply, Send, Taken
 from .judge import Seen, Sight, Verdict, judge, superseded
-from .record import EPOCH, HOLDER, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
+from .record import (
+    EPOCH,
+    HOLDER,
+    INSYNC,
+    LOOK,
+    NO_DATA,
+    READ,
+    SEQ,
+    Answer,
+    Compare,
+    Record,
+    Request,
+    beginning,
+    insync_text,
+)
 from .timing import Timing
 
 # A challenger asks this often (seconds).
@@ -338,9 +352,16 @@ class Lease:
                     Compare(INSYNC, "mod", record.insync_mod),
                     Compare(EPOCH, "mod", record.epoch_mod),
                 ),
-                puts=((HOLDER, self.me), (SEQ, str(self._seq))),
+                puts=((HOLDER, self.me), (SEQ, str(self._seq)), *self._enrolment(record)),
             )
             self._send(sent.member, "take", request, now, actions)
+
+    def _enrolment(self, record: Record) -> Tuple[Tuple[str, str], ...]:
+        """Of a pair without data nobody says which node's data counts: both are in sync with the first lease."""
+        both = beginning(self.node, self.incarnation)
+        if self.incarnation != NO_DATA or record.insync == both:
+            return ()
+        return ((INSYNC, insync_text(both)), *(((EPOCH, str(self.epoch)),) if record.epoch_mod == 0 else ()))
 
     def _acquire(self, sent: _Sent, now: float, answer: Answer, actions: List[Action]) -> None:
         self.phase = "hold"

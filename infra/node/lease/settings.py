@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Tuple
 from urllib.parse import urlsplit
 
+from .record import NO_DATA
 from .timing import Timing, broken_rules
 
 SETTINGS_PATH = "/etc/hotpair/lease.json"
@@ -47,6 +48,8 @@ class Settings:
     timing: Timing
     # systemd units that write, in the order in which they are killed
     writers: Tuple[str, ...]
+    # whether there is anything that a node could lack
+    keeps_data: bool = True
     # Places on this server; tests move them.
     run: str = RUN
     incarnation_path: str = INCARNATION_PATH
@@ -121,6 +124,7 @@ def parse(raw: Dict[str, Any]) -> Settings:
         key=str(raw["key"]),
         timing=timing,
         writers=tuple(str(unit) for unit in raw["writers"]),
+        keeps_data=bool(raw.get("keepsData", True)),
         run=str(paths.get("run", RUN)),
         incarnation_path=str(paths.get("incarnation", INCARNATION_PATH)),
         fence_path=str(paths.get("fence", FENCE_PATH)),
@@ -154,7 +158,9 @@ def complaints(settings: Settings) -> List[str]:
 
 
 def read_incarnation(settings: Settings) -> str:
-    """Of this node's data; empty when it has none yet."""
+    """Of this node's data; empty when it has none yet, NO_DATA when the pair keeps none."""
+    if not settings.keeps_data:
+        return NO_DATA
     try:
         with open(settings.incarnation_path, encoding="utf-8") as file:
             return file.read().strip()

@@ -17,7 +17,20 @@ from . import epoch, journal
 from .etcd import EtcdError, Identity, ask_all, describe, member_of, now
 from .hold import SOCKET, read_seen
 from .judge import Sight, judge, superseded
-from .record import EPOCH, INSYNC, LOOK, READ, SEQ, Answer, Compare, Record, Request, insync_text
+from .record import (
+    EPOCH,
+    INSYNC,
+    LOOK,
+    NO_DATA,
+    READ,
+    SEQ,
+    Answer,
+    Compare,
+    Record,
+    Request,
+    insync_text,
+    lists_no_data,
+)
 from .settings import (
     INCARNATION,
     Settings,
@@ -96,6 +109,9 @@ def status(settings: Settings) -> Dict[str, Any]:
     records = [answer.record for answer in looks.values() if isinstance(answer, Answer)]
     record = max(records, key=lambda each: (each.epoch, each.seq_mod), default=None)
     incarnation, here = read_incarnation(settings), _epoch(settings)
+    listed = None if record is None else record.insync
+    if settings.keeps_data and lists_no_data(listed):
+        listed = None
     holding = journal.published(settings.run) > now()
     verdict, why, todo = _verdict(settings, record, incarnation, here, quorum, holding, hung, daemon)
     return {
@@ -115,7 +131,7 @@ def status(settings: Settings) -> Dict[str, Any]:
         },
         "holder": None if record is None else record.holder_node,
         "seq": None if record is None else record.seq,
-        "insync": None if record is None or record.insync is None else dict(record.insync),
+        "insync": None if listed is None else dict(listed),
         "epoch": {"here": here, "etcd": None if record is None else record.epoch},
         "incarnation": incarnation or None,
     }
@@ -184,7 +200,10 @@ def describe_status(found: Mapping[str, Any]) -> str:
     lines.append(f"holder: {found['holder'] or 'nobody'} (renewal {found['seq']})")
     insync = found["insync"]
     listed = "not enrolled" if insync is None else ", ".join(f"{key} ({insync[key]})" for key in sorted(insync))
-    lines.append(f"in sync: {listed or 'nobody'}; this node's data: {found['incarnation'] or 'none'}")
+    if found["incarnation"] == NO_DATA:
+        lines.append("in sync: the pair keeps no data")
+    else:
+        lines.append(f"in sync: {listed or 'nobody'}; this node's data: {found['incarnation'] or 'none'}")
     lines.append(f"epoch: {found['epoch']['here']} here, {found['epoch']['etcd']} in etcd")
     for name, member in found["members"].items():
         lines.append(f"member {name} ({member['host']}): {member['error'] or 'answers'}")
@@ -220,8 +239,12 @@ def enroll(settings: Settings) -> str:
     incarnation = read_incarnation(settings)
     if not incarnation:
         raise Refusal(f"{settings.incarnation_path} is absent: this node has no data yet; provision it first")
+    if incarnation == NO_DATA:
+        raise Refusal("the pair keeps no data: the first node that takes the lease enrols both")
+    # A list from the time when the pair kept no data is none.
+    before = commit(settings, READ).record
     request = Request(
-        compares=(Compare(INSYNC, "mod", 0),),
+        compares=(Compare(INSYNC, "mod", before.insync_mod if lists_no_data(before.insync) else 0),),
         puts=(
             (INSYNC, insync_text({settings.node: incarnation})),
             (EPOCH, str(read_epoch(settings))),

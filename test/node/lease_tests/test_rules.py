@@ -5,7 +5,7 @@ from typing import Dict, List, Optional, Type, TypeVar
 
 from lease.actions import Action, Adopt, Exit, Kill, Notify, Publish, Reply, Send, Taken
 from lease.judge import Seen, Sight, judge
-from lease.record import Answer, Record, record_of
+from lease.record import EPOCH, HOLDER, INSYNC, NO_DATA, SEQ, Answer, Record, insync_text, record_of
 from lease.rules import DEMOTED_VALID, Lease
 from lease.timing import Timing, broken_rules
 
@@ -51,6 +51,21 @@ class Judging(unittest.TestCase):
     def test_a_new_epoch_that_lists_this_node_enrolled_it(self) -> None:
         self.assertEqual(self.verdict(record(epoch=2)), "adopt")
         self.assertEqual(self.verdict(record(epoch=2, insync={"b": "two"})), "barred")
+
+    def test_without_data_nothing_can_be_missing(self) -> None:
+        both = {"a": NO_DATA, "b": NO_DATA}
+        for listed in (Record(), record(insync=both), record(insync={"b": "two"})):
+            self.assertEqual(self.verdict(listed, NO_DATA), "take")
+        self.assertEqual(self.verdict(record("b/1", insync=both), NO_DATA), "wait")
+        self.assertEqual(self.verdict(record(insync=both, epoch=2), NO_DATA), "adopt")
+
+    def test_without_data_either_an_authority_that_was_closed_lets_nobody_in(self) -> None:
+        self.assertEqual(self.verdict(record(insync={}), NO_DATA), "barred")
+        self.assertEqual(self.verdict(record(insync={"b": NO_DATA}, epoch=2), NO_DATA), "barred")
+        self.assertEqual(self.verdict(record(insync={"a": NO_DATA, "b": NO_DATA}), NO_DATA, epoch=2), "barred")
+
+    def test_a_list_from_before_there_was_data_enrolls_nobodys_data(self) -> None:
+        self.assertEqual(self.verdict(record(insync={"a": NO_DATA, "b": NO_DATA})), "barred")
 
     def test_values_that_hotpair_never_writes(self) -> None:
         with self.assertRaises(ValueError):
@@ -126,6 +141,23 @@ class Holder(unittest.TestCase):
             actions = lease.answered(take.ticket, 100.02, Answer(True, self.mine()))
             self.assertEqual(of(Taken, actions), [Taken(origin)], before)
             self.assertLess(actions.index(Taken(origin)), actions.index(of(Notify, actions)[0]))
+
+    def test_without_data_the_first_lease_enrolls_both_nodes_in_the_same_transaction(self) -> None:
+        both = {"a": NO_DATA, "b": NO_DATA}
+        for before, puts in (
+            (Record(), {SEQ: "1", INSYNC: insync_text(both), EPOCH: "1"}),
+            (record(insync={"b": "two"}), {SEQ: "6", INSYNC: insync_text(both)}),
+            (record(insync=both), {SEQ: "6"}),
+        ):
+            lease = Lease("a", "a/x", TIMING, ("a", "witness", "b"), (), NO_DATA, 1)
+            lease.credit(Seen(1, 0, 0, 0.0, 99.9, 1))
+            (read,) = of(Send, lease.tick(100.0))
+            (take,) = of(Send, lease.answered(read.ticket, 100.01, Answer(True, before)))
+            self.assertEqual(dict(take.request.puts), {HOLDER: "a/x", **puts})
+            # Whoever else writes the list meanwhile is seen.
+            compared = {compare.key: compare.expected for compare in take.request.compares}
+            self.assertEqual(compared[INSYNC], before.insync_mod)
+            self.assertEqual(compared[EPOCH], before.epoch_mod)
 
     def mine(self, insync: Optional[Dict[str, str]] = None) -> Record:
         self.mod += 1
