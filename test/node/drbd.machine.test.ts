@@ -1,10 +1,10 @@
 // What hotpair-drbd, its units and its fence-peer handler do with the real driver of two kernels: first set-up, promotion, power
 // cut, a network of replication that is cut, a primary that stood still while the other node went on, hand-over, copies that
-// differ, split brain. What a client was told is kept, is kept; a primary that was overtaken acknowledges nothing. The lease is
+// differ, split brain, a failed disk. What a client was told is kept, is kept; a primary that was overtaken acknowledges nothing. The lease is
 // the test's own (drbd-authority.ts): etcd and the arbiter want faster machines than emulated ones. The tests build on one
 // another.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync, truncateSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -419,5 +419,32 @@ describeWithMachines("DRBD of two kernels", () => {
     await whole("node-a", "Primary");
     expect(await lost("node-a")).toEqual([]);
     expect(await on("node-a", "ls /srv/data")).not.toContain("astray");
+  });
+
+  it("serves from the peer's disk when its own fails; the disk that replaces it gets a copy", async () => {
+    // What the driver does at an I/O error (on-io-error detach).
+    await on("node-a", "drbdadm detach --force data");
+    await serves("node-a", "without-a-disk");
+    await heard("node-a", "the disk failed or was detached");
+    await on("node-a", "systemctl stop hotpair-active.target");
+    await activate("node-b");
+    await serves("node-b", "from-the-other-disk");
+    expect(await lost("node-b")).toEqual([]);
+    await eventually("the failed copy is off the list", async () => authority.insync().join() === "b");
+
+    await powerCut(lab, "node-a");
+    const disk = join(lab.stateDir, "node-a", "data.img");
+    const { size } = statSync(disk);
+    truncateSync(disk, 0);
+    truncateSync(disk, size);
+    await powerOn(lab, "node-a");
+    // Nothing is done to a disk unasked, even to an empty one.
+    await eventually("node-a finds no copy", () => on("node-a", "systemctl is-failed hotpair-drbd"));
+    expect(await hotpairDrbd("node-a", "probe")).toMatch(/^data: \S+: empty: /);
+    expect(await hotpairDrbd("node-a", "prepare")).toContain("node-b's copy comes now");
+    await on("node-a", "systemctl start hotpair-drbd");
+    await bothListed();
+    await whole("node-a", "Secondary");
+    expect(await lost("node-b")).toEqual([]);
   });
 });

@@ -175,9 +175,14 @@ def prepare(
         said.append(f"{error}; hotpair-drbd-watch says it later")
     if zeros:
         said.append("every disk is all zeros from end to end")
-    said.append(
-        "then: the same on the other node; when both are prepared, on the node whose data counts: hotpair-drbd begin"
-    )
+    if authority.insync() is None:
+        said.append(
+            "then: the same on the other node; when both are prepared, on the node whose data counts: "
+            "hotpair-drbd begin"
+        )
+    else:
+        # A unit that failed at the boot takes nothing down at the next shutdown.
+        said.append(f"{settings.peer_name}'s copy comes now: hotpair-drbd status; then: systemctl start hotpair-drbd")
     return said
 
 

@@ -173,7 +173,8 @@ def status(settings: Settings) -> Dict[str, Any]:
             problems.append(f"{resource.name} was never set up here: hotpair-drbd prepare (docs/drbd.md#first-set-up)")
         elif resource.name not in {device.name for device in devices}:
             problems.append(
-                f"{resource.name} is not attached: systemctl restart hotpair-drbd; journalctl -u hotpair-drbd"
+                f"{resource.name} is not attached: systemctl restart hotpair-drbd; journalctl -u hotpair-drbd; where "
+                "its disk was replaced: hotpair-drbd prepare"
             )
     for device in devices:
         problems += _wrong(settings, device)

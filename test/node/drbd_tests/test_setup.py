@@ -161,9 +161,12 @@ class Prepare(OnFiles):
         self.prepare()
         name, self.told = self.authority.name, []
         disk(self.path)
-        self.prepare()
+        self.etcd.insync = {"b": "two"}
+        said = self.prepare()
         self.assertEqual(self.told, ["create-md --force data", "up data"])
         self.assertNotEqual(self.authority.name, name)
+        # The pair has begun long ago: nothing is to be begun again.
+        self.assertIn("node-b's copy comes now", said[-1])
 
     def test_a_file_system_is_refused_with_what_it_is_and_both_ways_out(self) -> None:
         ext4(self.path)
