@@ -311,6 +311,9 @@ describe("a stack in AWS", () => {
     const { code, text } = inAws("up");
     expect(code, text).toBe(0);
     expect(acts()).toEqual(["create in-public-tcp-8443-0.0.0.0-0", "delete in-public-tcp-80-0.0.0.0-0"]);
+    expect(hotpair("preview", "-s", STACK).text).toContain(
+      "cloud-b: runs as m7i.large, and the stack file says m7i.xlarge; no change stops a server for that",
+    );
   });
 
   it("has what somebody took away in AWS itself back after a refresh, and that alone", async () => {
