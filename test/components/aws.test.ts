@@ -2,6 +2,7 @@
 // component, secrets secret, and servers that the nodes' commands wait for.
 
 import * as pulumi from "@pulumi/pulumi";
+import fc from "fast-check";
 import { beforeAll, beforeEach, expect, it } from "vitest";
 import { AwsServers } from "../../infra/components/aws.ts";
 import { type AwsClasses, loadAwsClasses } from "../../infra/components/aws-classes.ts";
@@ -20,6 +21,7 @@ import {
 import { serverOf } from "../../infra/targets/aws.ts";
 import { awsPackage, installAwsPackage } from "../../infra/toolchain/aws-package.ts";
 import { cloudDataPair, cloudPair } from "../model/pairs.ts";
+import { arbitraryCloud } from "../targets/cloud-arbitrary.ts";
 import {
   BY_METHOD,
   type CloudPair,
@@ -58,7 +60,6 @@ const answers = (name: string): Readonly<Record<string, string>> => ({
 });
 
 beforeEach(async () => {
-  registered = [];
   await pulumi.runtime.setMocks({
     newResource: ({ type, name, inputs }) => {
       registered.push({ type, name, inputs });
@@ -74,6 +75,7 @@ beforeEach(async () => {
 const HOST_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nnobody may read this\n";
 
 async function deploy(pair: CloudPair = cloudPair) {
+  registered = [];
   const options: { readonly name: string; readonly opts: pulumi.CustomResourceOptions; readonly props: unknown }[] = [];
   const waiting: Promise<unknown>[] = [];
   const servers = new AwsServers(
@@ -149,22 +151,28 @@ const KINDS: Readonly<Record<string, CloudPair>> = {
   }),
 };
 
-it.each(Object.entries(KINDS))(
-  "registers everything that is declared and nothing else, to the letter, by the vendor's plugin of one version: %s",
-  async (_, pair) => {
-    const { options } = await deploy(pair);
-    const byName = (one: Registered, other: Registered) => (one.name < other.name ? -1 : 1);
-    const made = registered.filter(({ type }) => type.startsWith("aws:"));
-    expect(
-      made.map(({ inputs, ...rest }) => ({ ...rest, inputs: opened(inputs) as typeof inputs })).toSorted(byName),
-    ).toEqual(expected(declare(pair)).toSorted(byName));
-    expect(registered.map(({ type }) => type)).toContain("pulumi:providers:aws");
-    for (const { name, opts } of options.filter((each) => each.name !== "aws")) {
-      expect([name, (opts.parent as { __name?: string } | undefined)?.__name]).toEqual([name, "aws"]);
-      expect([name, opts.version]).toEqual([name, AWS_PLUGIN_VERSION]);
-    }
-  },
-);
+/** Everything that is declared and nothing else, as children of one component, by the vendor's plugin of one version. */
+async function registersToTheLetter(pair: CloudPair): Promise<void> {
+  const { options } = await deploy(pair);
+  const byName = (one: Registered, other: Registered) => (one.name < other.name ? -1 : 1);
+  const made = registered.filter(({ type }) => type.startsWith("aws:"));
+  expect(
+    made.map(({ inputs, ...rest }) => ({ ...rest, inputs: opened(inputs) as typeof inputs })).toSorted(byName),
+  ).toEqual(expected(declare(pair)).toSorted(byName));
+  expect(registered.map(({ type }) => type)).toContain("pulumi:providers:aws");
+  for (const { name, opts } of options.filter((each) => each.name !== "aws")) {
+    expect([name, (opts.parent as { __name?: string } | undefined)?.__name]).toEqual([name, "aws"]);
+    expect([name, opts.version]).toEqual([name, AWS_PLUGIN_VERSION]);
+  }
+}
+
+it.each(Object.entries(KINDS))("registers what is declared, and nothing else, to the letter: %s", async (_, pair) => {
+  await registersToTheLetter(pair);
+});
+
+it("does so in every configuration", async () => {
+  await fc.assert(fc.asyncProperty(arbitraryCloud(), registersToTheLetter), { numRuns: 8 });
+});
 
 it("resolves references, looks the image up, and writes policies as JSON", async () => {
   await deploy();
