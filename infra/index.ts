@@ -1,5 +1,6 @@
 // The Pulumi program: what the stack file says becomes two servers and their witness, made first where they are to be made.
-// It reads from top to bottom; what each line does is in the room that it calls. What must not be applied is refused before the first resource is registered.
+// It reads from top to bottom; what each line does is in the room that it calls. What must not be applied is refused before
+// the first resource is registered.
 
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
