@@ -132,20 +132,23 @@ const OUTLASTED: Readonly<Partial<Record<FailureClassId, string>>> = {
   "clock-jump": "the lease is timed by clocks that do not jump (CLOCK_BOOTTIME)",
   "etcd-leader-loss": "an election ends before the holder's deadline does: D > 2 × election + renewal",
 };
-/** Faults and acts in which its holder stops in order and gives it back. */
-const RELEASED: readonly FailureClassId[] = [
-  "clean-reboot",
+/** Acts in which its holder stops in order and gives it back, at a moment that others decide. */
+const RELEASED: readonly FailureClassId[] = ["clean-reboot"];
+/**
+ * Faults and acts in which it stops as its node loses the VIP, or before: the other node's holder is started meanwhile, and
+ * waits for the lease (docs/arbitration.md#on-a-server).
+ */
+const HANDED_OVER: readonly FailureClassId[] = [
   "keepalived-stop",
   "keepalived-kill",
   "keepalived-hang",
+  "haproxy-hang",
   "database-kill",
   "database-hang",
+  "planned-switch",
+  "failback",
+  "rolling-upgrade",
 ];
-/**
- * The same, agreed on by both arbiters first: the taking node's holder is started while the other one stops, and waits for the
- * lease (docs/arbitration.md#on-a-server).
- */
-const HANDED_OVER: readonly FailureClassId[] = ["haproxy-hang", "planned-switch", "failback", "rolling-upgrade"];
 
 function timing(pair: Pair): readonly TimingTerm[] {
   const { authority } = pair;
