@@ -2,7 +2,9 @@
 // a request that may have been carried out is never carried out twice.
 
 import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { setLink } from "../../infra/lab/faults.ts";
 import { type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
 import type { Pair } from "../../infra/model/pair.ts";
 import { makeBundle } from "../../infra/plan/bundle.ts";
@@ -80,6 +82,22 @@ describeWithLab("HAProxy before nginx on two hosts", () => {
       expect(seen.failed).toEqual([]);
       await until(10_000, async () => (await on(host, "systemctl is-active nginx || :")) === "active");
     }
+  });
+
+  test("a server that falls silent costs the requests that it was answering, and no others", async () => {
+    const other: NodeName = owner === "node-a" ? "node-b" : "node-a";
+    // Many at once, so that connections to both servers would be left over if they were kept.
+    for (const { status } of await Promise.all(Array.from({ length: 40 }, () => ask(lab)))) expect(status).toBe(200);
+    const seen = await during(lab, async () => {
+      await sleep(200);
+      await setLink(lab, other, "public", false, { undoAfterMs: 10_000 });
+      await sleep(1_000);
+    });
+    await setLink(lab, other, "public", true);
+    expect(seen.requests).toBeGreaterThan(150);
+    expect(seen.failed.length, seen.failed.join(", ")).toBeLessThanOrEqual(2);
+    const both = new Set<string>();
+    await until(10_000, async () => both.add((await ask(lab)).servedBy) && both.size === 2);
   });
 
   test("HAProxy killed is back by itself within its estimate", async () => {
