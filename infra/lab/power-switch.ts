@@ -36,8 +36,10 @@ createServer(serve).listen({ host: address, port });
 
 function serve(caller: Socket): void {
   caller.setTimeout(2 * PATIENCE_MS, () => caller.destroy());
-  caller.on("error", () => undefined);
-  createInterface(caller).once("line", (line) => {
+  const lines = createInterface(caller);
+  // A caller that loses power resets its connection; the interface hands that on as an error of its own.
+  for (const each of [caller, lines]) each.on("error", () => undefined);
+  lines.once("line", (line) => {
     const answer = last.then(() => answerTo(line));
     last = answer;
     answer.then((said) => caller.end(`${JSON.stringify(said)}\n`));

@@ -59,10 +59,10 @@ export async function startAuthority(address: string, takeoverMs: number): Promi
   }
 
   const server: Server = createServer((socket) => {
-    socket.on("error", () => undefined);
-    createInterface(socket).once("line", (line) =>
-      socket.end(`${JSON.stringify(answer(JSON.parse(line) as Request))}\n`),
-    );
+    const lines = createInterface(socket);
+    // A node that loses power resets its connection; the interface hands that on as an error of its own.
+    for (const each of [socket, lines]) each.on("error", () => undefined);
+    lines.once("line", (line) => socket.end(`${JSON.stringify(answer(JSON.parse(line) as Request))}\n`));
   });
   await new Promise<void>((resolve) => server.listen({ host: address, port: 0 }, resolve));
   const bound = server.address();
