@@ -25,8 +25,8 @@ const LAB = "bench-failover";
 const RESULTS = join(import.meta.dirname, "results");
 const QUIET_MS = 1_000;
 /** When power comes back: after the takeover. */
-const BACK_MS = 1_000;
-const DATA_BACK_MS = 2_500;
+export const BACK_MS = 1_000;
+export const DATA_BACK_MS = 2_500;
 /** A client that was this late measured itself as well. */
 const DISTURBED_MS = 20;
 const ATTEMPTS = 5;
@@ -91,7 +91,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
           quietMs: QUIET_MS,
           onProgress: () => undefined,
         };
-        const scenario = scenarioOf(kind, values.data ? DATA_BACK_MS : BACK_MS);
+        const scenario = withPowerBack(scenarioCalled(KINDS[kind]), values.data ? DATA_BACK_MS : BACK_MS);
         await measure(scenario, kind, runs - kept.length, kept.length, file, settings);
       }
       const all = readKept(file).slice(0, runs);
@@ -109,11 +109,15 @@ export async function run(args: readonly string[]): Promise<unknown> {
  * The fault as the drill has it; only its undo comes sooner, since a run need not show a long one. Not while the survivor
  * takes over, though: the machine's cores are everybody's, and a node that boots would slow it down.
  */
-function scenarioOf(kind: Kind, backAfterMs: number): Scenario {
-  const scenario = scenarioNamed(KINDS[kind]);
-  if (scenario === undefined) throw new Error(`no scenario ${KINDS[kind]}`);
+export function withPowerBack(scenario: Scenario, backAfterMs: number): Scenario {
   const actions = scenario.actions.map((action) => (action.kind === "power-cut" ? { ...action, backAfterMs } : action));
   return { ...scenario, actions, holdMs: Math.min(scenario.holdMs, backAfterMs) };
+}
+
+export function scenarioCalled(name: string): Scenario {
+  const scenario = scenarioNamed(name);
+  if (scenario === undefined) throw new Error(`no scenario ${name}`);
+  return scenario;
 }
 
 async function measure(
@@ -151,7 +155,7 @@ async function measure(
 }
 
 /** On a busy machine a drill may measure nothing: then it is made again. */
-async function measuredOnce(scenario: Scenario, settings: DrillSettings): Promise<Evidence> {
+export async function measuredOnce(scenario: Scenario, settings: DrillSettings): Promise<Evidence> {
   for (let attempt = 1; ; attempt++)
     try {
       return await drill(scenario, 1, settings);

@@ -21,6 +21,10 @@ const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Be
     what: "random faults, one or two at a time, on the pair that keeps data",
     load: () => import("./campaign.ts"),
   },
+  truth: {
+    what: "estimates against drills, over pairs whose timers differ",
+    load: () => import("./truth.ts"),
+  },
   "cost-data": {
     what: "commits to the pair that keeps data against a single server",
     load: () => import("./cost-data.ts"),

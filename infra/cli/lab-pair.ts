@@ -1,5 +1,5 @@
 // A pair in a lab of any name, for tests and measurements: the committed stack of the default lab with that lab's addresses
-// and keys, applied by the transaction itself. How a user brings a pair up is deploy.ts.
+// and keys, applied by the transaction itself. How a user brings a pair up is apply.ts.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -58,10 +58,10 @@ export async function pairUp(name: string, change?: (text: string) => string): P
 }
 
 /** The same with the pair that keeps data: its witness first, and the two databases in sync at the end. */
-export async function dataPairUp(name: string): Promise<DrillSettings> {
+export async function dataPairUp(name: string, change = (text: string) => text): Promise<DrillSettings> {
   const stack = "lab-stateful";
   const lab = await labUp({ name, image: "ready", witness: true });
-  const text = await labStack(lab, readFileSync(DATA_STACK, "utf8"));
+  const text = change(await labStack(lab, readFileSync(DATA_STACK, "utf8")));
   const read = readStack(text, DATA_STACK, stack);
   const secrets = await openSecrets({ stack, file: DATA_STACK, text, ...read }, secretPaths(read.pair));
   const settings = await settingsFor(stack, read.pair);
