@@ -7,7 +7,7 @@
 // The quiet time that RTO asks for is one second here instead of ten: an outage that returns later than that would be
 // another run's failed baseline, and 300 runs fit into an hour.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { dataPairUp, pairUp } from "../infra/cli/lab-pair.ts";
@@ -20,6 +20,7 @@ import { labDown } from "../infra/lab/lab.ts";
 import { type Duration, parseDuration } from "../infra/model/duration.ts";
 import { UserError } from "../infra/model/errors.ts";
 import { masterDownInterval, skewTime } from "../infra/model/vrrp.ts";
+import { keptRuns } from "./kept.ts";
 
 const LAB = "bench-failover";
 const RESULTS = join(import.meta.dirname, "results");
@@ -79,7 +80,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
     for (const kind of kinds) {
       const of = values.data ? "data" : values.advert;
       const file = join(RESULTS, `failover-${kind}-${of}.jsonl`);
-      const kept = readKept(file);
+      const kept = keptRuns<Measured>(file);
       if (kept.length > 0) console.log(`${kind}: ${kept.length} runs are there already`);
       if (kept.length < runs) {
         settings ??= {
@@ -94,7 +95,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
         const scenario = withPowerBack(scenarioCalled(KINDS[kind]), values.data ? DATA_BACK_MS : BACK_MS);
         await measure(scenario, kind, runs - kept.length, kept.length, file, settings);
       }
-      const all = readKept(file).slice(0, runs);
+      const all = keptRuns<Measured>(file).slice(0, runs);
       summary[values.data ? `${kind} with data` : `${kind} at ${values.advert}`] = values.data
         ? summariseData(kind, all)
         : summarise(kind, all, advert);
@@ -179,14 +180,6 @@ function dataOf(
     writePauseMs:
       typeof before?.untilMs === "number" && after !== undefined ? round(after.fromMs - before.untilMs) : null,
   };
-}
-
-function readKept(file: string): Measured[] {
-  if (!existsSync(file)) return [];
-  return readFileSync(file, "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as Measured);
 }
 
 function summarise(kind: Kind, all: readonly Measured[], advert: Duration): unknown {

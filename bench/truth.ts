@@ -6,7 +6,7 @@
 //
 // As in failover.ts, service counts as back after one second without a failure.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { dataPairUp, pairUp } from "../infra/cli/lab-pair.ts";
@@ -22,6 +22,7 @@ import type { Estimate } from "../infra/model/estimate.ts";
 import type { FailureClassId } from "../infra/model/failure.ts";
 import { estimate } from "../infra/services/estimate.ts";
 import { BACK_MS, DATA_BACK_MS, measuredOnce, scenarioCalled, withPowerBack } from "./failover.ts";
+import { keptRuns } from "./kept.ts";
 import { ROOT } from "./lab-pair.ts";
 import { type Compared, page } from "./truth-page.ts";
 
@@ -156,7 +157,7 @@ export async function run(args: readonly string[]): Promise<unknown> {
   const compared = CONFIGURATIONS.flatMap(compare);
   const { text, picture } = page(compared);
   writeFileSync(PICTURE, picture);
-  const before = existsSync(PAGE) ? readFileSync(PAGE, "utf8") : "";
+  const before = readFileSync(PAGE, "utf8");
   const generated = /(<!-- truth: begin[^\n]*-->\n)[\s\S]*(<!-- truth: end -->)/;
   if (!generated.test(before)) throw new Error(`${PAGE} has no place for the table`);
   writeFileSync(
@@ -176,9 +177,10 @@ async function measureAll(configuration: Configuration, runs: number): Promise<v
   const scenarios = scenariosOf(configuration)
     .map(scenarioCalled)
     .filter((scenario) => scenario.inapplicable?.(pair) === undefined);
+  const kept = keptRuns<Measured>(file);
   const missing = scenarios.map((applicable) => {
     const scenario = shortened(applicable, estimates);
-    const there = kept(file).filter((one) => one.scenario === scenario.name).length;
+    const there = kept.filter((one) => one.scenario === scenario.name).length;
     return { scenario, there, left: Math.max(0, runs - there) };
   });
   if (missing.every(({ left }) => left === 0)) return;
@@ -234,17 +236,9 @@ function pairOf({ data, change }: Configuration): ReturnType<typeof readStack> {
   return readStack(changed(change)(readFileSync(file, "utf8")), file, stack);
 }
 
-function kept(file: string): readonly Measured[] {
-  if (!existsSync(file)) return [];
-  return readFileSync(file, "utf8")
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as Measured);
-}
-
 function compare(configuration: Configuration): readonly Compared[] {
   const { name, what } = configuration;
-  const all = kept(join(RESULTS, `${name}.jsonl`));
+  const all = keptRuns<Measured>(join(RESULTS, `${name}.jsonl`));
   if (all.length === 0) return [];
   const estimates = estimate(pairOf(configuration).pair);
   return [...Map.groupBy(all, ({ failure }) => failure)].map(([failure, measured]) => {
