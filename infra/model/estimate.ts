@@ -161,11 +161,7 @@ const isApart = ({ nodes, witness, ...pair }: Omit<Estimated, "objectives">): bo
 const NOBODY_SAYS = "no service of this pair says how long it lasts, so nothing is promised";
 
 /** Estimates of all failure classes that the pair has, in the catalogue's order. */
-export const estimateAll = (
-  terms: readonly TimingTerm[],
-  pair: Estimated,
-  client: Client = DEFAULT_CLIENT,
-): readonly Estimate[] =>
+export const estimateAll = (terms: readonly TimingTerm[], pair: Estimated, client: Client): readonly Estimate[] =>
   failureClassesOf(pair).map((failure) =>
     estimateClass(
       failure,
@@ -180,7 +176,7 @@ export function estimateClass(
   failure: FailureClassId,
   terms: readonly TimingTerm[],
   pair: Estimated,
-  client: Client = DEFAULT_CLIENT,
+  client: Client,
 ): Estimate {
   const beyond = beyondOf(failure, pair) ?? (terms.length === 0 ? NOBODY_SAYS : undefined);
   const own = beyond === undefined ? terms : [...terms, beyondTerm(failure, beyond)];

@@ -12,7 +12,7 @@ import {
   unsent,
 } from "../../infra/model/drbd.ts";
 import { ms, seconds } from "../../infra/model/duration.ts";
-import { estimateClass } from "../../infra/model/estimate.ts";
+import { DEFAULT_CLIENT, estimateClass } from "../../infra/model/estimate.ts";
 import { failureClassesOf } from "../../infra/model/failure.ts";
 import { diskPair, labPair, statefulPair } from "./pairs.ts";
 
@@ -69,7 +69,7 @@ test("what a protocol may lose is the estimate's recovery point", () => {
   const loss = (
     protocol: "A" | "B" | "C",
     failure: "node-power-cut" | "both-power-cut" | "standby-power-cut" | "split-brain",
-  ) => estimateClass(failure, [], { ...diskPair, drbd: { ...drbd, protocol } }).rpo.upper;
+  ) => estimateClass(failure, [], { ...diskPair, drbd: { ...drbd, protocol } }, DEFAULT_CLIENT).rpo.upper;
   expect(loss("C", "node-power-cut")).toBe(0);
   expect(loss("B", "node-power-cut")).toBe(0);
   expect(loss("A", "node-power-cut")).toBe(21);
@@ -81,11 +81,16 @@ test("what a protocol may lose is the estimate's recovery point", () => {
 
 test("a target for lost data is missed by protocol A and kept by C", () => {
   const at = (protocol: "A" | "C") =>
-    estimateClass("node-power-cut", [], {
-      ...diskPair,
-      drbd: { ...drbd, protocol },
-      objectives: { tier: "critical", rto: {}, rpo: { default: ms(0) } },
-    }).rpo.verdict;
+    estimateClass(
+      "node-power-cut",
+      [],
+      {
+        ...diskPair,
+        drbd: { ...drbd, protocol },
+        objectives: { tier: "critical", rto: {}, rpo: { default: ms(0) } },
+      },
+      DEFAULT_CLIENT,
+    ).rpo.verdict;
   expect(at("A")).toBe("missed");
   expect(at("C")).toBe("within");
 });
