@@ -188,9 +188,11 @@ export const COMMAND_TYPE = "command:remote:Command";
 
 /** Whether the engine would make this server, so that nobody can answer there yet. */
 export const makesServer = ({ steps }: Pick<Outcome, "steps">, id: HostId): boolean =>
-  steps.some(
-    ({ type, op, urn }) =>
-      type === "aws:ec2/instance:Instance" && /^(create|replace)/.test(op) && urn.endsWith(`::instance-${id}`),
+  instanceStep(steps, id, /^(create|replace)/) !== undefined;
+
+const instanceStep = (steps: Outcome["steps"], id: HostId, ops: RegExp): Step | undefined =>
+  steps.find(
+    ({ type, op, urn }) => type === "aws:ec2/instance:Instance" && ops.test(op) && urn.endsWith(`::instance-${id}`),
   );
 
 /** Whether the engine would run the command that sets this server up, changes it or gives it back. */
@@ -203,10 +205,7 @@ export const makesAnew = (outcome: Pick<Outcome, "steps">, id: HostId): boolean 
 
 /** The type of instance that a server keeps running as; undefined when it is none, or is only about to be made. */
 export const typeThatRuns = ({ steps }: Pick<Outcome, "steps">, id: HostId): string | undefined => {
-  const kept = steps.find(
-    ({ type, op, urn }) =>
-      type === "aws:ec2/instance:Instance" && /^(same|update)$/.test(op) && urn.endsWith(`::instance-${id}`),
-  );
+  const kept = instanceStep(steps, id, /^(same|update)$/);
   return kept && String(kept.oldInputs.instanceType);
 };
 

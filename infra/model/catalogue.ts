@@ -31,7 +31,6 @@ const VRRP = "the standby's keepalived, by three adverts that are missing";
 const GOODBYE = "keepalived of the active node, which says goodbye with an advert of priority 0";
 const OPERATOR = "nobody has to: the operator does it";
 const ETCD = "the lease's observers on both nodes, by what etcd answers";
-const NOT_DRILLED = "the lab's hosts share this machine's kernel, which has no DRBD; it takes virtual machines";
 const IN_MACHINES =
   "no whole pair of virtual machines has been brought up yet; with the real driver in two of them, test/node/drbd.machine.test.ts does it";
 const OWN_KERNEL = "the lab's hosts share this machine's kernel";
@@ -217,7 +216,7 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "the hand-over",
     "hotpair-drbd, which ends what holds the file system",
     "P0",
-    never(NOT_DRILLED),
+    never(`${OWN_KERNEL}, which has no DRBD; it takes virtual machines`),
   ),
   "split-brain": fact(
     "one copy, as soon as somebody decides which",
