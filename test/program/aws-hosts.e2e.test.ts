@@ -379,6 +379,17 @@ describeWithLab("a pair in AWS on real servers", () => {
   const said = (id: NodeId, since: number): Promise<string> =>
     on(id, `journalctl -u hotpair-address -o cat --no-pager --since=@${(since / 1000).toFixed(3)}`);
 
+  async function givenBack(): Promise<void> {
+    const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
+    expect(code, text).toBe(0);
+    expect((await cloud.now()).states).toEqual({ a: "terminated", b: "terminated" });
+    expect(await made("DescribeNetworkInterfaces", {}, "networkInterfaceId")).toBe("");
+    for (const id of NODE_IDS)
+      expect(
+        await on(id, "systemctl is-active hotpair-address keepalived || :; ls /etc/hotpair 2>/dev/null || :"),
+      ).not.toContain("\nactive");
+  }
+
   const once = async (name: string): Promise<Run> => {
     const scenario = scenarioNamed(name);
     if (scenario === undefined) throw new Error(`no scenario ${name}`);
@@ -580,16 +591,7 @@ describeWithLab("a pair in AWS on real servers", () => {
     for (const id of NODE_IDS) await on(id, "systemctl stop 'way-*'; rm -r /run/ways");
   });
 
-  it("is given back, servers and account", async () => {
-    const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
-    expect(code, text).toBe(0);
-    expect((await cloud.now()).states).toEqual({ a: "terminated", b: "terminated" });
-    expect(await made("DescribeNetworkInterfaces", {}, "networkInterfaceId")).toBe("");
-    for (const id of NODE_IDS)
-      expect(
-        await on(id, "systemctl is-active hotpair-address keepalived || :; ls /etc/hotpair 2>/dev/null || :"),
-      ).not.toContain("\nactive");
-  });
+  it("is given back, servers and account", givenBack);
 
   it("comes up as one that keeps data and fences: each role may stop the other server, which each server has asked for", async () => {
     const file = stackPath(STACK);
@@ -681,14 +683,5 @@ describeWithLab("a pair in AWS on real servers", () => {
     expect(NODE_IDS.map(isOn)).toEqual([true, true]);
   });
 
-  it("is given back again", async () => {
-    const { code, text } = hotpair("destroy", "-s", STACK, "--yes");
-    expect(code, text).toBe(0);
-    expect((await cloud.now()).states).toEqual({ a: "terminated", b: "terminated" });
-    expect(await made("DescribeNetworkInterfaces", {}, "networkInterfaceId")).toBe("");
-    for (const id of NODE_IDS)
-      expect(
-        await on(id, "systemctl is-active hotpair-address keepalived || :; ls /etc/hotpair 2>/dev/null || :"),
-      ).not.toContain("\nactive");
-  });
+  it("is given back again", givenBack);
 });
