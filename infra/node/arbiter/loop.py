@@ -22,5 +22,7 @@ class Loop:
         self._selector.unregister(source)
 
     def wait(self, seconds: float) -> None:
+        """One source's `read` may forget another that has something to read, too: that one is not read any more."""
         for key, _ in self._selector.select(max(0.0, seconds)):
-            key.data(key.fileobj)
+            if self._selector.get_map().get(key.fd) is key:
+                key.data(key.fileobj)

@@ -1,6 +1,7 @@
 """The end of keepalived, with processes of its name and descent: who hears of it when, and what happens to its VIPs."""
 
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -85,6 +86,17 @@ class Ends(unittest.TestCase):
 
     def test_a_vrrp_process_that_is_killed_owns_nothing_any_more(self) -> None:
         os.kill(self.vrrp, 9)
+        self.loop.wait(30)
+        self.assertEqual((self.keepalived.condition, self.removed), ("stopped", ["192.0.2.100"]))
+
+    def test_both_ends_heard_of_at_once_are_one_end(self) -> None:
+        # Both are over before the loop looks.
+        vrrp = os.pidfd_open(self.vrrp)
+        self.addCleanup(os.close, vrrp)
+        os.kill(self.vrrp, 9)
+        os.kill(self.main.pid, 9)
+        self.main.wait()
+        self.assertEqual(select.select([vrrp], [], [], 30)[0], [vrrp])
         self.loop.wait(30)
         self.assertEqual((self.keepalived.condition, self.removed), ("stopped", ["192.0.2.100"]))
 
