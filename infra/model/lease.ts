@@ -3,6 +3,7 @@
 
 import { type Duration, formatDuration, ms } from "./duration.ts";
 import type { Authority, Pair } from "./pair.ts";
+import { unitsOn } from "./volume.ts";
 
 type Lease = Authority["lease"];
 type Timed = Pick<Pair, "mariadb" | "volumes"> & { readonly authority: Pick<Authority, "etcd" | "lease"> };
@@ -24,7 +25,7 @@ export const stopChain = (pair: Timed): readonly Stop[] =>
 /** Units that write and that the holder kills at its deadline, in order: the last one to start is the first to end. */
 export const writersOf = ({ mariadb, volumes = [] }: Pick<Pair, "mariadb" | "volumes">): readonly string[] => [
   ...(mariadb === undefined ? [] : ["hotpair-mariadb.service"]),
-  ...volumes.flatMap(({ units }) => units).toReversed(),
+  ...volumes.flatMap(unitsOn).toReversed(),
 ];
 
 /** S: the sum over the chain. */

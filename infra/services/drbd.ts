@@ -18,6 +18,7 @@ import { type Authority, type Drbd, type Node, type NodeId, type Pair, peerOf, t
 import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import { formatSize } from "../model/size.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { unitsOn } from "../model/volume.ts";
 import { nodeFile, nodeModules, render } from "./template.ts";
 
 export const drbd: Service = { name: "drbd", plan, timing, findings, listeners };
@@ -123,7 +124,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       file(
         `${UNITS}/hotpair-active.target.d/60-volumes.conf`,
         "active-target.conf",
-        { wants: placed.flatMap(({ volume, mount }) => [mount, ...volume.units]).join(" ") },
+        { wants: placed.flatMap(({ volume, mount }) => [mount, ...unitsOn(volume)]).join(" ") },
         nothing,
       ),
       ...(settings.verify === "never"
@@ -282,7 +283,7 @@ export const mountUnit = (path: string): string => `${path.slice(1).replaceAll("
 /** One drop-in per service: bound to its volume, after the service before it. */
 const unitFiles = (placed: readonly Placed[]) =>
   placed
-    .flatMap(({ volume, mount }) => volume.units.map((unit) => ({ unit, volume, mount })))
+    .flatMap(({ volume, mount }) => unitsOn(volume).map((unit) => ({ unit, volume, mount })))
     .map(({ unit, volume, mount }, index, all) => ({
       unit,
       mount,
@@ -308,12 +309,12 @@ const programSettings = (
     disk: disks[id],
     metadata: metadata?.[id] ?? null,
   })),
-  volumes: volumes.map(({ resource, fileSystem, mountPoint, units }) => ({
-    resource,
-    fileSystem,
-    mountPoint,
-    mountUnit: mountUnit(mountPoint),
-    units,
+  volumes: volumes.map((volume) => ({
+    resource: volume.resource,
+    fileSystem: volume.fileSystem,
+    mountPoint: volume.mountPoint,
+    mountUnit: mountUnit(volume.mountPoint),
+    units: unitsOn(volume),
   })),
 });
 
@@ -392,8 +393,8 @@ function fenced({ drbd: settings, fencing }: Pair): readonly Finding[] {
 const HAND_OVER: Duration = seconds(5);
 
 function stopsInTime({ drbd: settings, volumes = [] }: Pair): readonly Finding[] {
-  const services = volumes.reduce((count, { units }) => count + units.length, 0);
-  const longest = volumes.reduce((sum, { units, stopTimeout }) => sum + units.length * stopTimeout, 0);
+  const services = volumes.reduce((count, volume) => count + unitsOn(volume).length, 0);
+  const longest = volumes.reduce((sum, volume) => sum + unitsOn(volume).length * volume.stopTimeout, 0);
   const left = HAND_OVER - STOPPED_WITHIN;
   if (settings === undefined || longest <= left) return [];
   return [
@@ -504,7 +505,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       "hotpair:volumes[].startWithin",
     ),
   ];
-  const stops = sum(({ units, stopTimeout }) => ms(units.length * stopTimeout));
+  const stops = sum((volume) => ms(unitsOn(volume).length * volume.stopTimeout));
   return [
     ...PROMOTED.flatMap((failure) => [
       term(

@@ -1,0 +1,7 @@
+// What runs on a replicated volume, as everybody who starts, stops, kills or counts it must know it: hotpair's own services on
+// it, then the owner's. How each of them is made is its own service's business (infra/services).
+
+import type { Volume } from "./pair.ts";
+
+/** Every unit on the volume, in the order in which they start; each ends before the one before it. */
+export const unitsOn = ({ units }: Pick<Volume, "units">): readonly string[] => units;
