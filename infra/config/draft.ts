@@ -109,6 +109,7 @@ export interface DraftVolume {
   readonly path: Path;
   readonly device: string | undefined;
   readonly mountPoint: string | undefined;
+  readonly mariadb: { readonly port: number } | undefined;
   readonly units: readonly (string | undefined)[];
 }
 
@@ -279,8 +280,10 @@ const draftAuthority = (etcd: Record<string, unknown>): DraftAuthority => ({
   election: time(etcd.election ?? "300ms"),
 });
 
+const MARIADB_PORT = 3306;
+
 const draftMariadb = (mariadb: Record<string, unknown>): DraftMariadb => ({
-  port: whole(mariadb.port) ?? 3306,
+  port: whole(mariadb.port) ?? MARIADB_PORT,
   rolePort: whole(mariadb.rolePort) ?? 9200,
   readPort: whole(map(mariadb.replicaReads).port),
   replicationNetwork: word(mariadb.replicationNetwork),
@@ -323,6 +326,7 @@ const draftVolume = (value: unknown, index: number): DraftVolume => ({
   path: ["volumes", index],
   device: word(map(value).device),
   mountPoint: word(map(value).mountPoint),
+  mariadb: map(value).mariadb === undefined ? undefined : { port: whole(map(map(value).mariadb).port) ?? MARIADB_PORT },
   units: items(map(value).units).map(word),
 });
 

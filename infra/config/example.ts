@@ -93,6 +93,7 @@ export const DRBD_EXAMPLE = {
       device: "data",
       fileSystem: "ext4",
       mountPoint: "/srv/data",
+      mariadb: { port: 3306, bufferPool: "4GiB", redoLog: "512MiB", maxConnections: 500 },
       units: ["app.service"],
       stopTimeout: "3s",
       checkWithin: "2s",

@@ -14,6 +14,7 @@ import type {
   Frontend,
   HostId,
   Mariadb,
+  MariadbServer,
   NetworkName,
   Node,
   NodeId,
@@ -269,12 +270,9 @@ function mariadbOf({ mariadb: settings, networks }: PairSettings): Mariadb | und
   if (settings === undefined) return undefined;
   const { replicaReads } = settings;
   return {
-    port: settings.port,
+    ...mariadbServerOf(settings),
     rolePort: settings.rolePort,
     dataDirectory: settings.dataDirectory,
-    bufferPool: bytes(settings.bufferPool),
-    redoLog: bytes(settings.redoLog),
-    maxConnections: settings.maxConnections,
     replicationNetwork: settings.replicationNetwork ?? (networks.storage === undefined ? "heartbeat" : "storage"),
     replicaReads: replicaReads && { port: replicaReads.port, maxLag: time(replicaReads.maxLag) },
     adopt: settings.adopt,
@@ -285,6 +283,16 @@ function mariadbOf({ mariadb: settings, networks }: PairSettings): Mariadb | und
         : { secret: "mariadb.previousReplicationPassword" },
   };
 }
+
+type MariadbServerSettings = Readonly<Record<"bufferPool" | "redoLog", string>> &
+  Pick<MariadbServer, "port" | "maxConnections">;
+
+const mariadbServerOf = ({ port, bufferPool, redoLog, maxConnections }: MariadbServerSettings): MariadbServer => ({
+  port,
+  bufferPool: bytes(bufferPool),
+  redoLog: bytes(redoLog),
+  maxConnections,
+});
 
 const drbdOf = (settings: NonNullable<PairSettings["drbd"]>, withoutStorage: boolean): Drbd => ({
   network: settings.network ?? (withoutStorage ? "heartbeat" : "storage"),
@@ -307,6 +315,7 @@ const volumeOf = ({ device, ...settings }: NonNullable<PairSettings["volumes"]>[
   resource: device,
   fileSystem: settings.fileSystem,
   mountPoint: settings.mountPoint,
+  ...(settings.mariadb === undefined ? {} : { mariadb: mariadbServerOf(settings.mariadb) }),
   units: settings.units,
   stopTimeout: time(settings.stopTimeout),
   checkWithin: time(settings.checkWithin),
@@ -401,10 +410,11 @@ function frontendOf({ name, bind, mode, certificate, backend }: HaproxySettings[
 
 function backendOf(
   { name, mode, algorithm, service, servers, check, maxconn }: HaproxySettings["backends"][number],
-  { nginx, external, mariadb }: PairSettings,
+  { nginx, external, ...settings }: PairSettings,
   nodes: readonly [Node, Node],
 ): Backend {
   const used = service ?? (nginx === undefined ? external?.name : "nginx");
+  const mariadb = settings.mariadb ?? settings.volumes?.find((volume) => volume.mariadb !== undefined)?.mariadb;
   const database = servers === undefined && used === "mariadb" && mariadb !== undefined;
   const port = database ? mariadb.port : used === "nginx" ? nginx?.port : external?.port;
   const managed = servers === undefined && used === "nginx" && mode === "http";

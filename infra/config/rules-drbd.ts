@@ -26,7 +26,7 @@ function* oneCopyOfTheData({ drbd, mariadb }: Draft): Generator<Problem> {
   if (drbd !== undefined && mariadb !== undefined)
     yield problem(
       ["mariadb"],
-      "replicates beside hotpair:drbd, and the pair can keep one list of who has every write; remove one of them, or run the database as one of a volume's units",
+      "replicates beside hotpair:drbd, and the pair can keep one list of who has every write; remove one of them, or run the database on a volume (hotpair:volumes[].mariadb)",
     );
 }
 
@@ -161,6 +161,27 @@ function* unitsAreTheOwners({ volumes = [] }: Draft): Generator<Problem> {
     }
 }
 
+/** One server has the package's places, and one is what `service: mariadb` means. */
+function* oneDatabaseOnVolumes({ volumes = [] }: Draft): Generator<Problem> {
+  const [first, ...others] = volumes.filter(({ mariadb }) => mariadb !== undefined);
+  if (first === undefined) return;
+  for (const { path } of others)
+    yield problem(
+      [...path, "mariadb"],
+      `stands beside ${formatPath(first.path)}.mariadb, and a pair runs one server; keep one of them with all databases in it, or run the second by a unit of your own`,
+    );
+  for (const volume of volumes)
+    for (const [index, unit] of volume.units.entries())
+      if (unit !== undefined && PACKAGE_DATABASE.test(unit))
+        yield problem(
+          [...volume.path, "units", index],
+          `"${unit}" would be a second server beside ${formatPath(first.path)}.mariadb, which hotpair runs by a unit of its own; remove one of them`,
+        );
+}
+
+/** Names of the package's own unit (mariadb.service, its aliases). */
+const PACKAGE_DATABASE = /^(mariadb|mysql|mysqld)\.service$/;
+
 export const DRBD_RULES: readonly Rule[] = [
   devicesAndVolumesStandTogether,
   oneCopyOfTheData,
@@ -170,4 +191,5 @@ export const DRBD_RULES: readonly Rule[] = [
   volumesHaveTheirDevice,
   mountPointsAreFree,
   unitsAreTheOwners,
+  oneDatabaseOnVolumes,
 ];

@@ -262,15 +262,21 @@ function* namesAreUnique({ frontends, backends }: Draft): Generator<Problem> {
     }
 }
 
-function* backendsHaveServers({ nginxPort, external, mariadb, backends }: Draft): Generator<Problem> {
+/** One that replicates, or one on a volume: backends reach either by the same name. */
+const hasDatabase = ({ mariadb, volumes = [] }: Draft): boolean =>
+  mariadb !== undefined || volumes.some((volume) => volume.mariadb !== undefined);
+
+function* backendsHaveServers(draft: Draft): Generator<Problem> {
+  const { nginxPort, external, backends } = draft;
+  const database = hasDatabase(draft);
   const services = [
     ...(nginxPort === undefined ? [] : ["nginx"]),
-    ...(mariadb === undefined ? [] : ["mariadb"]),
+    ...(database ? ["mariadb"] : []),
     ...(external === undefined ? [] : [external.name ?? ""]),
   ];
   if (services.includes("")) return;
   for (const { path, mode, service, servers } of backends) {
-    if (service === "mariadb" && mariadb !== undefined && servers === undefined && mode !== "tcp")
+    if (service === "mariadb" && database && servers === undefined && mode !== "tcp")
       yield problem(
         [...path, "mode"],
         "must be tcp for the service mariadb, which speaks its own protocol; write mode: tcp",
@@ -287,16 +293,16 @@ function* backendsHaveServers({ nginxPort, external, mariadb, backends }: Draft)
     else if (service === undefined && servers === undefined && nginxPort === undefined && external === undefined)
       yield problem(
         path,
-        mariadb === undefined
-          ? "has no servers: neither nginx nor external is configured; add one of them, or name the servers"
-          : "has no servers: it does not say which service it is for; write service: mariadb (with mode: tcp), or name the servers",
+        database
+          ? "has no servers: it does not say which service it is for; write service: mariadb (with mode: tcp), or name the servers"
+          : "has no servers: neither nginx nor external is configured; add one of them, or name the servers",
       );
   }
 }
 
-function* externalIsNotOurs({ external, mariadb }: Draft): Generator<Problem> {
-  const name = external?.name;
-  if (name === "nginx" || (name === "mariadb" && mariadb !== undefined))
+function* externalIsNotOurs(draft: Draft): Generator<Problem> {
+  const name = draft.external?.name;
+  if (name === "nginx" || (name === "mariadb" && hasDatabase(draft)))
     yield problem(
       ["external", "name"],
       `"${name}" is the name of the service that hotpair manages; choose another name`,
@@ -374,6 +380,12 @@ function* portsAreFree(draft: Draft): Generator<Problem> {
             port: draft.mariadb?.readPort,
           })),
         ]),
+    ...(draft.volumes ?? []).map(({ path, mariadb }) => ({
+      path: [...path, "mariadb", "port"],
+      what: "MariaDB",
+      host: "node",
+      port: mariadb?.port,
+    })),
     ...(draft.drbd?.resources ?? []).map(({ path, port }) => ({
       path: [...path, "port"],
       what: formatPath(path),

@@ -115,9 +115,26 @@ export const authority = (secret: Secret) =>
 const mariadbSize = (min: string, max: string, step: string, because: string, example: string) =>
   size({ min, max, step, because, example });
 
-export const mariadb = (secret: Secret) =>
-  keys({
-    port: port(3306).default(3306).describe("TCP port on the nodes' own addresses."),
+/** What every MariaDB server has, whoever copies its data to the other node. */
+export const mariadbServer = () => ({
+  port: port(3306).default(3306).describe("TCP port on the nodes' own addresses."),
+  bufferPool: mariadbSize("8MiB", "16TiB", "1MiB", "InnoDB grows it in steps of 1 MiB", "4GiB")
+    .default("128MiB")
+    .describe("InnoDB's buffer pool. The default is MariaDB's; two thirds of a server of its own serve better."),
+  redoLog: mariadbSize("4MiB", "512GiB", "4KiB", "InnoDB's log comes in blocks of 4 KiB", "512MiB")
+    .default("96MiB")
+    .describe(
+      "InnoDB's redo log. It bounds the recovery after a crash: 1.7 s with 96 MiB, 3.8 s with 512 MiB (measured).",
+    ),
+  maxConnections: integer(10, 100_000, 151, "a number of connections")
+    .default(151)
+    .describe("Connections at once; the default is MariaDB's."),
+});
+
+export const mariadb = (secret: Secret) => {
+  const { port: serverPort, ...sizes } = mariadbServer();
+  return keys({
+    port: serverPort,
     rolePort: port(9200)
       .default(9200)
       .describe(
@@ -126,17 +143,7 @@ export const mariadb = (secret: Secret) =>
     dataDirectory: absolutePath("a directory on the servers", "/var/lib/mysql")
       .default("/var/lib/mysql")
       .describe("Where the data lies; its file system must keep what it was told to sync."),
-    bufferPool: mariadbSize("8MiB", "16TiB", "1MiB", "InnoDB grows it in steps of 1 MiB", "4GiB")
-      .default("128MiB")
-      .describe("InnoDB's buffer pool. The default is MariaDB's; two thirds of a server of its own serve better."),
-    redoLog: mariadbSize("4MiB", "512GiB", "4KiB", "InnoDB's log comes in blocks of 4 KiB", "512MiB")
-      .default("96MiB")
-      .describe(
-        "InnoDB's redo log. It bounds the recovery after a crash: 1.7 s with 96 MiB, 3.8 s with 512 MiB (measured).",
-      ),
-    maxConnections: integer(10, 100_000, 151, "a number of connections")
-      .default(151)
-      .describe("Connections at once; the default is MariaDB's."),
+    ...sizes,
     replicationNetwork: oneOf("public", "heartbeat", "storage")
       .optional()
       .describe("Network that replication uses. Default: storage where there is one, else heartbeat."),
@@ -164,6 +171,7 @@ export const mariadb = (secret: Secret) =>
       .optional()
       .describe("The password before the last rotation, accepted until `hotpair secrets rotate --finish` drops it."),
   });
+};
 
 /** What fence-agents read on standard input, `name=value` (their man pages, STDIN PARAMETERS). */
 const OPTION_NAME = /^[a-z][a-z0-9_]{0,39}$/;

@@ -1,6 +1,7 @@
 // Replicated disks and the volumes on them: `hotpair:drbd` and `hotpair:volumes`.
 
 import { duration, integer, keys, label, list, oneOf, port, reason, size, text } from "./formats.ts";
+import { mariadbServer } from "./schema-data.ts";
 import type { Secret } from "./schema-secrets.ts";
 
 const device = (example: string) =>
@@ -135,6 +136,11 @@ export const volumes = () =>
       }).describe(
         "Where the active node mounts it: letters, digits, _ and inner dots, since systemd names the mount by it. On the standby the directory is empty.",
       ),
+      mariadb: keys(mariadbServer())
+        .optional()
+        .describe(
+          "A MariaDB server whose data lies here, in the directory `mariadb` of the mount point: hotpair runs it on the active node, before `units`. The volume is its copy on the other node, nothing replicates. One in a pair; clients come by a backend with `service: mariadb`.",
+        ),
       units: list(serviceUnit(), "systemd services", { max: 16 })
         .default([])
         .describe(
@@ -153,7 +159,7 @@ export const volumes = () =>
       startWithin: ownTime("10ms", "1h", "a term of the estimate", "5s")
         .default("5s")
         .describe(
-          "Longest start of its services after a crash, recovery of their data included. Your own word, a term of the estimate.",
+          "Longest start of `units` after a crash, recovery of their data included. Your own word, a term of the estimate. MariaDB's recovery has a term of its own.",
         ),
     }),
     "volumes",

@@ -45,7 +45,7 @@ const backend = () =>
     service: label("the name of a service", 32, "nginx")
       .optional()
       .describe(
-        "`nginx`, `mariadb`, or the name of `external`: the servers are both nodes' public addresses at its port. Default: nginx or else external, where configured. Of `mariadb` only the primary gets traffic (mode tcp).",
+        "`nginx`, `mariadb`, or the name of `external`: the servers are both nodes' public addresses at its port. Default: nginx or else external, where configured. Of `mariadb`, here or on a volume, only the primary gets traffic (mode tcp).",
       ),
     servers: list(
       keys({

@@ -68,7 +68,9 @@ const pairKeys = (secret: Secret) =>
       .describe("A service on both nodes that hotpair does not manage and only sends traffic to."),
     mariadb: mariadb(secret)
       .optional()
-      .describe("A MariaDB primary and its semi-synchronous replica. It needs `hotpair:witness` and `authority`."),
+      .describe(
+        "A MariaDB primary and its semi-synchronous replica. It needs `hotpair:witness` and `authority`. The other way to keep a database is a volume: `hotpair:volumes[].mariadb`.",
+      ),
     authority: authority(secret)
       .optional()
       .describe("Who may write: etcd on both nodes and the witness. It stands where `hotpair:witness` stands."),

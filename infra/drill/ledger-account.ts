@@ -7,9 +7,11 @@ import { LEDGER_DATABASE, LEDGER_TABLE } from "./ledger.ts";
 
 export const LEDGER_USER = "hotpair_drill";
 
+/** A text of hotpair's settings of the database. */
+const setting = (name: string): string =>
+  `$(sed -n 's/.*"${name}": *"\\([^"]*\\)".*/\\1/p' /etc/hotpair/mariadb.json 2>/dev/null)`;
 /** MariaDB's client as root over the local socket that hotpair's settings name, for statements on standard input. */
-const CLIENT = `socket=$(sed -n 's/.*"socket": *"\\([^"]*\\)".*/\\1/p' /etc/hotpair/mariadb.json 2>/dev/null)
-timeout 15 mariadb --batch --skip-column-names --connect-timeout=5 \${socket:+"--socket=$socket"}`;
+const CLIENT = `timeout 15 mariadb --batch --skip-column-names --connect-timeout=5 \${socket:+"--socket=$socket"}`;
 
 /** Statements only where this server takes writes: on a replica they would make its data differ from the primary's. */
 const onPrimary = (statements: readonly string[]): string =>
@@ -20,7 +22,19 @@ const onPrimary = (statements: readonly string[]): string =>
     "END IF; END//",
   ].join("\n");
 
-const feed = (sql: string): string => `${CLIENT} <<'HOTPAIR_SQL'\n${sql}\nHOTPAIR_SQL\n`;
+/**
+ * A server on a volume runs on the active node alone, by a unit that the settings name: where that rests there is nothing to do.
+ */
+const feed = (sql: string): string => `socket=${setting("socket")}
+unit=${setting("unit")}
+case "\${unit:+$(systemctl show --property=ActiveState --value "$unit")}" in
+inactive | failed) ;;
+*) ${CLIENT} <<'HOTPAIR_SQL'
+${sql}
+HOTPAIR_SQL
+;;
+esac
+`;
 
 /**
  * `password`: hexadecimal digits. `from`: IPv4 network and mask, as in `198.18.0.0/255.255.255.0`: the nodes themselves,

@@ -47,7 +47,7 @@ export interface Proof {
 
 export interface OpenLedger {
   readonly client: RunningLedger;
-  /** After the client has stopped. `whole`: both servers must have everything, not only the primary. */
+  /** After the client has stopped. `whole`: both servers must have everything, not only the primary, where there are two. */
   prove(whole: boolean): Promise<Proof>;
   /** Moves the history to a place where it stays. */
   keep(path: string): void;
@@ -110,6 +110,8 @@ interface Table {
 
 async function prove(place: Place, history: string, whole: boolean): Promise<Proof> {
   const attempts = readHistory(history);
+  // A database on a volume has no second server: the volume's own copy is looked at by nobody but DRBD.
+  const copied = whole && place.pair.mariadb !== undefined;
   const nameOf = (table: Table) => place.hosts[table.node].node.name;
   const deadline = Date.now() + APPLY_MS;
   for (;;) {
@@ -129,16 +131,16 @@ async function prove(place: Place, history: string, whole: boolean): Promise<Pro
     const verdict = checkLedger(attempts, primary.rows);
     const copy = replica && checkLedger(attempts, replica.rows);
     // What the primary has not lost is only on its way while the replica applies it.
-    const behind = whole && (replica === undefined || replica.rows.length !== primary.rows.length);
+    const behind = copied && (replica === undefined || replica.rows.length !== primary.rows.length);
     if (behind && Date.now() < deadline) {
       await sleep(200);
       continue;
     }
     const reasons = [
       ...ledgerReasons(verdict, nameOf(primary)),
-      ...(whole ? replicaReasons(copy, replica && nameOf(replica)) : []),
+      ...(copied ? replicaReasons(copy, replica && nameOf(replica)) : []),
     ];
-    const ledger: Ledger = { writers: LEDGER_WRITERS, primary: verdict, ...(whole && copy ? { replica: copy } : {}) };
+    const ledger: Ledger = { writers: LEDGER_WRITERS, primary: verdict, ...(copied && copy ? { replica: copy } : {}) };
     return { ledger, reasons };
   }
 }

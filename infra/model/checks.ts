@@ -49,6 +49,16 @@ export const checkDetectionFormula = (backend: Checked, connect: Duration): stri
   detectionFormula(backend, unansweredCheck(backend, connect));
 
 /**
+ * Upper bound from a server's first accepted connection to its state UP: it accepts just after a failed check; the next one
+ * and `rise − 1` fast ones succeed (HAProxy manual, `inter`, `fastinter`, `rise`).
+ */
+export const recoveryNoticed = ({ check }: Checked): Duration =>
+  ms(check.interval + (check.rise - 1) * check.fastInterval);
+
+export const recoveryNoticedFormula = ({ check: { interval, fastInterval, rise } }: Checked): string =>
+  `${formatDuration(interval)} + ${rise - 1} × ${formatDuration(fastInterval)}`;
+
+/**
  * A server that cannot be reached for this long stays in: the first check may meet the whole of the silence, and the last
  * one, `fall − 1` failed and as many fast intervals later, succeeds.
  */

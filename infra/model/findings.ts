@@ -7,7 +7,7 @@ import { type Estimate, showBound } from "./estimate.ts";
 import type { FailureClassId } from "./failure.ts";
 import type { Finding } from "./finding.ts";
 import { deadlineRule, type Inequality, shortestTakeover, stopChain, takeoverRule, watchdogRule } from "./lease.ts";
-import { type Authority, holdsState, type NetworkName, type Node, type Pair } from "./pair.ts";
+import { type Authority, databaseOf, holdsState, type NetworkName, type Node, type Pair } from "./pair.ts";
 import { formatRate } from "./rate.ts";
 import { demandsOf, GATE_REACTION, meets, SKEW_SHARE, SMALLEST_SAFE_ADVERT, shownTimer } from "./timers.ts";
 import type { Tuning } from "./tuning.ts";
@@ -543,17 +543,17 @@ function longer(
     : `${text}, and with it ${at}.takeover to ${formatDuration(shortestTakeover(changed))} or more`;
 }
 
-/** A port that is open says nothing of who may write; only the role responder does. */
+/** Where MariaDB replicates, a port that is open says nothing of who may write; only the role responder does. */
 function mariadbCheck(pair: Pair): readonly Finding[] {
   const { mariadb, haproxy } = pair;
-  if (mariadb === undefined) return [];
+  if (databaseOf(pair) === undefined) return [];
   const rule = "mariadb-check";
   const backends = haproxy?.backends ?? [];
   const own = new Set(
     pair.nodes.flatMap((node) => Object.values(node.networks).map((attachment) => attachment?.address.split("/")[0])),
   );
   const blind = backends.flatMap((backend, index) => {
-    if (backend.role !== undefined) return [];
+    if (backend.role !== undefined || mariadb === undefined) return [];
     if (!backend.servers.some(({ address, port }) => port === mariadb.port && own.has(address))) return [];
     return [
       found(

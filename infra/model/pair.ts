@@ -166,8 +166,8 @@ export interface Backend {
   readonly mode: "http" | "tcp";
   readonly algorithm: "roundrobin" | "leastconn" | "source";
   /**
-   * Set for `service: mariadb`: of its two servers only the one that the responder at `mariadb.rolePort` calls primary gets
-   * traffic, whatever ports are open. Absent for every other backend.
+   * Set for `service: mariadb`: of its two servers only the primary gets traffic. Where MariaDB replicates, that is whom the
+   * responder at `mariadb.rolePort` calls so, whatever ports are open; on a volume, whoever runs. Absent for every other backend.
    */
   readonly role?: "primary";
   /** `host:port` pairs; by default both nodes' public addresses at the backend service's port. */
@@ -212,6 +212,10 @@ export interface Stateful {
 
 /** What a node's data is kept in, as messages call it. */
 export const storeOf = ({ drbd }: Stateful): string => (drbd === undefined ? "database" : "replicated disk");
+
+/** The server that `service: mariadb` means: replicated, or on a volume; never both. */
+export const databaseOf = ({ mariadb, volumes = [] }: Pick<Pair, "mariadb" | "volumes">): MariadbServer | undefined =>
+  mariadb ?? volumes.find((volume) => volume.mariadb !== undefined)?.mariadb;
 
 /** A third, small host that votes and never serves: one etcd member per pair that it is a witness of. */
 export interface Witness {
@@ -260,17 +264,21 @@ export interface Authority {
   readonly members: Readonly<Record<HostId, { readonly certificate: string; readonly key: SecretRef }>>;
 }
 
-/** A MariaDB primary and its semi-synchronous replica (reference: docs/mariadb.md). */
-export interface Mariadb {
+/** What every MariaDB server has, whoever copies its data to the other node. */
+export interface MariadbServer {
   /** Port of the servers, on the nodes' own addresses; clients come by a HAProxy frontend on the VIP. */
   readonly port: number;
-  /** Port of the responder that HAProxy asks for the role: 200 on the writable primary only. */
-  readonly rolePort: number;
-  readonly dataDirectory: string;
   /** InnoDB buffer pool and redo log, in bytes; the redo log bounds crash recovery. */
   readonly bufferPool: number;
   readonly redoLog: number;
   readonly maxConnections: number;
+}
+
+/** A MariaDB primary and its semi-synchronous replica (reference: docs/mariadb.md). */
+export interface Mariadb extends MariadbServer {
+  /** Port of the responder that HAProxy asks for the role: 200 on the writable primary only. */
+  readonly rolePort: number;
+  readonly dataDirectory: string;
   /** Network that replication uses: `storage` where there is one. */
   readonly replicationNetwork: NetworkName;
   /** TCP port on the VIP for reads from the replica while it lags less than `maxLag`; undefined: no reads there. */
@@ -330,6 +338,8 @@ export interface Volume {
   readonly resource: string;
   readonly fileSystem: "ext4" | "xfs";
   readonly mountPoint: string;
+  /** A server whose data lies on it and that runs on the active node alone; at most one in a pair. */
+  readonly mariadb?: MariadbServer;
   /** Service units in the order in which they start; each is stopped before the device goes. */
   readonly units: readonly string[];
   /** A unit that has not stopped after this long is killed. */

@@ -3,5 +3,11 @@
 
 import type { Volume } from "./pair.ts";
 
+/** The database on a volume (infra/services/mariadb-volume.ts). */
+export const MARIADB_VOLUME_UNIT = "hotpair-mariadb-volume.service";
+
 /** Every unit on the volume, in the order in which they start; each ends before the one before it. */
-export const unitsOn = ({ units }: Pick<Volume, "units">): readonly string[] => units;
+export const unitsOn = ({ mariadb, units }: Pick<Volume, "mariadb" | "units">): readonly string[] => [
+  ...(mariadb === undefined ? [] : [MARIADB_VOLUME_UNIT]),
+  ...units,
+];

@@ -411,7 +411,7 @@ function stopsInTime({ drbd: settings, volumes = [] }: Pair): readonly Finding[]
 }
 
 /** Of infra/node/drbd, from systemd's start to its first question; as measured for the programs beside it (docs/mariadb.md#measured). */
-const PROGRAM_START: Duration = ms(300);
+export const PROGRAM_START: Duration = ms(300);
 /**
  * Emulated machines, real driver 8.4 (docs/drbd.md#measured): after a power cut, handler and `drbdadm primary` 0.33 to 0.42 s,
  * mount 0.32 to 0.36 s; a chain of promotion, mount and an idle service stopped in 0.75 to 1.22 s. Hardware is faster.
@@ -421,7 +421,7 @@ const MOUNTED_WITHIN: Duration = ms(360);
 const STOPPED_WITHIN: Duration = ms(1_220);
 
 /** Faults after which the other node's devices are promoted, with nobody to let go of them. */
-const PROMOTED: readonly FailureClassId[] = [
+export const DEVICES_PROMOTED: readonly FailureClassId[] = [
   "node-power-cut",
   "arbiter-loss-then-power-cut",
   "kernel-panic",
@@ -429,7 +429,7 @@ const PROMOTED: readonly FailureClassId[] = [
   "whole-node-freeze",
 ];
 /** Faults and acts after which the node that was active lets go of them first. */
-const LET_GO: readonly FailureClassId[] = [
+export const DEVICES_LET_GO: readonly FailureClassId[] = [
   "clean-reboot",
   "keepalived-stop",
   "keepalived-kill",
@@ -507,7 +507,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
   ];
   const stops = sum((volume) => ms(unitsOn(volume).length * volume.stopTimeout));
   return [
-    ...PROMOTED.flatMap((failure) => [
+    ...DEVICES_PROMOTED.flatMap((failure) => [
       term(
         failure,
         "detect",
@@ -525,7 +525,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       ),
       ...promoted(failure, true),
     ]),
-    ...LET_GO.flatMap((failure) => [
+    ...DEVICES_LET_GO.flatMap((failure) => [
       term(
         failure,
         "recover",
@@ -552,7 +552,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
         `start of the program ${formatDuration(PROGRAM_START)} + order to etcd ${formatDuration(order(authority))}`,
       ),
     ]),
-    ...PROMOTED.map((failure) =>
+    ...DEVICES_PROMOTED.map((failure) =>
       term(
         failure,
         "recover",

@@ -12,7 +12,7 @@ import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts
 import { CLIENT_DEADLINE } from "../model/estimate.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
-import type { Backend, Frontend, Haproxy, NodeId, Pair } from "../model/pair.ts";
+import { type Backend, databaseOf, type Frontend, type Haproxy, type NodeId, type Pair } from "../model/pair.ts";
 import type { Contribution, Listener, Service } from "../model/plan.ts";
 import { HAPROXY_RESTART, takeoverOf } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
@@ -223,7 +223,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       step: "recover",
       name: "systemd starts HAProxy again",
       // A client of the database connects anew and waits that long: none of its requests need fail.
-      lower: pair.mariadb === undefined ? HAPROXY_RESTART : ms(0),
+      lower: databaseOf(pair) === undefined ? HAPROXY_RESTART : ms(0),
       upper: ms(HAPROXY_RESTART + pair.limits.restore),
       formula: `RestartSec ${formatDuration(HAPROXY_RESTART)} + start ≤ ${formatDuration(pair.limits.restore)}`,
       source: "systemd.service(5); limits.restore, docs/estimate.md#measured",

@@ -13,6 +13,7 @@ import { haproxy } from "./haproxy.ts";
 import { keepalived } from "./keepalived.ts";
 import { lease } from "./lease.ts";
 import { mariadb } from "./mariadb.ts";
+import { mariadbVolume } from "./mariadb-volume.ts";
 import { nginx } from "./nginx.ts";
 import { witness } from "./witness.ts";
 
@@ -26,6 +27,7 @@ export const services: readonly Service[] = [
   arbiter,
   mariadb,
   drbd,
+  mariadbVolume,
   haproxy,
   nginx,
   external,

@@ -7,13 +7,14 @@ import type { FailureClassId } from "../model/failure.ts";
 import {
   type Authority,
   type Mariadb,
+  type MariadbServer,
   type NetworkName,
   type Node,
   type NodeId,
   type Pair,
   peerOf,
 } from "../model/pair.ts";
-import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
+import type { Contribution, Listener, PlannedFile, Service, Validator } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
 import { unitOf } from "./etcd.ts";
 import { nodeFile, nodeModules, render } from "./template.ts";
@@ -23,13 +24,18 @@ export const mariadb: Service = { name: "mariadb", plan, timing, findings: () =>
 const LIBRARY = "/usr/lib/hotpair";
 const PROGRAM = `${LIBRARY}/hotpair-mariadb`;
 const DIRECTORY = "/etc/hotpair/mariadb";
-const SETTINGS = "/etc/hotpair/mariadb.json";
+/** The server's own settings. */
+export const MY_CNF = `${DIRECTORY}/my.cnf`;
+/** What a program of hotpair's has to know of the server; its presence keeps the package's own unit from starting. */
+export const MARIADB_SETTINGS = "/etc/hotpair/mariadb.json";
 export const MARIADB_UNIT = "hotpair-mariadb.service";
 export const PRIMARY_UNIT = "hotpair-mariadb-primary.service";
 export const WATCH_UNIT = "hotpair-mariadb-watch.service";
 /** The package's own places, so that `mariadb` on a server just works. */
-const SOCKET = "/run/mysqld/mysqld.sock";
+export const SOCKET = "/run/mysqld/mysqld.sock";
 const PID_FILE = "/run/mysqld/mysqld.pid";
+/** The drop-in that keeps the package's own unit from starting. */
+export const PACKAGE_UNIT_DROP_IN = "/etc/systemd/system/mariadb.service.d/60-hotpair.conf";
 
 /** One row each: what lag is measured by, and the first write to show that acknowledgements do not come. */
 const HEARTBEAT = ms(250);
@@ -50,8 +56,6 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
   const nothing = { action: "none" } as const;
   // Moves nothing. The process that promoted goes on with the code that it has until the role moves.
   const watched = { action: "restart", unit: WATCH_UNIT } as const;
-  const certificates = { action: "reload", unit: MARIADB_UNIT } as const;
-  const member = authority.members[id];
   const unit = (name: string, template: string, onChange: PlannedFile["onChange"]): PlannedFile => ({
     ...root,
     path: `/etc/systemd/system/${name}`,
@@ -72,33 +76,17 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       ),
       {
         ...root,
-        path: SETTINGS,
+        path: MARIADB_SETTINGS,
         content: `${JSON.stringify(programSettings(pair, settings, id), undefined, 2)}\n`,
         onChange: watched,
       },
       {
         ...root,
-        path: `${DIRECTORY}/my.cnf`,
+        path: MY_CNF,
         content: render("mariadb/my.cnf.hbs", { ...names, ...serverSettings(pair, settings, id) }),
         onChange: { action: "restart", unit: MARIADB_UNIT },
       },
-      {
-        ...root,
-        path: `${DIRECTORY}/ca.pem`,
-        content: `${authority.caCertificate}${authority.previousCaCertificate ?? ""}`,
-        onChange: certificates,
-      },
-      { ...root, path: `${DIRECTORY}/server.pem`, content: member.certificate, onChange: certificates },
-      {
-        ...root,
-        path: `${DIRECTORY}/server.key`,
-        // The server gives root's rights up before it reads its key.
-        group: "mysql",
-        mode: "0640",
-        secret: true,
-        content: [member.key],
-        onChange: certificates,
-      },
+      ...certificateFiles(authority, id, MARIADB_UNIT),
       {
         ...root,
         path: `${DIRECTORY}/replication.password`,
@@ -119,7 +107,7 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       unit(MARIADB_UNIT, "hotpair-mariadb.service", nothing),
       unit(PRIMARY_UNIT, "hotpair-mariadb-primary.service", nothing),
       unit(WATCH_UNIT, "hotpair-mariadb-watch.service", watched),
-      unit("mariadb.service.d/60-hotpair.conf", "package-unit.conf", nothing),
+      packageUnitFile({ ...names, unit: MARIADB_UNIT }),
     ],
     units: [
       { name: WATCH_UNIT, running: true, holdsRole: false },
@@ -127,15 +115,10 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       { name: PRIMARY_UNIT, running: false, holdsRole: false },
     ],
     validators: [
-      {
-        name: "mariadbd --help --verbose",
-        covers: [`${DIRECTORY}/my.cnf`],
-        // Exit code 7 for a setting that it does not know; --validate-config would try to start.
-        command: `mariadbd --defaults-file=${DIRECTORY}/my.cnf --help --verbose >/dev/null`,
-      },
+      SERVER_VALIDATOR,
       {
         name: "hotpair-mariadb check",
-        covers: [PROGRAM, `${LIBRARY}/mariadb/`, SETTINGS, `${DIRECTORY}/`],
+        covers: [PROGRAM, `${LIBRARY}/mariadb/`, MARIADB_SETTINGS, `${DIRECTORY}/`],
         command: `${PROGRAM} check`,
       },
     ],
@@ -155,6 +138,50 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
   };
 }
 
+/** Exit code 7 for a setting that it does not know; --validate-config would try to start. */
+export const SERVER_VALIDATOR: Validator = {
+  name: "mariadbd --help --verbose",
+  covers: [MY_CNF],
+  command: `mariadbd --defaults-file=${MY_CNF} --help --verbose >/dev/null`,
+};
+
+/** What the server shows to its clients; `unit` reads it again without an interruption. */
+export function certificateFiles(authority: Authority, id: NodeId, unit: string): readonly PlannedFile[] {
+  const shown = { owner: "root", group: "root", mode: "0644", secret: false } as const;
+  const onChange = { action: "reload", unit } as const;
+  const { certificate, key } = authority.members[id];
+  return [
+    {
+      ...shown,
+      path: `${DIRECTORY}/ca.pem`,
+      content: `${authority.caCertificate}${authority.previousCaCertificate ?? ""}`,
+      onChange,
+    },
+    { ...shown, path: `${DIRECTORY}/server.pem`, content: certificate, onChange },
+    {
+      path: `${DIRECTORY}/server.key`,
+      owner: "root",
+      // The server gives root's rights up before it reads its key.
+      group: "mysql",
+      mode: "0640",
+      secret: true,
+      content: [key],
+      onChange,
+    },
+  ];
+}
+
+/** `unit` is the one that runs the server in place of the package's. */
+export const packageUnitFile = (names: Readonly<Record<"pair" | "node" | "unit", string>>): PlannedFile => ({
+  path: PACKAGE_UNIT_DROP_IN,
+  owner: "root",
+  group: "root",
+  mode: "0644",
+  secret: false,
+  content: render("mariadb/package-unit.conf.hbs", names),
+  onChange: { action: "none" },
+});
+
 const nodeOf = (pair: Pair, id: NodeId): Node => pair.nodes[id === "a" ? 0 : 1];
 
 /** IPv4 address of a node on a network that it is on. */
@@ -170,21 +197,29 @@ const serverId = (id: NodeId): number => (id === "a" ? 11 : 12);
 function serverSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Record<string, unknown>> {
   const own = (network: NetworkName) => addressOf(pair, id, network);
   return {
+    ...commonSettings(settings, settings.dataDirectory),
     serverId: serverId(id),
-    dataDirectory: settings.dataDirectory,
-    socket: SOCKET,
-    pidFile: PID_FILE,
-    port: settings.port,
     bindAddress: [...new Set([own("public"), own(settings.replicationNetwork)])].join(","),
-    maxConnections: settings.maxConnections,
-    bufferPool: settings.bufferPool,
-    redoLog: settings.redoLog,
     binlogKeptSeconds: BINLOG_KEPT / 1_000,
-    ca: `${DIRECTORY}/ca.pem`,
-    certificate: `${DIRECTORY}/server.pem`,
-    key: `${DIRECTORY}/server.key`,
   };
 }
+
+/** What a template of my.cnf needs for any server. */
+export const commonSettings = (
+  { port, maxConnections, bufferPool, redoLog }: MariadbServer,
+  dataDirectory: string,
+): Readonly<Record<string, unknown>> => ({
+  dataDirectory,
+  socket: SOCKET,
+  pidFile: PID_FILE,
+  port,
+  maxConnections,
+  bufferPool,
+  redoLog,
+  ca: `${DIRECTORY}/ca.pem`,
+  certificate: `${DIRECTORY}/server.pem`,
+  key: `${DIRECTORY}/server.key`,
+});
 
 /** /etc/hotpair/mariadb.json; field names say their unit, since Python reads plain numbers. */
 function programSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Record<string, unknown>> {
@@ -202,7 +237,7 @@ function programSettings(pair: Pair, settings: Mariadb, id: NodeId): Readonly<Re
     serverId: serverId(id),
     dataDirectory: settings.dataDirectory,
     socket: SOCKET,
-    defaults: `${DIRECTORY}/my.cnf`,
+    defaults: MY_CNF,
     longestLagMs: settings.replicaReads?.maxLag ?? null,
     adopt: settings.adopt,
     tls: { ca: `${DIRECTORY}/ca.pem`, certificate: `${DIRECTORY}/server.pem`, key: `${DIRECTORY}/server.key` },
@@ -238,7 +273,7 @@ const RECEIVING_ENDED = ms(5);
 /** Planned: read-only, the last write applied, clients ended (measured 0.4..12 ms, 0.9..3.1 ms; n = 6). */
 const HAND_OVER: readonly [Duration, Duration] = [ms(1), ms(76)];
 /** Wait of systemd before it starts a killed server again (templates/mariadb/hotpair-mariadb.service.hbs). */
-const SERVER_RESTART = ms(100);
+export const SERVER_RESTART = ms(100);
 /** Recovery of the server to its first query, measured with 96 and 512 MB of redo log. */
 const RECOVERY: readonly [
   { readonly log: number; readonly time: Duration },
@@ -249,11 +284,15 @@ const RECOVERY: readonly [
 ];
 
 /** The two measurements and the line through them, never less than the smaller one. */
-function recoveryBound({ redoLog }: Mariadb): Duration {
+export function recoveryBound({ redoLog }: MariadbServer): Duration {
   const [small, large] = RECOVERY;
   const slope = (large.time - small.time) / (large.log - small.log);
   return ms(Math.ceil(Math.max(small.time, small.time + slope * (redoLog - small.log))));
 }
+
+/** e.g. `recovery of 96 MB redo log 1.7s`. */
+export const recoveryFormula = (server: MariadbServer): string =>
+  `recovery of ${Math.round(server.redoLog / 1024 ** 2)} MB redo log ${formatDuration(recoveryBound(server))}`;
 
 /** Faults after which the other node's server is promoted; where the old primary's machine ends at once, its connections do, too. */
 const PROMOTED: readonly FailureClassId[] = [
@@ -379,8 +418,8 @@ function timing(pair: Pair): readonly TimingTerm[] {
         [ms(0), ms(Math.max(promoted, restarted - waited))],
         restarted - waited <= promoted
           ? `≤ ${promotedFormula}`
-          : `RestartSec ${formatDuration(SERVER_RESTART)} + recovery of ${Math.round(settings.redoLog / 1024 ** 2)} MB redo log ` +
-              `${formatDuration(recoveryBound(settings))} + promotion ${formatDuration(PROMOTION[1])} − T and renewal ` +
+          : `RestartSec ${formatDuration(SERVER_RESTART)} + ${recoveryFormula(settings)} + ` +
+              `promotion ${formatDuration(PROMOTION[1])} − T and renewal ` +
               formatDuration(ms(waited)),
       ),
     ),

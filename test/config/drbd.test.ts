@@ -94,6 +94,28 @@ test("with its owner's reason there is no mandatory finding; without one the pai
   expect(mandatory({ ...diskInput(), drbd: undrilled })).toEqual(["drbd-drilled"]);
 });
 
+test("a database on a volume is what service: mariadb leads to, with the sizes that every MariaDB server has", () => {
+  const input = diskInput();
+  input.volumes[0].mariadb = { redoLog: "512MiB" };
+  input.haproxy.backends.push({ name: "data", mode: "tcp", service: "mariadb" });
+  const pair = read(input);
+  expect(pair.volumes?.[0]?.mariadb).toEqual({
+    port: 3306,
+    bufferPool: 128 * 2 ** 20,
+    redoLog: 512 * 2 ** 20,
+    maxConnections: 151,
+  });
+  expect(pair.volumes?.[1]).not.toHaveProperty("mariadb");
+  expect(pair.mariadb).toBeUndefined();
+  expect(pair.haproxy?.backends[1]).toMatchObject({
+    role: "primary",
+    servers: [
+      { name: "node-a", port: 3306 },
+      { name: "node-b", port: 3306 },
+    ],
+  });
+});
+
 test("a pair with replicated disks and no witness can be read, so that the policy can refuse it", () => {
   const { witness: _, fencing: __, authority: ___, ...input } = diskInput();
   expect(collectFindings(read(input))).toContainEqual(
@@ -119,7 +141,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.mariadb = { replicationPassword: { secure: "v1:QUFB:QkJC" } };
     },
     [
-      "hotpair:pair.mariadb: replicates beside hotpair:drbd, and the pair can keep one list of who has every write; remove one of them, or run the database as one of a volume's units",
+      "hotpair:pair.mariadb: replicates beside hotpair:drbd, and the pair can keep one list of who has every write; remove one of them, or run the database on a volume (hotpair:volumes[].mariadb)",
     ],
   ],
   "a network that is not there": [
@@ -240,6 +262,41 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       'hotpair:volumes[0].units[0]: "shop.timer" is not the full name of a systemd service, a plain one and no template; expected e.g. app.service',
     ],
   ],
+  "a database on each of two volumes, a second server, and a port that somebody has": [
+    (input) => {
+      input.volumes[0].mariadb = { port: 8080 };
+      input.volumes[1].mariadb = {};
+      input.volumes[1].units = ["mysql.service"];
+    },
+    [
+      "hotpair:volumes[0].mariadb.port: port 8080 is taken by nginx (nginx.port); only one of them could start, choose another port",
+      "hotpair:volumes[1].mariadb: stands beside volumes[0].mariadb, and a pair runs one server; keep one of them with all databases in it, or run the second by a unit of your own",
+      'hotpair:volumes[1].units[0]: "mysql.service" would be a second server beside volumes[0].mariadb, which hotpair runs by a unit of its own; remove one of them',
+    ],
+  ],
+  "a backend for a database that is not there": [
+    (input) => {
+      input.haproxy.backends.push({ name: "data", service: "mariadb", mode: "tcp" });
+    },
+    ['hotpair:pair.haproxy.backends[1].service: "mariadb" is not a service of this pair; expected one of nginx'],
+  ],
+  "a backend of the database that speaks http": [
+    (input) => {
+      input.volumes[0].mariadb = {};
+      input.haproxy.backends.push({ name: "data", service: "mariadb" });
+    },
+    [
+      "hotpair:pair.haproxy.backends[1].mode: must be tcp for the service mariadb, which speaks its own protocol; write mode: tcp",
+    ],
+  ],
+  "a size that MariaDB does not take": [
+    (input) => {
+      input.volumes[0].mariadb = { redoLog: "1MiB" };
+    },
+    [
+      'hotpair:volumes[0].mariadb.redoLog: "1MiB" is outside 4MiB to 512GiB (InnoDB\'s log comes in blocks of 4 KiB); expected e.g. 512MiB',
+    ],
+  ],
   "a service that may stop for longer than a hand-over": [
     (input) => {
       input.volumes[0].stopTimeout = "10s";
@@ -346,6 +403,10 @@ const arbitraryVolumes = fc.array(
       fileSystem: fc.constantFrom("ext4", "xfs", "ntfs"),
       mountPoint: fc.constantFrom("/srv/data", "/srv/data/more", "/srv/b", "/", "/srv/a-b", "/var/lib/mysql"),
       units: fc.array(fc.constantFrom("a.service", "b.service", "a.timer", "haproxy.service", "a b"), { maxLength: 3 }),
+      mariadb: fc.record(
+        { port: fc.constantFrom(3306, 8080, 0), redoLog: fc.constantFrom("96MiB", "1MiB") },
+        { requiredKeys: [] },
+      ),
       stopTimeout: fc.constantFrom("100ms", "4s", "5s"),
     },
     { requiredKeys: ["device", "mountPoint"] },

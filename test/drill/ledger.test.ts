@@ -1,6 +1,10 @@
 // The ledger: what is written down comes back as it was, and from the history alone every lost, doubled, reordered or
 // invented write is found, while writes with an unknown outcome may go either way.
 
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -166,6 +170,32 @@ describe("its place in the database", () => {
       expect(one).toContain("IF @@global.read_only = 0 THEN");
       // On standard input of the client, never in an argument.
       expect(one.slice(0, one.indexOf("<<'HOTPAIR_SQL'"))).not.toMatch(/hotpair_drill|abab/);
+    }
+  });
+
+  test.each([
+    ["a server that always runs is asked, whatever systemd says", "", "inactive", "asked --socket=/run/s.sock"],
+    ["a server on a volume is asked where it runs", "one.service", "active", "asked --socket=/run/s.sock"],
+    ["and where it starts, so that a failure shows", "one.service", "activating", "asked --socket=/run/s.sock"],
+    ["where it rests there is nothing to do", "one.service", "inactive", ""],
+    ["nor where it was killed", "one.service", "failed", ""],
+  ])("%s", (_what, unit, state, expected) => {
+    const work = mkdtempSync(join(tmpdir(), "hotpair-ledger-"));
+    try {
+      const settings = { ...(unit === "" ? {} : { unit }), socket: "/run/s.sock", port: 3306 };
+      writeFileSync(join(work, "mariadb.json"), JSON.stringify(settings, undefined, 2));
+      writeFileSync(join(work, "systemctl"), `#!/bin/sh\necho ${state}\n`, { mode: 0o755 });
+      writeFileSync(join(work, "mariadb"), '#!/bin/sh\ncat >/dev/null; for last; do :; done; echo "asked $last"\n', {
+        mode: 0o755,
+      });
+      const text = removeLedger.replaceAll("/etc/hotpair", work);
+      const { status, stdout } = spawnSync("sh", ["-c", text], {
+        encoding: "utf8",
+        env: { PATH: `${work}:/usr/bin:/bin` },
+      });
+      expect({ status, said: stdout.trim() }).toEqual({ status: 0, said: expected });
+    } finally {
+      rmSync(work, { recursive: true, force: true });
     }
   });
 

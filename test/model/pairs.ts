@@ -459,6 +459,22 @@ export const diskPair: Pair & { readonly drbd: Drbd; readonly volumes: readonly 
   ],
 };
 
+/** The same with a database on the first disk, which clients reach as they reach one that replicates. */
+export const databaseDiskPair: typeof diskPair = {
+  ...diskPair,
+  haproxy: statefulPair.haproxy,
+  nginx: undefined,
+  volumes: diskPair.volumes.map((volume) =>
+    volume.resource === "data"
+      ? {
+          ...volume,
+          mariadb: { port: 3306, bufferPool: 128 * 1024 ** 2, redoLog: 96 * 1024 ** 2, maxConnections: 200 },
+          units: ["shop.service"],
+        }
+      : volume,
+  ),
+};
+
 function withoutStorage(node: Pair["nodes"][number]): Pair["nodes"][number] {
   const { public: open, heartbeat } = node.networks;
   return { ...node, networks: { public: open, heartbeat: { ...heartbeat, mtu: 9000 } } };

@@ -17,9 +17,11 @@ import { haproxy } from "../../infra/services/haproxy.ts";
 import { keepalived } from "../../infra/services/keepalived.ts";
 import { lease } from "../../infra/services/lease.ts";
 import { mariadb } from "../../infra/services/mariadb.ts";
+import { mariadbVolume } from "../../infra/services/mariadb-volume.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { witness } from "../../infra/services/witness.ts";
 import {
+  databaseDiskPair,
   diskPair,
   externalService,
   labPair,
@@ -43,6 +45,7 @@ const rendering: readonly Service[] = [
   arbiter,
   mariadb,
   drbd,
+  mariadbVolume,
   haproxy,
   nginx,
   external,
@@ -58,6 +61,7 @@ const CASES: Readonly<Record<string, Pair>> = {
     ? { ...statefulPair, mariadb: { ...statefulPair.mariadb, replicaReads: { port: 3308, maxLag: seconds(1) } } }
     : statefulPair,
   drbd: { ...diskPair, drbd: { ...diskPair.drbd, sharedSecret: undefined } },
+  "mariadb-volume": databaseDiskPair,
 };
 
 /** Files made from templates, by path below the case's directory; programs are compared nowhere, they are files already. */
