@@ -178,6 +178,7 @@ def status(settings: Settings) -> Dict[str, Any]:
             )
     for device in devices:
         problems += _wrong(settings, device)
+    problems += _not_running(settings)
     for name, since in record.read(settings, record.SPLIT_BRAIN).items():
         lacks = next((device.out_of_sync for device in devices if device.name == name), 0)
         problems.append(
@@ -255,6 +256,21 @@ def _wrong(settings: Settings, device: Device) -> List[str]:
     elif device.role == "Primary" and device.peer_disk != "UpToDate":
         share = "" if device.done is None else f", {device.done:g} % copied"
         said.append(f"{device.name}: not redundant, {settings.peer_name}'s copy is {device.peer_disk}{share}")
+    return said
+
+
+def _not_running(settings: Settings) -> List[str]:
+    """Services on the volumes that are mounted here; systemd brings back what died, and leaves what was refused."""
+    said: List[str] = []
+    for volume in settings.volumes:
+        if not volume.units or not os.path.ismount(volume.mount_point):
+            continue
+        states = kernel.run(["systemctl", "is-active", *volume.units], 5.0).text.splitlines()
+        said += [
+            f"{unit} on {volume.mount_point} is {state}: journalctl -u {unit} -n 50"
+            for unit, state in zip(volume.units, states)
+            if state != "active"
+        ]
     return said
 
 

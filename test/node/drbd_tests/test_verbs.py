@@ -225,6 +225,18 @@ class Telling(Case):
         self.set_up("data", "files")
         self.assertIn("hotpair-drbd-watch does not run", "\n".join(verbs.status(self.here)["problems"]))
 
+    def test_a_service_that_does_not_run_on_its_volume(self) -> None:
+        self.set_up("data")
+        volume = self.here.volumes[0].__class__(
+            "data", "ext4", "/srv/data", "srv-data.mount", ("db.service", "a.service")
+        )
+        self.here = settings(self.folder, volumes=(volume,))
+        self.answers["systemctl is-active db.service a.service"] = kernel.Said(3, "failed\nactive")
+        self.assertEqual(self.status()["problems"], [])
+        with mock.patch("os.path.ismount", lambda path: path == "/srv/data"):
+            found = self.status()["problems"]
+        self.assertEqual(found, ["db.service on /srv/data is failed: journalctl -u db.service -n 50"])
+
     def test_devices_that_are_down_are_not_healthy_and_ones_never_set_up_are(self) -> None:
         self.devices = []
         self.assertEqual(verbs.healthy(self.here), "new")
