@@ -15,6 +15,7 @@ import {
   overlap,
   parseCidr,
 } from "../model/ipv4.ts";
+import { hasDatabase } from "../model/pair.ts";
 import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
 import { AWS_RULES, type Rule, vipIsInNetwork } from "./rules-aws.ts";
@@ -261,10 +262,6 @@ function* namesAreUnique({ frontends, backends }: Draft): Generator<Problem> {
         );
     }
 }
-
-/** One that replicates, or one on a volume: backends reach either by the same name. */
-const hasDatabase = ({ mariadb, volumes = [] }: Draft): boolean =>
-  mariadb !== undefined || volumes.some((volume) => volume.mariadb !== undefined);
 
 function* backendsHaveServers(draft: Draft): Generator<Problem> {
   const { nginxPort, external, backends } = draft;

@@ -1,7 +1,8 @@
 // The daemons that a drill may kill or stop, and the shell that does it and undoes it: texts, pure. Only units that hotpair
 // plans.
 
-import type { Pair } from "../model/pair.ts";
+import { hasDatabase, type Pair } from "../model/pair.ts";
+import { MARIADB_VOLUME_UNIT } from "../model/volume.ts";
 
 export const UNIT = {
   keepalived: "keepalived.service",
@@ -16,22 +17,26 @@ export const UNIT = {
 export type Unit = keyof typeof UNIT | "etcd";
 export const UNITS: readonly Unit[] = [...(Object.keys(UNIT) as (keyof typeof UNIT)[]), "etcd"];
 
-export const unitOf = (unit: Unit, pair: Pair): string =>
-  unit === "etcd" ? `hotpair-etcd-${pair.name}.service` : UNIT[unit];
+export function unitOf(unit: Unit, pair: Pair): string {
+  if (unit === "etcd") return `hotpair-etcd-${pair.name}.service`;
+  return unit === "database" && pair.mariadb === undefined ? MARIADB_VOLUME_UNIT : UNIT[unit];
+}
 
 /** Whether the pair has this daemon. */
 export function hasUnit(unit: Unit, pair: Pair): boolean {
   if (unit === "haproxy") return pair.haproxy !== undefined;
-  if (unit === "database") return pair.mariadb !== undefined;
+  if (unit === "database") return hasDatabase(pair);
   return unit === "keepalived" || unit === "arbiter" || pair.authority !== undefined;
 }
 
 export const signal = (unit: string, name: "KILL" | "STOP" | "CONT"): string =>
   `systemctl kill --signal=SIG${name} ${unit}`;
 
-/** systemd brings every daemon back by itself; this makes sure of it. Only the active node may hold the lease. */
+/** systemd brings every daemon back by itself; this makes sure of it. Only the active node may hold the lease, and have its volumes. */
 export const ensure = (unit: string): string =>
-  unit === UNIT.lease ? ":" : `systemctl reset-failed ${unit} 2>/dev/null || :\nsystemctl start --no-block ${unit}`;
+  unit === UNIT.lease || unit === MARIADB_VOLUME_UNIT
+    ? ":"
+    : `systemctl reset-failed ${unit} 2>/dev/null || :\nsystemctl start --no-block ${unit}`;
 
 /** What was stopped goes on; what died meanwhile is started. */
 export const wake = (unit: string): string => `${signal(unit, "CONT")} 2>/dev/null || :\n${ensure(unit)}`;

@@ -183,8 +183,15 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "database-ignores-sigterm",
   ]),
   "whole-node-freeze": fact("the active node, until it wakes up", VRRP, "P2", ["freeze-active", "freeze-primary"]),
-  "database-kill": fact("the primary's process", "its watcher, whose session ends", "none", ["database-kill"]),
-  "database-hang": fact("the primary's process", "its watcher, which asks every 100 ms", "none", ["database-hang"]),
+  "database-kill": fact("the primary's process", "its watcher, whose session ends; on a volume, systemd", "none", [
+    "database-kill",
+  ]),
+  "database-hang": fact(
+    "the primary's process",
+    "its watcher, which asks every 100 ms; on a volume, every second",
+    "none",
+    ["database-hang"],
+  ),
   "replica-loss": fact("the second copy", "the primary, by semi-synchronous answers that are missing", "P2", [
     "replica-kill",
     "replica-hang",

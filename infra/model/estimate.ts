@@ -81,7 +81,7 @@ export interface Estimate {
 
 /** What of a pair an estimate depends on, besides the terms of its services. */
 export type Estimated = Pick<Pair, "objectives" | "authority" | "mariadb" | "drbd"> &
-  Partial<Pick<Pair, "fencing" | "nodes" | "witness" | "limits">>;
+  Partial<Pick<Pair, "volumes" | "fencing" | "nodes" | "witness" | "limits">>;
 
 /** Classes whose length no setting of any pair bounds, and why. */
 const BEYOND_EVERY_PAIR: Readonly<Partial<Record<FailureClassId, string>>> = {

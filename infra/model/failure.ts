@@ -1,7 +1,7 @@
 // The catalogue of failure classes that this configuration room, the drills, the estimate and the report share. A drill
 // scenario belongs to exactly one class; a class states what a client may see.
 
-import { holdsState, type Stateful } from "./pair.ts";
+import { hasDatabase, holdsState, type Stateful } from "./pair.ts";
 
 /** What can happen to every pair. */
 const OF_EVERY_PAIR = {
@@ -68,10 +68,9 @@ export const FAILURE_CLASSES = { ...OF_EVERY_PAIR, ...OF_PAIRS_WITH_DATA } as co
 export type FailureClassId = keyof typeof FAILURE_CLASSES;
 export const FAILURE_CLASS_IDS = Object.keys(FAILURE_CLASSES) as FailureClassId[];
 
-/** Of those, what needs a database server that replicates; and what needs a replicated disk. */
-const OF_DATABASES: readonly string[] = [
-  "database-kill",
-  "database-hang",
+/** Of those, what needs a database server, one that replicates, and a replicated disk. */
+const OF_DATABASES: readonly string[] = ["database-kill", "database-hang"];
+const OF_REPLICAS: readonly string[] = [
   "replica-loss",
   "replica-lag",
   "replication-stopped",
@@ -90,8 +89,13 @@ export const failureClassesOf = (pair: Stateful): readonly FailureClassId[] =>
 /** Why a failure class cannot happen to this pair: who has it, and what this one lacks; undefined: it can happen. */
 export function whyNot(id: string, pair: Stateful): { readonly only: string; readonly lacks: string } | undefined {
   if (needsData(id) && !holdsState(pair)) return { only: "a pair that keeps data", lacks: "this pair keeps none" };
-  if (OF_DATABASES.includes(id) && pair.mariadb === undefined)
+  if (OF_DATABASES.includes(id) && !hasDatabase(pair))
     return { only: "a pair with MariaDB", lacks: "this pair has none" };
+  if (OF_REPLICAS.includes(id) && pair.mariadb === undefined)
+    return {
+      only: "a pair whose MariaDB replicates",
+      lacks: hasDatabase(pair) ? "this pair's lies on a volume" : "this pair has none",
+    };
   if (OF_DISKS.includes(id) && pair.drbd === undefined)
     return { only: "a pair with replicated disks", lacks: "this pair has no hotpair:drbd" };
   return undefined;

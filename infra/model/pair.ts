@@ -208,7 +208,12 @@ export const holdsState = (pair: Stateful): boolean => pair.mariadb !== undefine
 export interface Stateful {
   readonly mariadb?: unknown;
   readonly drbd?: unknown;
+  readonly volumes?: readonly { readonly mariadb?: unknown }[] | undefined;
 }
+
+/** Whether it has a database: one that replicates, or one on a volume. */
+export const hasDatabase = ({ mariadb, volumes = [] }: Stateful): boolean =>
+  mariadb !== undefined || volumes.some((volume) => volume.mariadb !== undefined);
 
 /** What a node's data is kept in, as messages call it. */
 export const storeOf = ({ drbd }: Stateful): string => (drbd === undefined ? "database" : "replicated disk");

@@ -1,7 +1,8 @@
 // What runs on a replicated volume, as everybody who starts, stops, kills or counts it must know it: hotpair's own services on
 // it, then the owner's. How each of them is made is its own service's business (infra/services).
 
-import type { Volume } from "./pair.ts";
+import type { FailureClassId } from "./failure.ts";
+import { hasDatabase, type Stateful, type Volume } from "./pair.ts";
 
 /** The database on a volume (infra/services/mariadb-volume.ts). */
 export const MARIADB_VOLUME_UNIT = "hotpair-mariadb-volume.service";
@@ -11,3 +12,8 @@ export const unitsOn = ({ mariadb, units }: Pick<Volume, "mariadb" | "units">): 
   ...(mariadb === undefined ? [] : [MARIADB_VOLUME_UNIT]),
   ...units,
 ];
+
+/** Faults of the database itself. Where it replicates the peer takes over; on a volume it starts again where it was. */
+const OF_THE_SERVER: readonly FailureClassId[] = ["database-kill", "database-hang"];
+export const endsInPlace = (failure: FailureClassId, pair: Stateful): boolean =>
+  OF_THE_SERVER.includes(failure) && pair.mariadb === undefined && hasDatabase(pair);

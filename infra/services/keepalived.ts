@@ -7,6 +7,7 @@ import { type Node, type NodeId, type Pair, peerOf, type Vip } from "../model/pa
 import type { Contribution, Listener, Service } from "../model/plan.ts";
 import { GATE_REACTION } from "../model/timers.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { endsInPlace } from "../model/volume.ts";
 import { masterDownFormula, masterDownInterval, skewTime } from "../model/vrrp.ts";
 import { nodeFile, render } from "./template.ts";
 
@@ -247,7 +248,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
       { ...timer, failure },
       { ...promotion, failure },
     ]),
-    ...ANNOUNCED.flatMap((failure) => [
+    ...ANNOUNCED.filter((failure) => !endsInPlace(failure, pair)).flatMap((failure) => [
       { ...goodbye, failure },
       { ...promotion, failure },
     ]),

@@ -7,6 +7,7 @@ import { writersOf } from "../model/lease.ts";
 import { type Authority, type HostId, holdsState, type NodeId, type Pair, peerOf } from "../model/pair.ts";
 import type { Contribution, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
+import { endsInPlace } from "../model/volume.ts";
 import { clientUrl, directoryOf, hostName, MEMBER_IDS, unitOf } from "./etcd.ts";
 import { nodeFile, nodeModules, render } from "./template.ts";
 
@@ -206,7 +207,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
         `2 × stop ${formatDuration(stopTimeout)} + ${taking}`,
       ),
     ),
-    ...HANDED_OVER.map((failure) =>
+    ...HANDED_OVER.filter((failure) => !endsInPlace(failure, pair)).map((failure) =>
       term(
         failure,
         "the holder stops what writes and gives the lease back, while the other node's is started to take it",

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { recoveryNoticed, recoveryNoticedFormula } from "../model/checks.ts";
 import { type Duration, formatDuration, ms } from "../model/duration.ts";
+import type { FailureClassId } from "../model/failure.ts";
 import type { MariadbServer, NodeId, Pair, Volume } from "../model/pair.ts";
 import type { Contribution, Listener, PlannedFile, Service } from "../model/plan.ts";
 import type { TimingTerm } from "../model/timing.ts";
@@ -27,7 +28,11 @@ import { nodeFile, render } from "./template.ts";
 
 export const mariadbVolume: Service = { name: "mariadb-volume", plan, timing, findings: () => [], listeners };
 
-const PROGRAM = "/usr/lib/hotpair/hotpair-mariadb-volume";
+const LIBRARY = "/usr/lib/hotpair";
+const PROGRAM = `${LIBRARY}/hotpair-mariadb-volume`;
+const WATCH_UNIT = "hotpair-mariadb-volume-watch.service";
+/** A server that answers nothing for this long is killed; it is asked every second (infra/node/mariadb/volume.py). */
+const HUNG: readonly [Duration, Duration] = [ms(5_000), ms(6_000)];
 
 type Placed = Volume & { readonly mariadb: MariadbServer };
 
@@ -48,20 +53,35 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     ...commonSettings(volume.mariadb, dataDirectory),
     bindAddress: node.networks.public.address.split("/")[0],
   });
-  const file = (path: string, content: string, mode = "0644"): PlannedFile => ({
-    path,
-    owner: "root",
-    group: "root",
-    mode,
-    content,
-    secret: false,
-    // Whatever changes, the server is not restarted under its clients: a changed unit makes the active node hand over.
-    onChange: { action: "none" },
-  });
+  const file = (
+    path: string,
+    content: string,
+    mode = "0644",
+    onChange: PlannedFile["onChange"] = { action: "none" },
+  ): PlannedFile => ({ path, owner: "root", group: "root", mode, content, secret: false, onChange });
+  // Of the watch alone. The server is not restarted under its clients: a changed unit makes the active node hand over.
+  const watched = { action: "restart", unit: WATCH_UNIT } as const;
+  const unit = (name: string, onChange?: PlannedFile["onChange"]): PlannedFile =>
+    file(
+      `/etc/systemd/system/${name}`,
+      render(`mariadb-volume/${name}.hbs`, {
+        ...names,
+        watch: WATCH_UNIT,
+        socket: SOCKET,
+        restartMs: SERVER_RESTART,
+        settings: createHash("sha256").update(settings).digest("hex").slice(0, 12),
+      }),
+      "0644",
+      onChange,
+    );
   return {
-    packages: ["mariadb-client", "mariadb-server"],
+    packages: ["mariadb-client", "mariadb-server", "python3"],
     files: [
       file(PROGRAM, nodeFile("hotpair-mariadb-volume"), "0755"),
+      file(`${PROGRAM}-watch`, nodeFile("hotpair-mariadb-volume-watch"), "0755", watched),
+      ...["__init__.py", "volume.py", "wire.py"].map((name) =>
+        file(`${LIBRARY}/mariadb/${name}`, nodeFile(`mariadb/${name}`), "0644", watched),
+      ),
       file(
         MARIADB_SETTINGS,
         `${JSON.stringify(
@@ -81,19 +101,12 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
       ),
       file(MY_CNF, settings),
       ...certificateFiles(authority, id, MARIADB_VOLUME_UNIT),
-      file(
-        `/etc/systemd/system/${MARIADB_VOLUME_UNIT}`,
-        render("mariadb-volume/hotpair-mariadb-volume.service.hbs", {
-          ...names,
-          socket: SOCKET,
-          restartMs: SERVER_RESTART,
-          settings: createHash("sha256").update(settings).digest("hex").slice(0, 12),
-        }),
-      ),
+      unit(MARIADB_VOLUME_UNIT),
+      unit(WATCH_UNIT, watched),
       packageUnitFile(names),
     ],
-    // It comes and goes with its volume; as a unit of the plan it is read again, and stopped when the database goes.
-    units: [{ name: MARIADB_VOLUME_UNIT, running: false, holdsRole: false }],
+    // They come and go with the volume; as units of the plan they are read again, and stopped when the database goes.
+    units: [MARIADB_VOLUME_UNIT, WATCH_UNIT].map((name) => ({ name, running: false, holdsRole: false })),
     validators: [
       SERVER_VALIDATOR,
       { name: "sh -n hotpair-mariadb-volume", covers: [PROGRAM], command: `sh -n ${PROGRAM}` },
@@ -112,32 +125,48 @@ function timing(pair: Pair): readonly TimingTerm[] {
   if (volume === undefined) return [];
   const recovery = recoveryBound(volume.mariadb);
   const backend = pair.haproxy?.backends.find(({ role }) => role !== undefined);
-  const term = (failure: TimingTerm["failure"], name: string, upper: Duration, formula: string, source: string) => ({
-    ...({ service: "mariadb-volume", beside: true, step: "recover", lower: ms(0) } as const),
-    failure,
-    name,
-    upper,
-    formula,
-    source,
-  });
-  return [...DEVICES_PROMOTED, ...DEVICES_LET_GO].flatMap((failure) => [
+  const term = (
+    failure: FailureClassId,
+    step: TimingTerm["step"],
+    name: string,
+    [lower, upper]: readonly [Duration, Duration],
+    formula: string,
+    source = "docs/mariadb.md#measured",
+  ): TimingTerm => ({ service: "mariadb-volume", beside: true, failure, step, name, lower, upper, formula, source });
+  const recovered = (failure: FailureClassId, before: Duration, beforeFormula: string) => [
     term(
       failure,
+      "recover",
       "the database on the volume recovers, and takes connections",
-      ms(PROGRAM_START + recovery),
-      `start of the program ${formatDuration(PROGRAM_START)} + ${recoveryFormula(volume.mariadb)}`,
-      "docs/mariadb.md#measured",
+      [ms(0), ms(before + PROGRAM_START + recovery)],
+      `${beforeFormula}start of the program ${formatDuration(PROGRAM_START)} + ${recoveryFormula(volume.mariadb)}`,
     ),
     ...(backend === undefined
       ? []
       : [
           term(
             failure,
+            "recover",
             "HAProxy sees that it does",
-            recoveryNoticed(backend),
+            [ms(0), recoveryNoticed(backend)],
             recoveryNoticedFormula(backend),
             "HAProxy manual, inter, fastinter, rise",
           ),
         ]),
-  ]);
+  ];
+  const restarted = (failure: FailureClassId) =>
+    recovered(failure, SERVER_RESTART, `RestartSec ${formatDuration(SERVER_RESTART)} + `);
+  return [
+    ...[...DEVICES_PROMOTED, ...DEVICES_LET_GO].flatMap((failure) => recovered(failure, ms(0), "")),
+    ...restarted("database-kill"),
+    term(
+      "database-hang",
+      "detect",
+      "the server does not answer, and is killed",
+      HUNG,
+      `no answer for ${formatDuration(HUNG[0])}, asked every ${formatDuration(ms(HUNG[1] - HUNG[0]))}`,
+      "infra/node/mariadb/volume.py",
+    ),
+    ...restarted("database-hang"),
+  ];
 }

@@ -66,14 +66,17 @@ function plan(pair: Pair, id: NodeId): Contribution | undefined {
     packages: ["mariadb-backup", "mariadb-client", "mariadb-server", "python3"],
     files: [
       { ...root, path: PROGRAM, mode: "0755", content: nodeFile("hotpair-mariadb"), onChange: watched },
-      ...nodeModules("mariadb").map(
-        (name): PlannedFile => ({
-          ...root,
-          path: `${LIBRARY}/mariadb/${name}`,
-          content: nodeFile(`mariadb/${name}`),
-          onChange: watched,
-        }),
-      ),
+      ...nodeModules("mariadb")
+        // Of the server that does not replicate.
+        .filter((name) => name !== "volume.py")
+        .map(
+          (name): PlannedFile => ({
+            ...root,
+            path: `${LIBRARY}/mariadb/${name}`,
+            content: nodeFile(`mariadb/${name}`),
+            onChange: watched,
+          }),
+        ),
       {
         ...root,
         path: MARIADB_SETTINGS,

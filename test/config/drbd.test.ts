@@ -327,7 +327,7 @@ const CASES: Record<string, [change: (input: Input) => void, expected: readonly 
       input.objectives.rto = { "database-kill": "5s" };
     },
     [
-      "hotpair:pair.failures[0].class: only a pair with MariaDB can have replica-lag; this pair has none, remove it",
+      "hotpair:pair.failures[0].class: only a pair whose MariaDB replicates can have replica-lag; this pair has none, remove it",
       "hotpair:pair.objectives.rto.database-kill: is a target for a failure that only a pair with MariaDB can have; this pair has none, remove it",
     ],
   ],

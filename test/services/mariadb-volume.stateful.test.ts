@@ -70,7 +70,7 @@ describeWithLab("a database on a volume", () => {
     const plan = planNode(pair, "a");
     const validator = plan.validators.find(({ name }) => name === "mariadbd --help --verbose")?.command ?? "";
     expect(await sh(validator)).toMatchObject({ code: 0 });
-    const verify = `systemd-analyze verify --man=no --recursive-errors=no ${UNIT}`;
+    const verify = `systemd-analyze verify --man=no --recursive-errors=no ${UNIT} hotpair-mariadb-volume-watch.service`;
     expect(await sh(verify)).toMatchObject({ code: 0, text: "" });
     await ok(
       "cp /etc/hotpair/mariadb/my.cnf /root/kept && echo innodb_flush_log_at_trx = 1 >> /etc/hotpair/mariadb/my.cnf",
@@ -110,6 +110,17 @@ describeWithLab("a database on a volume", () => {
     expect(await sql("SELECT COUNT(*) FROM shop.t")).toBe("2");
   });
 
+  test("hung, it is killed by its watch, and comes back", async () => {
+    const before = await ok(`systemctl show -p MainPID --value ${UNIT}`);
+    await ok("systemctl is-active hotpair-mariadb-volume-watch.service");
+    await ok(`systemctl kill --signal=STOP ${UNIT}`);
+    await until(
+      async () => (await state()) === "active" && (await ok(`systemctl show -p MainPID --value ${UNIT}`)) !== before,
+    );
+    expect(await ok("journalctl -u hotpair-mariadb-volume-watch -o cat -n 5")).toContain("hangs and is killed");
+    expect(await sql("SELECT COUNT(*) FROM shop.t")).toBe("2");
+  });
+
   test("the ledger of a drill is made, read and removed where it runs, and nowhere else", async () => {
     expect((await sh(makeLedger("ab".repeat(24), accountNetwork("198.18.0.0/24")))).stdout).toBe("made\n");
     expect(readLedgerAnswer((await sh(readLedger)).stdout)).toEqual({ primary: true, rows: "" });
@@ -130,6 +141,7 @@ describeWithLab("a database on a volume", () => {
     await until(async () => (await sh(`systemctl is-active ${MOUNT}`)).stdout.trim() === "inactive");
     expect(Date.now() - began).toBeLessThan(1_500 + 4_000);
     expect((await sh("pgrep -x mariadbd")).stdout).toBe("");
+    expect((await sh("systemctl is-active hotpair-mariadb-volume-watch.service")).stdout).toBe("inactive\n");
     for (const text of [makeLedger("ab".repeat(24), accountNetwork("198.18.0.0/24")), readLedger, removeLedger])
       expect(await sh(text)).toMatchObject({ code: 0, text: "" });
   });

@@ -2,6 +2,7 @@
 // with a directory is in test/node/mariadb-volume.test.ts.
 
 import { expect, test } from "vitest";
+import { ensure, hasUnit, unitOf } from "../../infra/drill/units.ts";
 import { ms } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import { stopChain } from "../../infra/model/lease.ts";
@@ -79,7 +80,11 @@ test("changed settings change the unit, for which an active node hands over; not
     });
   expect(unit(2 ** 30)).not.toBe(unit(2 ** 31));
   const changes = mariadbVolume.plan(databaseDiskPair, "a")?.files.map(({ onChange }) => onChange.action);
-  expect(new Set(changes)).toEqual(new Set(["none", "reload"]));
+  expect(new Set(changes)).toEqual(new Set(["none", "reload", "restart"]));
+  const restarted = mariadbVolume
+    .plan(databaseDiskPair, "a")
+    ?.files.flatMap(({ onChange }) => (onChange.action === "restart" ? [onChange.unit] : []));
+  expect(new Set(restarted)).toEqual(new Set(["hotpair-mariadb-volume-watch.service"]));
 });
 
 test("HAProxy takes whoever takes connections, and cuts off sessions with one that does not", () => {
@@ -134,6 +139,33 @@ test("wherever a volume moves, its database recovers as its redo log bounds it, 
     },
   };
   expect(recovery("node-power-cut", slow)?.[1]).toEqual(["recover", 1_100]);
+});
+
+test("killed or hung, it starts again where it was: no address and no lease moves", () => {
+  const upper = (failure: FailureClassId) =>
+    estimate(databaseDiskPair)
+      .find((one) => one.failure === failure)
+      ?.terms.filter(({ service }) => service !== "client")
+      .map((term) => [term.service, term.upper]);
+  // RestartSec 100 + start of the program 300 + recovery 1700.
+  const again = [
+    ["mariadb-volume", 2_100],
+    ["mariadb-volume", 100],
+  ];
+  expect(upper("database-kill")).toEqual(again);
+  expect(upper("database-hang")).toEqual([["mariadb-volume", 6_000], ...again]);
+  const classes = estimate(databaseDiskPair).map(({ failure }) => failure);
+  expect(classes).not.toContain("replica-loss");
+  expect(estimate(diskPair).map(({ failure }) => failure)).not.toContain("database-kill");
+  expect(unitOf("database", databaseDiskPair)).toBe(UNIT);
+  expect(hasUnit("database", diskPair)).toBe(false);
+  // Started on the standby it would take the volume, and the lease, along.
+  expect(ensure(UNIT)).toBe(":");
+});
+
+test("every class of such a pair has an estimate, or says why it has none", () => {
+  for (const { failure, rto, beyond } of estimate(databaseDiskPair))
+    if (rto.upper === "unbounded") expect(beyond, failure).not.toMatch(/no service of this pair says/);
 });
 
 test("the bundle of a node stays within what a node takes", () => {
