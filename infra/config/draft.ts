@@ -110,6 +110,14 @@ export interface DraftVolume {
   readonly device: string | undefined;
   readonly mountPoint: string | undefined;
   readonly mariadb: { readonly port: number } | undefined;
+  readonly nfs:
+    | {
+        readonly path: Path;
+        readonly clients: readonly (Cidr | undefined)[];
+        readonly leaseTime: Duration | undefined;
+        readonly gracePeriod: Duration | undefined;
+      }
+    | undefined;
   readonly units: readonly (string | undefined)[];
 }
 
@@ -322,11 +330,19 @@ const draftDrbd = (drbd: Record<string, unknown>): DraftDrbd => ({
   pingTimeout: time(drbd.pingTimeout ?? "500ms"),
 });
 
+const draftNfs = (nfs: Record<string, unknown>, path: Path): NonNullable<DraftVolume["nfs"]> => ({
+  path,
+  clients: items(nfs.clients).map(cidr),
+  leaseTime: time(nfs.leaseTime ?? "10s"),
+  gracePeriod: time(nfs.gracePeriod ?? "15s"),
+});
+
 const draftVolume = (value: unknown, index: number): DraftVolume => ({
   path: ["volumes", index],
   device: word(map(value).device),
   mountPoint: word(map(value).mountPoint),
   mariadb: map(value).mariadb === undefined ? undefined : { port: whole(map(map(value).mariadb).port) ?? MARIADB_PORT },
+  nfs: map(value).nfs === undefined ? undefined : draftNfs(map(map(value).nfs), ["volumes", index, "nfs"]),
   units: items(map(value).units).map(word),
 });
 

@@ -94,6 +94,7 @@ export const DRBD_EXAMPLE = {
       fileSystem: "ext4",
       mountPoint: "/srv/data",
       mariadb: { port: 3306, bufferPool: "4GiB", redoLog: "512MiB", maxConnections: 500 },
+      nfs: { clients: ["198.51.100.0/24"], squash: "root", leaseTime: "10s", gracePeriod: "15s", threads: 16 },
       units: ["app.service"],
       stopTimeout: "3s",
       checkWithin: "2s",

@@ -16,6 +16,7 @@ import type {
   Mariadb,
   MariadbServer,
   NetworkName,
+  Nfs,
   Node,
   NodeId,
   Pair,
@@ -316,10 +317,21 @@ const volumeOf = ({ device, ...settings }: NonNullable<PairSettings["volumes"]>[
   fileSystem: settings.fileSystem,
   mountPoint: settings.mountPoint,
   ...(settings.mariadb === undefined ? {} : { mariadb: mariadbServerOf(settings.mariadb) }),
+  ...(settings.nfs === undefined ? {} : { nfs: nfsOf(settings.nfs) }),
   units: settings.units,
   stopTimeout: time(settings.stopTimeout),
   checkWithin: time(settings.checkWithin),
   startWithin: time(settings.startWithin),
+});
+
+const nfsOf = ({
+  leaseTime,
+  gracePeriod,
+  ...settings
+}: NonNullable<NonNullable<PairSettings["volumes"]>[number]["nfs"]>): Nfs => ({
+  ...settings,
+  leaseTime: time(leaseTime),
+  gracePeriod: time(gracePeriod),
 });
 
 function fencingOf(

@@ -1,7 +1,8 @@
 // How `hotpair:drbd` and `hotpair:volumes` must fit each other, the pair and the servers. Rules that hold for every pair are
 // in rules.ts; what is unsafe rather than wrong is found by the model.
 
-import { formatDuration } from "../model/duration.ts";
+import { formatDuration, ms } from "../model/duration.ts";
+import { formatCidr, formatIpv4, networkOf } from "../model/ipv4.ts";
 import type { Draft, DraftVolume } from "./draft.ts";
 import { formatPath, type Path, type Problem, suggest } from "./problem.ts";
 import type { Rule } from "./rules-aws.ts";
@@ -181,6 +182,49 @@ function* oneDatabaseOnVolumes({ volumes = [] }: Draft): Generator<Problem> {
 
 /** Names of the package's own unit (mariadb.service, its aliases). */
 const PACKAGE_DATABASE = /^(mariadb|mysql|mysqld)\.service$/;
+/** The kernel has one server, with one lease, one grace period and one list of clients. */
+function* oneExport({ volumes = [] }: Draft): Generator<Problem> {
+  const [first, ...others] = volumes.flatMap(({ nfs }) => nfs ?? []);
+  for (const { path } of others)
+    yield problem(
+      path,
+      `stands beside ${formatPath(first?.path ?? [])}: the kernel has one NFS server, whose clients and locks are kept on one volume; keep one of the two`,
+    );
+}
+
+function* exportsAreToNetworks({ volumes = [] }: Draft): Generator<Problem> {
+  for (const { path, clients } of volumes.flatMap(({ nfs }) => nfs ?? []))
+    for (const [index, client] of clients.entries())
+      if (client !== undefined && networkOf(client) !== client.address)
+        yield problem(
+          [...path, "clients", index],
+          `"${formatCidr(client)}" is an address inside a network; write the network, ${formatIpv4(networkOf(client))}/${client.bits}, or that host alone, ${formatIpv4(client.address)}/32`,
+        );
+}
+
+/** A client may have renewed its lease just before: it learns of the new server only when it renews again (RFC 8881 8.4.2.1). */
+function* graceOutlastsTheLease({ volumes = [] }: Draft): Generator<Problem> {
+  for (const { path, leaseTime, gracePeriod } of volumes.flatMap(({ nfs }) => nfs ?? []))
+    if (leaseTime !== undefined && gracePeriod !== undefined && gracePeriod < leaseTime)
+      yield problem(
+        [...path, "gracePeriod"],
+        `${formatDuration(gracePeriod)} is less than leaseTime (${formatDuration(leaseTime)}): clients that are idle would come too late for their locks; write ${formatDuration(ms(1.5 * leaseTime))}`,
+      );
+}
+
+/** What the package would run by itself, and hotpair runs in its place. */
+const SERVER = /^(nfs-(kernel-)?server|nfs-mountd|nfsdcld)\.service$/;
+
+function* serverIsOurs({ volumes = [] }: Draft): Generator<Problem> {
+  if (!volumes.some(({ nfs }) => nfs !== undefined)) return;
+  for (const { path, units } of volumes)
+    for (const [index, unit] of units.entries())
+      if (unit !== undefined && SERVER.test(unit))
+        yield problem(
+          [...path, "units", index],
+          `"${unit}" stands beside nfs, which runs the server itself; remove it`,
+        );
+}
 
 export const DRBD_RULES: readonly Rule[] = [
   devicesAndVolumesStandTogether,
@@ -192,4 +236,8 @@ export const DRBD_RULES: readonly Rule[] = [
   mountPointsAreFree,
   unitsAreTheOwners,
   oneDatabaseOnVolumes,
+  oneExport,
+  exportsAreToNetworks,
+  graceOutlastsTheLease,
+  serverIsOurs,
 ];

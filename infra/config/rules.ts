@@ -16,6 +16,7 @@ import {
   parseCidr,
 } from "../model/ipv4.ts";
 import { hasDatabase } from "../model/pair.ts";
+import { NFS_PORT } from "../model/volume.ts";
 import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
 import { AWS_RULES, type Rule, vipIsInNetwork } from "./rules-aws.ts";
@@ -383,6 +384,11 @@ function* portsAreFree(draft: Draft): Generator<Problem> {
       host: "node",
       port: mariadb?.port,
     })),
+    // On the VIP, wherever it is; a second export is another rule's business.
+    ...(draft.volumes ?? [])
+      .flatMap(({ nfs }) => nfs ?? [])
+      .slice(0, 1)
+      .flatMap(({ path }) => draft.vips.map(({ name }) => ({ path, what: "NFS", host: name ?? "", port: NFS_PORT }))),
     ...(draft.drbd?.resources ?? []).map(({ path, port }) => ({
       path: [...path, "port"],
       what: formatPath(path),

@@ -2,6 +2,7 @@
 
 import { duration, integer, keys, label, list, oneOf, port, reason, size, text } from "./formats.ts";
 import { mariadbServer } from "./schema-data.ts";
+import { nfsExport } from "./schema-nfs.ts";
 import type { Secret } from "./schema-secrets.ts";
 
 const device = (example: string) =>
@@ -140,6 +141,11 @@ export const volumes = () =>
         .optional()
         .describe(
           "A MariaDB server whose data lies here, in the directory `mariadb` of the mount point: hotpair runs it on the active node, before `units`. The volume is its copy on the other node, nothing replicates. One in a pair; clients come by a backend with `service: mariadb`.",
+        ),
+      nfs: nfsExport()
+        .optional()
+        .describe(
+          "Exports it by NFS over the VIP, with its clients' locks kept over a failover (docs/nfs.md). One in a pair.",
         ),
       units: list(serviceUnit(), "systemd services", { max: 16 })
         .default([])

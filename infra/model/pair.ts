@@ -345,6 +345,8 @@ export interface Volume {
   readonly mountPoint: string;
   /** A server whose data lies on it and that runs on the active node alone; at most one in a pair. */
   readonly mariadb?: MariadbServer;
+  /** Exports it over the VIP; absent: it is not exported. One volume of a pair at most. */
+  readonly nfs?: Nfs;
   /** Service units in the order in which they start; each is stopped before the device goes. */
   readonly units: readonly string[];
   /** A unit that has not stopped after this long is killed. */
@@ -352,6 +354,19 @@ export interface Volume {
   /** Longest check of the file system after a crash, and longest start of the units: the owner's own words, terms of the estimate. */
   readonly checkWithin: Duration;
   readonly startWithin: Duration;
+}
+
+/** An export of the kernel's NFS server, protocol 4.1 and later. */
+export interface Nfs {
+  /** Prefixes from which it may be mounted. */
+  readonly clients: readonly string[];
+  /** `root`: root on a client is nobody here. */
+  readonly squash: "root" | "none";
+  /** A silent client's locks may go to others after this long. Whole seconds, 10 to 3600. */
+  readonly leaseTime: Duration;
+  /** After a start, clients may claim what they had for this long, and nothing else is opened or locked. Whole seconds, 10 to 3600. */
+  readonly gracePeriod: Duration;
+  readonly threads: number;
 }
 
 /** How the holder of the lease makes sure that the peer is off, where time alone does not prove it. */

@@ -7,9 +7,16 @@ import { hasDatabase, type Stateful, type Volume } from "./pair.ts";
 /** The database on a volume (infra/services/mariadb-volume.ts). */
 export const MARIADB_VOLUME_UNIT = "hotpair-mariadb-volume.service";
 
+/** The export of a volume (infra/services/nfs.ts). */
+export const NFS_UNIT = "hotpair-nfs.service";
+
+/** Where the kernel's server listens (RFC 8881 2.9.3). */
+export const NFS_PORT = 2049;
+
 /** Every unit on the volume, in the order in which they start; each ends before the one before it. */
-export const unitsOn = ({ mariadb, units }: Pick<Volume, "mariadb" | "units">): readonly string[] => [
+export const unitsOn = ({ mariadb, nfs, units }: Pick<Volume, "mariadb" | "nfs" | "units">): readonly string[] => [
   ...(mariadb === undefined ? [] : [MARIADB_VOLUME_UNIT]),
+  ...(nfs === undefined ? [] : [NFS_UNIT]),
   ...units,
 ];
 

@@ -28,6 +28,9 @@ import { journalKept } from "./journal-kept.ts";
 import { leaseTiming } from "./lease-timing.ts";
 import { listenersDistinct } from "./listeners-distinct.ts";
 import { mariadbCheck } from "./mariadb-check.ts";
+import { nfsAcknowledgedKept } from "./nfs-acknowledged-kept.ts";
+import { nfsClientsNamed } from "./nfs-clients-named.ts";
+import { nfsRootSquashed } from "./nfs-root-squashed.ts";
 import { noPlainSecrets } from "./no-plain-secrets.ts";
 import { redundancyBudget } from "./redundancy-budget.ts";
 import { rpoWithinTarget } from "./rpo-within-target.ts";
@@ -73,6 +76,9 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...drbdStableDevices,
   ...drbdFenced,
   ...drbdStopsInTime,
+  ...nfsClientsNamed,
+  ...nfsRootSquashed,
+  ...nfsAcknowledgedKept,
   ...statisticsNotPublic,
   ...listenersDistinct,
   ...externalReached,

@@ -14,6 +14,7 @@ import { keepalived } from "./keepalived.ts";
 import { lease } from "./lease.ts";
 import { mariadb } from "./mariadb.ts";
 import { mariadbVolume } from "./mariadb-volume.ts";
+import { nfs } from "./nfs.ts";
 import { nginx } from "./nginx.ts";
 import { witness } from "./witness.ts";
 
@@ -28,6 +29,7 @@ export const services: readonly Service[] = [
   mariadb,
   drbd,
   mariadbVolume,
+  nfs,
   haproxy,
   nginx,
   external,

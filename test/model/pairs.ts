@@ -475,6 +475,25 @@ export const databaseDiskPair: typeof diskPair = {
   ),
 };
 
+/** The same with an export of its second volume. */
+export const exportPair: typeof diskPair = {
+  ...diskPair,
+  volumes: diskPair.volumes.map((volume) =>
+    volume.resource === "files"
+      ? {
+          ...volume,
+          nfs: {
+            clients: ["198.18.0.0/24", "192.0.2.7/32"],
+            squash: "root",
+            leaseTime: seconds(10),
+            gracePeriod: seconds(15),
+            threads: 16,
+          },
+        }
+      : volume,
+  ),
+};
+
 function withoutStorage(node: Pair["nodes"][number]): Pair["nodes"][number] {
   const { public: open, heartbeat } = node.networks;
   return { ...node, networks: { public: open, heartbeat: { ...heartbeat, mtu: 9000 } } };

@@ -4,9 +4,18 @@
 import { type Duration, ms, seconds } from "../../infra/model/duration.ts";
 import type { FailureClassId } from "../../infra/model/failure.ts";
 import type { Finding } from "../../infra/model/finding.ts";
-import type { Authority, Backend, Drbd, Frontend, Haproxy, Pair, Witness } from "../../infra/model/pair.ts";
+import type { Authority, Backend, Drbd, Frontend, Haproxy, Nfs, Pair, Witness } from "../../infra/model/pair.ts";
 import { perYear } from "../../infra/model/rate.ts";
-import { cloudDataPair, cloudPair, diskPair, externalService, labPair, statefulPair, twoVips } from "./pairs.ts";
+import {
+  cloudDataPair,
+  cloudPair,
+  diskPair,
+  exportPair,
+  externalService,
+  labPair,
+  statefulPair,
+  twoVips,
+} from "./pairs.ts";
 
 export interface Violation {
   readonly level: Finding["level"];
@@ -338,6 +347,30 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     fix: /describe what switches each node off as hotpair:fencing/,
     broken: { ...diskPair, fencing: undefined },
     fixed: diskPair,
+  },
+  "nfs-clients-named": {
+    level: "advisory",
+    path: "hotpair:volumes[1].nfs.clients[0]",
+    message: /0\.0\.0\.0\/0 may mount the volume: whoever reaches port 2049 of the VIP says by itself which user it is/,
+    fix: /name the networks that the clients are in/,
+    broken: exporting({ clients: ["0.0.0.0/0"] }),
+    fixed: exportPair,
+  },
+  "nfs-root-squashed": {
+    level: "advisory",
+    path: "hotpair:volumes[1].nfs.squash",
+    message: /root on any client is root on the volume/,
+    fix: /set hotpair:volumes\[1\]\.nfs\.squash to root/,
+    broken: exporting({ squash: "none" }),
+    fixed: exportPair,
+  },
+  "nfs-acknowledged-kept": {
+    level: "advisory",
+    path: "hotpair:drbd.protocol",
+    message: /before it is on the other node: the loss of the active one takes send buffer .* = 21ms with it/,
+    fix: /set hotpair:drbd\.protocol to C/,
+    broken: { ...exportPair, drbd: { ...exportPair.drbd, protocol: "A" } },
+    fixed: exportPair,
   },
   "mariadb-check": {
     level: "mandatory",
@@ -841,6 +874,16 @@ function history(failure: FailureClassId, hours: number): Pair["failures"][numbe
 /** The pair with replicated disks, described otherwise. */
 function withDrbd(changes: Partial<Drbd>): Pair {
   return { ...diskPair, drbd: { ...diskPair.drbd, ...changes } };
+}
+
+/** The pair with an export, exported otherwise. */
+function exporting(changes: Partial<Nfs>): Pair {
+  return {
+    ...exportPair,
+    volumes: exportPair.volumes.map((volume) =>
+      volume.nfs === undefined ? volume : { ...volume, nfs: { ...volume.nfs, ...changes } },
+    ),
+  };
 }
 
 function withDisk(device: string): Pair {

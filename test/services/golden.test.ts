@@ -18,11 +18,12 @@ import { keepalived } from "../../infra/services/keepalived.ts";
 import { lease } from "../../infra/services/lease.ts";
 import { mariadb } from "../../infra/services/mariadb.ts";
 import { mariadbVolume } from "../../infra/services/mariadb-volume.ts";
+import { nfs } from "../../infra/services/nfs.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { witness } from "../../infra/services/witness.ts";
 import {
   databaseDiskPair,
-  diskPair,
+  exportPair,
   externalService,
   labPair,
   statefulPair,
@@ -46,6 +47,7 @@ const rendering: readonly Service[] = [
   mariadb,
   drbd,
   mariadbVolume,
+  nfs,
   haproxy,
   nginx,
   external,
@@ -60,7 +62,7 @@ const CASES: Readonly<Record<string, Pair>> = {
   mariadb: statefulPair.mariadb
     ? { ...statefulPair, mariadb: { ...statefulPair.mariadb, replicaReads: { port: 3308, maxLag: seconds(1) } } }
     : statefulPair,
-  drbd: { ...diskPair, drbd: { ...diskPair.drbd, sharedSecret: undefined } },
+  drbd: { ...exportPair, drbd: { ...exportPair.drbd, sharedSecret: undefined } },
   "mariadb-volume": databaseDiskPair,
 };
 
