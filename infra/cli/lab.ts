@@ -30,6 +30,13 @@ interface Named {
   name: string;
 }
 
+interface LabOptions {
+  image: ImageVariant;
+  witness: boolean;
+  machines: boolean;
+  spareCards: boolean;
+}
+
 const hostChoice = new Intl.ListFormat("en", { type: "disjunction" }).format(hostNames);
 
 export function register(program: Command): void {
@@ -46,11 +53,12 @@ export function register(program: Command): void {
     )
     .option("--witness", "also a third host, on the public network only: the witness of a pair that holds state", false)
     .option("--machines", "the two nodes are virtual machines with kernels and clocks of their own; slow", false)
+    .option("--spare-cards", "with --machines: a second card on every network, and jumbo frames for storage", false)
     .option("--json", "print the lab as JSON", false)
-    .action(async (options: Named & { image: ImageVariant; witness: boolean; machines: boolean; json: boolean }) => {
+    .action(async (options: Named & LabOptions & { json: boolean }) => {
       const started = Date.now();
-      const { name, image, witness, machines } = options;
-      const up = await labUp({ name, image, witness, machines, onStep: announce });
+      const { name, image, witness, machines, spareCards } = options;
+      const up = await labUp({ name, image, witness, machines, spareCards, onStep: announce });
       announce(`lab ${up.name} is up after ${((Date.now() - started) / 1000).toFixed(1)} s`);
       console.log(options.json ? JSON.stringify(await describe(up), undefined, 2) : await summary(up));
     });

@@ -18,6 +18,20 @@ export interface DraftAttachment {
   readonly interface: string | undefined;
   readonly address: Cidr | undefined;
   readonly mtu: number;
+  readonly managed: DraftManaged | undefined;
+}
+
+export interface DraftManaged {
+  readonly path: Path;
+  readonly vlan: number | undefined;
+  readonly bond:
+    | {
+        readonly members: readonly (string | undefined)[];
+        readonly primary: string | undefined;
+        readonly miimon: Duration | undefined;
+      }
+    | undefined;
+  readonly overSsh: boolean;
 }
 
 export interface DraftNode {
@@ -266,7 +280,26 @@ function draftNode(node: Record<string, unknown>, path: Path): DraftNode {
       interface: word(map(networks[name]).interface),
       address: cidr(map(networks[name]).address),
       mtu: whole(map(networks[name]).mtu) ?? 1500,
+      managed: draftManaged(map(networks[name]).managed, [...path, "networks", name, "managed"]),
     })),
+  };
+}
+
+function draftManaged(value: unknown, path: Path): DraftManaged | undefined {
+  if (value === undefined) return undefined;
+  const { vlan, bond, overSsh } = map(value);
+  return {
+    path,
+    vlan: whole(vlan),
+    bond:
+      bond === undefined
+        ? undefined
+        : {
+            members: items(map(bond).members).map(word),
+            primary: word(map(bond).primary),
+            miimon: time(map(bond).miimon ?? "100ms"),
+          },
+    overSsh: overSsh !== undefined,
   };
 }
 

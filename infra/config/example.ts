@@ -126,7 +126,16 @@ export const EXAMPLE = {
       networks: {
         public: { interface: "eth0", address: "198.51.100.11/24", mtu: 1500 },
         heartbeat: { interface: "eth1", address: "198.18.1.11/24", mtu: 1500 },
-        storage: { interface: "eth2", address: "198.18.2.11/24", mtu: 9000 },
+        storage: {
+          interface: "bond0.10",
+          address: "198.18.2.11/24",
+          mtu: 9000,
+          managed: {
+            vlan: 10,
+            bond: { members: ["eth2", "eth3"], miimon: "100ms", primary: "eth2" },
+            overSsh: "SSH goes over it until the other cards are in.",
+          },
+        },
       },
     },
     {
@@ -136,7 +145,12 @@ export const EXAMPLE = {
       networks: {
         public: { interface: "eth0", address: "198.51.100.12/24" },
         heartbeat: { interface: "eth1", address: "198.18.1.12/24" },
-        storage: { interface: "eth2", address: "198.18.2.12/24", mtu: 9000 },
+        storage: {
+          interface: "bond0.10",
+          address: "198.18.2.12/24",
+          mtu: 9000,
+          managed: { vlan: 10, bond: { members: ["02:00:5e:00:53:02", "02:00:5e:00:53:03"] } },
+        },
       },
     },
   ],

@@ -204,13 +204,31 @@ function nodeOf(
   zone: string | undefined,
 ): Node {
   const id: NodeId = NODE_IDS[index === 0 ? 0 : 1];
-  const attachments = Object.entries(networks).filter(([, attachment]) => attachment !== undefined);
+  const attachments = Object.entries(networks).flatMap(([network, attachment]) =>
+    attachment === undefined ? [] : [[network, attachmentOf(attachment)] as const],
+  );
   return {
     id,
     name,
     site: site ?? zone,
     ssh: sshOf(ssh, `nodes[${index}].ssh`),
     networks: Object.fromEntries(attachments) as Record<NetworkName, Attachment>,
+  };
+}
+
+function attachmentOf({
+  managed,
+  ...attachment
+}: NonNullable<PairSettings["nodes"][number]["networks"]["storage"]>): Attachment {
+  if (managed === undefined) return attachment;
+  const { vlan, bond, overSsh } = managed;
+  return {
+    ...attachment,
+    managed: {
+      vlan,
+      bond: bond && { members: bond.members, miimon: time(bond.miimon), primary: bond.primary },
+      overSsh,
+    },
   };
 }
 

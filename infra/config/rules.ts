@@ -21,6 +21,7 @@ import { type Draft, type DraftNode, draftOf } from "./draft.ts";
 import { configPath, formatPath, type Path, type Problem, suggest } from "./problem.ts";
 import { AWS_RULES, type Rule, vipIsInNetwork } from "./rules-aws.ts";
 import { DRBD_RULES } from "./rules-drbd.ts";
+import { NETWORK_RULES } from "./rules-network.ts";
 
 /** Every rule's problems, as far as the input can be understood. */
 export const problemsOf = (input: unknown): readonly Problem[] => {
@@ -555,6 +556,7 @@ const RULES: readonly Rule[] = [
   attachmentsFit,
   interfacesAreDifferent,
   mtusAgree,
+  ...NETWORK_RULES,
   vipsFit,
   vipsAreDifferent,
   preferredNodesExist,

@@ -11,9 +11,11 @@ import {
   integer,
   keys,
   label,
+  list,
   networkInterface,
   plainAddress,
   port,
+  reason,
   text,
 } from "./formats.ts";
 import type { Secret } from "./schema-secrets.ts";
@@ -66,6 +68,62 @@ const attachment = (interfaceExample: string, addressExample: string) =>
     mtu: integer(1280, 9216, 1500, "bytes")
       .default(1500)
       .describe("Bytes per packet; above 1500 only where every hop of the network carries jumbo frames."),
+    managed: managed()
+      .optional()
+      .describe(
+        "hotpair sets the interface up, for systemd-networkd: this address, this MTU, and what stands below. Default: the network is the server's own, and hotpair writes nothing of it (docs/network.md).",
+      ),
+  });
+
+/** IEEE 802.1Q: 0 is no VLAN, 4095 is reserved. */
+const VLANS = { first: 1, last: 4094 };
+
+const managed = () =>
+  keys({
+    vlan: integer(VLANS.first, VLANS.last, 10, "a VLAN id")
+      .optional()
+      .describe(
+        "The interface is this VLAN (IEEE 802.1Q), and is called after what it stands on: bond0.10, eth2.10. Default: untagged.",
+      ),
+    bond: keys({
+      members: list(card("eth2"), "network cards", { min: 1, max: 8 }).describe(
+        "Names of its network cards, or their permanent MAC addresses.",
+      ),
+      miimon: duration({
+        min: "10ms",
+        max: "10s",
+        step: "10ms",
+        because: "what the bonding driver's own timer keeps",
+        example: "100ms",
+      })
+        .default("100ms")
+        .describe(
+          "How often the links of the members are looked at: a pulled cable costs up to this long (Linux, bonding.rst: miimon, 100 is a good starting point).",
+        ),
+      primary: card("eth2")
+        .optional()
+        .describe(
+          "The member that carries first. After it was lost and came back, the other one goes on until it is lost itself. Default: whichever has a link.",
+        ),
+    })
+      .optional()
+      .describe(
+        "The interface, or what its VLAN stands on, is a bond in mode active-backup: one member carries, another one when its link is lost. Default: a card.",
+      ),
+    overSsh: reason("The console was tried, and somebody sits at it.")
+      .optional()
+      .describe(
+        "SSH comes to this server over this network, and it is changed nevertheless: why. Without it such a change is refused.",
+      ),
+  });
+
+/** An interface by its name, or a card by its permanent MAC address. */
+const card = (example: string) =>
+  text({
+    what: "a network interface name (at most 15 characters) or a MAC address in lower case",
+    example,
+    pattern: /^([A-Za-z0-9][A-Za-z0-9_.-]{0,14}|[0-9a-f]{2}(:[0-9a-f]{2}){5})$/,
+    accepts: (value) => value !== "all" && value !== "default",
   });
 
 const site = () => label("the name of a site", 63, "room-1").optional();

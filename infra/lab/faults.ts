@@ -17,6 +17,7 @@ import {
   type Network,
   networksOf,
   processMarker,
+  spareInterfaceOf,
 } from "./layout.ts";
 import { hostBootGroup, hostKeeper, hostKeepers, kill, processesWith } from "./processes.ts";
 
@@ -213,15 +214,18 @@ export function isFrozen(lab: Lab, host: HostName): boolean {
   return group !== undefined && readFileSync(join(group, "cgroup.freeze"), "utf8").trim() === "1";
 }
 
-/** Pulls or plugs the cable between a host and the switch of a network: the host sees the carrier go or come. */
+/**
+ * Pulls or plugs the cable between a host and the switch of a network: the host sees the carrier go or come. `spare`: that of
+ * the second card, in a lab that has them.
+ */
 export async function setLink(
   lab: Lab,
   host: HostName,
   network: Network,
   up: boolean,
-  options: FaultOptions = {},
+  options: FaultOptions & { readonly spare?: boolean } = {},
 ): Promise<void> {
-  const port = interfaceOf(host, network);
+  const port = options.spare ? spareInterfaceOf(host, network) : interfaceOf(host, network);
   const flag = join(lab.stateDir, "pulled", port);
   // While the host is off its port does not exist; the flag is for its next boot.
   const set = (state: "up" | "down") => {
@@ -349,7 +353,8 @@ function portOf(party: Party, network: Network): string {
 
 /** One transaction for all ports: a power cut does not take the heartbeat before the public network. */
 function silence(host: HostName, fault: "cut" | "freeze"): string {
-  const ports = networksOf(host).map((network) => `"${interfaceOf(host, network)}"`);
+  const cables = networksOf(host).flatMap((network) => [interfaceOf(host, network), spareInterfaceOf(host, network)]);
+  const ports = cables.map((name) => `"${name}"`);
   const set = `{ ${ports.join(", ")} }`;
   return [
     `table bridge ${fault}-${host} {`,

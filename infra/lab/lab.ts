@@ -20,6 +20,7 @@ import {
   consoleCableOf,
   type HostName,
   interfaceOf,
+  jumbo,
   labsDirectory,
   macOf,
   maximumLabs,
@@ -34,6 +35,8 @@ import {
   processMarker,
   publicOctet,
   type Segment,
+  spareInterfaceOf,
+  spareMacOf,
   stateDirectoryOf,
   witnessNetworks,
 } from "./layout.ts";
@@ -79,6 +82,8 @@ export interface Lab {
   index: number;
   image: ImageVariant;
   stateDir: string;
+  /** Its virtual machines have a second card on every network (layout.ts). */
+  spareCards: boolean;
   /** Private key that root and ops accept on every host. */
   keyFile: string;
   /** Those that the lab was made with. */
@@ -97,6 +102,8 @@ export interface LabUpOptions {
   witness?: boolean;
   /** The two nodes are virtual machines with a kernel of their own; the witness is not. */
   machines?: boolean;
+  /** Each virtual machine has a second card on every network, and the storage network carries jumbo frames. */
+  spareCards?: boolean;
   /** Size of each host's disk in bytes, default 4 GiB; the file is sparse. */
   diskBytes?: number;
   /** One line per step, for a person who waits. */
@@ -111,6 +118,8 @@ interface LabRecord {
   witness: boolean;
   /** Absent: false. */
   machines?: boolean;
+  /** Absent: false. */
+  spareCards?: boolean;
   complete: boolean;
 }
 
@@ -137,7 +146,11 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
   const name = checkedName(options.name ?? "default");
   const image = options.image ?? "bare";
   const say = options.onStep ?? (() => undefined);
-  const { witness = false, machines = false } = options;
+  const { witness = false, machines = false, spareCards = false } = options;
+  if (spareCards && !machines)
+    throw new UserError(
+      "spare cards are for virtual machines, which can bond them: hotpair lab up --machines --spare-cards",
+    );
   // Before anything is built for it.
   const running = findLab(name);
   if (running !== undefined) requireSame(running, options);
@@ -159,12 +172,12 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
     const stateDir = stateDirectoryOf(name);
     await mkdir(stateDir, { recursive: true, mode: 0o700 });
     const index = claimIndex(name, stateDir);
-    const record: LabRecord = { name, index, image, witness, machines, complete: false };
+    const record: LabRecord = { name, index, image, witness, machines, spareCards, complete: false };
     await writeRecord(stateDir, record);
     const lab = describe(record);
     try {
       say(`network: ${lab.prefix("public")}.0/24 and the two beside it`);
-      await createNetwork(index);
+      await createNetwork(index, { jumboFrames: spareCards });
       startPowerSwitch(lab);
       await writeFile(lab.keyFile, clientKeyPair(index).privateKey, { mode: 0o600 });
       await mkdir(join(stateDir, "pulled"));
@@ -188,7 +201,7 @@ export async function labUp(options: LabUpOptions = {}): Promise<Lab> {
 }
 
 /** Throws UserError when a lab that is up is not what is asked for. */
-function requireSame({ name, image, hosts }: Lab, wanted: LabUpOptions): void {
+function requireSame({ name, image, hosts, spareCards }: Lab, wanted: LabUpOptions): void {
   const down = `take it down first (hotpair lab down --name ${name})`;
   const asked = wanted.image ?? "bare";
   if (image !== asked) {
@@ -200,6 +213,8 @@ function requireSame({ name, image, hosts }: Lab, wanted: LabUpOptions): void {
       `lab ${name} is up with hosts on this machine's kernel, and virtual machines were asked for: ${down}`,
     );
   }
+  if (wanted.spareCards && !spareCards)
+    throw new UserError(`lab ${name} is up without spare cards, and they were asked for: ${down}`);
 }
 
 /** Removes a lab and everything that belongs to it. Does nothing when there is none. */
@@ -381,6 +396,7 @@ function describe(record: LabRecord): Lab {
     index,
     image,
     stateDir,
+    spareCards: record.spareCards === true,
     keyFile,
     hosts: {
       "node-a": host("node-a", networks),
@@ -442,7 +458,19 @@ async function writeConfiguration(lab: Lab, host: HostName, own: Readonly<Record
   const ports = networksOf(host).map(
     (network) => `${interfaceOf(host, network)}:${network}:${macOf(index, host, network)}`,
   );
-  const settings = { INDEX: String(index), HOSTS_NETNS: lab.namespaces.hosts, PORTS: ports.join(" "), ...own };
+  if (lab.spareCards && hostOf(lab, host).kind === "machine")
+    ports.push(
+      ...networksOf(host).map(
+        (network) => `${spareInterfaceOf(host, network)}:${network}:${spareMacOf(index, host, network)}`,
+      ),
+    );
+  const settings = {
+    INDEX: String(index),
+    HOSTS_NETNS: lab.namespaces.hosts,
+    PORTS: ports.join(" "),
+    JUMBO: lab.spareCards ? `${jumbo.network}:${jumbo.mtu}` : "",
+    ...own,
+  };
   const lines = Object.entries(settings).map(([name, value]) => `${name}='${value}'\n`);
   await writeFile(join(lab.stateDir, host, "host.conf"), lines.join(""));
 }

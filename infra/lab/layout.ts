@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { cacheDirectory } from "../machine/cache.ts";
 
 export type Network = "public" | "heartbeat" | "storage";
+/** The network whose switch carries jumbo frames in a lab with spare cards, and how large they may be. */
+export const jumbo = { network: "storage", mtu: 9216 } as const;
 /** The two servers of the pair: every lab has them. */
 export type NodeName = "node-a" | "node-b";
 /** Every host that a lab can have; the witness only where it was asked for. */
@@ -51,10 +53,19 @@ export function interfaceOf(host: HostName, network: Network): string {
   return `${interfacePrefix[host]}-${interfaceSuffix[network]}`;
 }
 
+/** A second card on the same switch, in a lab of virtual machines that has them: what a bond is made of. */
+export function spareInterfaceOf(host: HostName, network: Network): string {
+  return `${interfaceOf(host, network)}2`;
+}
+
 /** Locally administered and the same after every boot, as a real network card's is: ARP caches stay truthful. */
 export function macOf(index: number, host: HostName, network: Network): string {
   const hex = (value: number) => value.toString(16).padStart(2, "0");
   return `02:68:70:${hex(index)}:${hex(hostOctet[host])}:${hex(networks.indexOf(network))}`;
+}
+
+export function spareMacOf(index: number, host: HostName, network: Network): string {
+  return macOf(index, host, network).replace(/:0(.)$/, ":1$1");
 }
 
 function requireCable(host: HostName, network: Network): void {

@@ -5,7 +5,7 @@
 # usage: machine.sh hotpair-lab:STATE_DIR NODE [NETWORK_DELAY_SECONDS]
 #
 # STATE_DIR/NODE/host.conf sets: INDEX HOSTS_NETNS IMAGE (a directory with kernel and initrd.img) PORTS
-# ("interface:bridge:mac ...") CABLE ("interface,mac,address/prefix": a cable of the lab's own, which no fault touches)
+# ("interface:bridge:mac ...") JUMBO ("bridge:bytes" whose ports carry such frames, or nothing) CABLE ("interface,mac,address/prefix": a cable of the lab's own, which no fault touches)
 # MEMORY. STATE_DIR/NODE has root.qcow2, seed.tar and data.img.
 set -eu
 
@@ -32,6 +32,7 @@ for port in $PORTS; do
   rest=${port#*:}
   add "$interface" "${rest#*:}"
   hosts ip link set "$interface" master "${rest%%:*}"
+  [ "${rest%%:*}" != "${JUMBO%%:*}" ] || hosts ip link set "$interface" mtu "${JUMBO#*:}"
   # A cable that was pulled stays pulled over a power cut, on both ends.
   [ ! -e "$state/pulled/$interface" ] || pulled="$pulled $interface"
 done

@@ -4,16 +4,21 @@
 import { existsSync } from "node:fs";
 import { UserError } from "../model/errors.ts";
 import { CommandError, command } from "./command.ts";
-import { machineInterfaceOf, namespacesOf, networks, prefixOf, publicOctet } from "./layout.ts";
+import { jumbo, machineInterfaceOf, namespacesOf, networks, prefixOf, publicOctet } from "./layout.ts";
 
 /** Creates everything, or fails; what a failure leaves is removed by `removeNetwork`. */
-export async function createNetwork(index: number): Promise<void> {
+export async function createNetwork(index: number, options: NetworkOptions = {}): Promise<void> {
   await refuseTakenRoutes(index);
-  await shell(networkScript(index));
+  await shell(networkScript(index, options));
+}
+
+export interface NetworkOptions {
+  /** One of the networks carries jumbo frames (layout.ts). */
+  readonly jumboFrames?: boolean;
 }
 
 /** The commands that make the lab's wiring, in order. */
-export function networkScript(index: number): string[] {
+export function networkScript(index: number, { jumboFrames = false }: NetworkOptions = {}): string[] {
   const space = namespacesOf(index);
   const pub = prefixOf(index, "public");
   const far = prefixOf(index, "remote");
@@ -31,6 +36,7 @@ export function networkScript(index: number): string[] {
       `ip -n ${space.hosts} link add ${network} type bridge stp_state 0 forward_delay 0 mcast_snooping 0`,
       `ip -n ${space.hosts} link set ${network} up`,
     ]),
+    ...(jumboFrames ? [`ip -n ${space.hosts} link set ${jumbo.network} mtu ${jumbo.mtu}`] : []),
     ...port(space.client, "client", publicOctet.client),
     ...port(space.intruder, "intruder", publicOctet.intruder),
     ...port(space.router, "router", publicOctet.router),

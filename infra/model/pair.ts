@@ -83,6 +83,28 @@ export interface Attachment {
   readonly address: string;
   /** Bytes; 1500 unless the network carries jumbo frames on every hop. */
   readonly mtu: number;
+  /** Absent: `interface` is its owner's, with its address and MTU. Otherwise hotpair sets it up (docs/network.md). */
+  readonly managed?: Managed;
+}
+
+/** What hotpair sets up of an attachment, beside its address and MTU. */
+export interface Managed {
+  /** Then `interface` is called CARRIER.ID, e.g. `bond0.10`; otherwise it is the carrier itself. */
+  readonly vlan: number | undefined;
+  /** Defined: the carrier is this bond. Otherwise it is a card. */
+  readonly bond: Bond | undefined;
+  /** Why it may be changed although SSH comes over it. */
+  readonly overSsh: string | undefined;
+}
+
+/** Several cards of which one carries, and another when its link is lost (mode active-backup). */
+export interface Bond {
+  /** Names of interfaces, or permanent MAC addresses in lower case. */
+  readonly members: readonly string[];
+  /** How often the driver looks at the links of the members. */
+  readonly miimon: Duration;
+  /** The member that carries as long as nothing else is the case; undefined: whichever does, does. */
+  readonly primary: string | undefined;
 }
 
 export interface Ssh {

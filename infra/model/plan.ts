@@ -45,6 +45,8 @@ export interface PlannedUnit {
   readonly running: boolean;
   /** A restart of this unit moves the active role: hand over to the peer first. */
   readonly holdsRole: boolean;
+  /** Whatever a change needs of this unit interrupts the node's networks: the active node hands over before it. */
+  readonly interrupts?: true;
   /**
    * Shell command that must succeed before this unit is restarted; its output says why not. Asked before anything is
    * changed and again right before the restart.

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { UserError } from "../model/errors.ts";
 import type { SecretRef } from "../model/pair.ts";
-import type { Content, HostPlan, PlannedFile } from "../model/plan.ts";
+import type { Content, HostPlan, PlannedFile, PlannedUnit } from "../model/plan.ts";
 
 /** Largest archive in bytes; as text it is a third longer. A stack's state and history keep several copies of it (a 200 KB one makes 1.1 MB of state). */
 export const MAX_BUNDLE_BYTES = 384 * 1024;
@@ -84,15 +84,15 @@ function describe(plan: HostPlan, contents: ReadonlyMap<string, string>): string
     ...plan.vips.map((vip) => `vip ${word(vip.name)} ${word(vip.address)} ${word(vip.interface)}`),
     ...[...plan.files].sort((x, y) => (x.path < y.path ? -1 : 1)).map((file) => fileLine(file, contents)),
     ...validatorsOf(plan).map(({ name }, i) => `validator ${i} ${title(name)}`),
-    ...plan.units.map(
-      (unit) => `unit ${word(unit.name)} ${unit.running ? "running" : "enabled"} ${unit.holdsRole ? "role" : "-"}`,
-    ),
+    ...plan.units.map((unit) => `unit ${word(unit.name)} ${unit.running ? "running" : "enabled"} ${holds(unit)}`),
     ...plan.units.flatMap(({ name, guard }, i) => (guard === undefined ? [] : [`guard ${i} ${word(name)}`])),
     ...(plan.state ?? []).map((path) => `state ${stateful(path)}`),
     ...plan.health.map(({ name, deadlineSeconds }, i) => `health ${i} ${Math.ceil(deadlineSeconds)} ${title(name)}`),
   ];
   return `${lines.join("\n")}\n`;
 }
+
+const holds = (unit: PlannedUnit): string => (unit.holdsRole ? "role" : unit.interrupts ? "networks" : "-");
 
 function fileLine(file: PlannedFile, contents: ReadonlyMap<string, string>): string {
   if (!PATH.test(file.path) || !PLACES.some((place) => file.path.startsWith(place)) || BOOKS.test(file.path))

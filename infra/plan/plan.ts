@@ -96,6 +96,7 @@ function mergedUnits(units: readonly PlannedUnit[]): readonly PlannedUnit[] {
       running: unit.running || before?.running === true,
       holdsRole: unit.holdsRole || before?.holdsRole === true,
       ...(guard === undefined ? {} : { guard }),
+      ...(unit.interrupts || before?.interrupts ? { interrupts: true } : {}),
     });
   }
   return [...byName.values()];

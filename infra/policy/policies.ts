@@ -27,6 +27,7 @@ import { hostKeysPinned } from "./host-keys-pinned.ts";
 import { journalKept } from "./journal-kept.ts";
 import { leaseTiming } from "./lease-timing.ts";
 import { listenersDistinct } from "./listeners-distinct.ts";
+import { managedNetworks } from "./managed-networks.ts";
 import { mariadbCheck } from "./mariadb-check.ts";
 import { nfsAcknowledgedKept } from "./nfs-acknowledged-kept.ts";
 import { nfsClientsNamed } from "./nfs-clients-named.ts";
@@ -72,6 +73,7 @@ export const policies: readonly ResourceValidationPolicy[] = [
   ...leaseTiming,
   ...fencingAgentsDistinct,
   ...mariadbCheck,
+  ...managedNetworks,
   ...drbdDrilled,
   ...drbdStableDevices,
   ...drbdFenced,

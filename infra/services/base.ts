@@ -139,9 +139,10 @@ const attachments = (node: Node): readonly (readonly [NetworkName, Attachment])[
  */
 function jumboChecks(pair: Pair, id: NodeId): readonly HealthCheck[] {
   const [node, peer] = id === "a" ? pair.nodes : [pair.nodes[1], pair.nodes[0]];
-  return attachments(node).flatMap(([network, { mtu, address }]) => {
+  return attachments(node).flatMap(([network, { mtu, address, managed }]) => {
     const there = peer.networks[network];
-    if (mtu <= ETHERNET_MTU || there === undefined) return [];
+    // Where hotpair itself makes the frames larger, it is the network service that judges.
+    if (mtu <= ETHERNET_MTU || there === undefined || managed !== undefined) return [];
     const from = address.split("/")[0];
     const to = there.address.split("/")[0];
     return [

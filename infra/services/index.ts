@@ -14,12 +14,14 @@ import { keepalived } from "./keepalived.ts";
 import { lease } from "./lease.ts";
 import { mariadb } from "./mariadb.ts";
 import { mariadbVolume } from "./mariadb-volume.ts";
+import { network } from "./network.ts";
 import { nfs } from "./nfs.ts";
 import { nginx } from "./nginx.ts";
 import { witness } from "./witness.ts";
 
 export const services: readonly Service[] = [
   base,
+  network,
   witness,
   etcd,
   lease,

@@ -97,7 +97,7 @@ function plan(pair: Pair, id: NodeId): Contribution {
         covers: ["/etc/keepalived/keepalived.conf"],
         // The gates must have their directory. In a session of its own: with `script_user`, some versions signal their
         // whole process group at the end (2.2.7).
-        command: "mkdir -p /run/hotpair && setsid --wait keepalived -t -f /etc/keepalived/keepalived.conf",
+        command: `mkdir -p /run/hotpair && ${withInterfaces(node, "setsid --wait keepalived -t -f /etc/keepalived/keepalived.conf")}`,
       },
       {
         name: "sh -n",
@@ -113,6 +113,17 @@ function plan(pair: Pair, id: NodeId): Contribution {
       },
     ],
   };
+}
+
+/**
+ * keepalived refuses interfaces that do not exist, and those that hotpair sets up come only after all files are judged: its
+ * parser gets a network namespace in which each has a stand-in.
+ */
+function withInterfaces(node: Node, command: string): string {
+  const named = [node.networks.public, node.networks.heartbeat];
+  if (named.every(({ managed }) => managed === undefined)) return command;
+  const names = named.map((attachment) => attachment.interface).join(" ");
+  return `unshare --net sh -ec 'for name in ${names}; do ip link add "$name" type dummy || ip link add "$name" type bridge; done; exec ${command}'`;
 }
 
 function configuration(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {

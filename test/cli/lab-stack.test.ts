@@ -56,6 +56,7 @@ function labAt(index: number, { witness }: { witness: boolean }): Lab {
     index,
     image: "bare",
     stateDir: "/nowhere",
+    spareCards: false,
     keyFile: "/nowhere/id_ed25519",
     hosts: { "node-a": node("node-a"), "node-b": node("node-b"), ...(witness && { witness: third }) },
     namespaces: namespacesOf(index),

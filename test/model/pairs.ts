@@ -112,6 +112,45 @@ export const labPair: Pair = {
   secrets: { beaconKey: { secret: "beaconKey" }, previousBeaconKey: undefined },
 };
 
+const [labA, labB] = labPair.nodes;
+
+/**
+ * hotpair sets all networks up, and each in another way: a bond of cards that are known by their MAC address, a VLAN on a card,
+ * and a VLAN with jumbo frames on a bond.
+ */
+export const managedPair: Pair = {
+  ...labPair,
+  name: "managed",
+  networks: { ...labPair.networks, public: { prefix: "198.18.0.0/24", gateway: "198.18.0.254" } },
+  nodes: [managed(labA, "a", "11"), managed(labB, "b", "12")],
+};
+
+function managed(node: Pair["nodes"][0], letter: string, octet: string): Pair["nodes"][0] {
+  const cards = ["00", "10"].map((last) => `02:68:70:00:${octet}:${last}`);
+  const bond = (members: readonly string[], primary?: string) => ({ members, miimon: ms(100), primary });
+  return {
+    ...node,
+    networks: {
+      public: {
+        ...node.networks.public,
+        interface: "bond1",
+        managed: { vlan: undefined, bond: bond(cards, cards[0]), overSsh: "Somebody sits at the console." },
+      },
+      heartbeat: {
+        ...node.networks.heartbeat,
+        interface: `${letter}-hb.20`,
+        managed: { vlan: 20, bond: undefined, overSsh: undefined },
+      },
+      storage: {
+        interface: "bond0.10",
+        address: `198.18.2.${octet}/24`,
+        mtu: 9000,
+        managed: { vlan: 10, bond: bond([`${letter}-st`, `${letter}-st2`]), overSsh: undefined },
+      },
+    },
+  };
+}
+
 /** Two VIPs with crossed preferences: active/active. */
 export const twoVips: Pair = {
   ...labPair,

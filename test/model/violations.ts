@@ -372,6 +372,14 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
     broken: { ...exportPair, drbd: { ...exportPair.drbd, protocol: "A" } },
     fixed: exportPair,
   },
+  "managed-networks": {
+    level: "advisory",
+    path: "hotpair:pair.nodes[0].networks.storage.managed.bond.members",
+    message: /node-a: the bond has one member, a-st: its cable is as alone as without a bond/,
+    fix: /add a second card to hotpair:pair\.nodes\[0\]\.networks\.storage\.managed\.bond\.members/,
+    broken: bonded(["a-st"]),
+    fixed: bonded(["a-st", "a-st2"]),
+  },
   "mariadb-check": {
     level: "mandatory",
     path: "hotpair:pair.haproxy.backends[0]",
@@ -884,6 +892,17 @@ function exporting(changes: Partial<Nfs>): Pair {
       volume.nfs === undefined ? volume : { ...volume, nfs: { ...volume.nfs, ...changes } },
     ),
   };
+}
+
+/** The lab's pair with a bond under the first node's storage network. */
+function bonded(members: readonly string[]): Pair {
+  const storage = {
+    interface: "bond0",
+    address: "198.18.2.11/24",
+    mtu: 1500,
+    managed: { vlan: undefined, bond: { members, miimon: ms(100), primary: undefined }, overSsh: undefined },
+  };
+  return { ...labPair, nodes: [{ ...a, networks: { ...a.networks, storage } }, b] };
 }
 
 function withDisk(device: string): Pair {

@@ -18,6 +18,7 @@ import { keepalived } from "../../infra/services/keepalived.ts";
 import { lease } from "../../infra/services/lease.ts";
 import { mariadb } from "../../infra/services/mariadb.ts";
 import { mariadbVolume } from "../../infra/services/mariadb-volume.ts";
+import { network } from "../../infra/services/network.ts";
 import { nfs } from "../../infra/services/nfs.ts";
 import { nginx } from "../../infra/services/nginx.ts";
 import { witness } from "../../infra/services/witness.ts";
@@ -26,6 +27,7 @@ import {
   exportPair,
   externalService,
   labPair,
+  managedPair,
   statefulPair,
   tls,
   twoVips,
@@ -38,6 +40,7 @@ const update = process.env.UPDATE_GOLDEN === "1";
 
 const rendering: readonly Service[] = [
   base,
+  network,
   witness,
   etcd,
   lease,
@@ -58,6 +61,7 @@ const CASES: Readonly<Record<string, Pair>> = {
   vmac: virtualMac,
   tls,
   external: externalService,
+  managed: managedPair,
   witnessed,
   mariadb: statefulPair.mariadb
     ? { ...statefulPair, mariadb: { ...statefulPair.mariadb, replicaReads: { port: 3308, maxLag: seconds(1) } } }
