@@ -106,6 +106,7 @@ function problemsOf(pair: Pair, { status, silent }: View): readonly string[] {
     ...fencingProblems(pair, status),
     ...addressProblems(pair, status),
     ...(status.database?.problems ?? []),
+    ...managedProblems(status),
   );
   if (status.database === null) problems.push(`its ${storeOf(pair)} does not say how it is`);
   return problems;
@@ -166,6 +167,12 @@ function fencingProblems(pair: Pair, { fencing, authority }: NodeStatus): readon
     return [`its peer is not confirmed off: ${last.detail}; a machine that wakes up may still write for a moment`];
   return test?.ok === false ? [`${agent} does not tell its peer's power: ${test.detail}`] : [];
 }
+
+/** What a node's networks lack, where hotpair sets them up. */
+const managedProblems = ({ managed }: NodeStatus): readonly string[] =>
+  managed === null
+    ? ["its hotpair-network does not answer: it is not known how its bonds and VLANs are"]
+    : (managed?.problems ?? []);
 
 /** VIPs that a node holds while AWS sends their clients elsewhere, as far as the node knows. */
 export function addressProblems(pair: Pair, { vips, address }: NodeStatus): readonly string[] {
@@ -381,6 +388,8 @@ function nextSteps(pair: Pair, views: readonly View[], owners: Outlook["owners"]
     if (deaf.length > 0 && views.every((view) => view.status !== undefined))
       steps.push(`${name}: check cable, switch and firewall of the ${deaf.join(" and ")} network`);
     steps.push(...serverProblems(pair, status.backends).map((problem) => `${name}: ${problem}`));
+    if (managedProblems(status).length > 0)
+      steps.push(`${name}: /usr/lib/hotpair/hotpair-network status; journalctl -u systemd-networkd -n 50`);
     if (addressProblems(pair, status).length > 0) steps.push(`${name}: journalctl -u hotpair-address -n 50`);
     if (status.maintenance) steps.push(`${name} is parked; when the work is done: hotpair maintenance ${name} off`);
   }

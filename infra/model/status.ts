@@ -42,6 +42,8 @@ export interface NodeStatus {
   readonly fencing?: FencingStatus | null;
   /** As `hotpair-address status --json` says it; null: it does not answer. Absent for a pair that is not in AWS. */
   readonly address?: AddressStatus | null;
+  /** As `hotpair-network status --json` says it; null: it does not answer. Absent where all networks are the server's own. */
+  readonly managed?: { readonly problems: readonly string[] } | null;
 }
 
 export interface AuthorityStatus {

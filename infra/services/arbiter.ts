@@ -3,6 +3,7 @@
 
 import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
+import { managedOf } from "../model/link.ts";
 import {
   type Authority,
   holdsState,
@@ -143,6 +144,7 @@ function settings(pair: Pair, id: NodeId): Readonly<Record<string, unknown>> {
     ...(pair.drbd === undefined ? {} : { database: "/usr/lib/hotpair/hotpair-drbd" }),
     ...(pair.fencing === undefined ? {} : { fencing: "/usr/lib/hotpair/hotpair-fence" }),
     ...(pair.aws === undefined ? {} : { address: "/usr/lib/hotpair/hotpair-address" }),
+    ...(managedOf(node).length === 0 ? {} : { managed: "/usr/lib/hotpair/hotpair-network" }),
     units: units(pair),
   };
 }

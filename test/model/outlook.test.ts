@@ -77,6 +77,16 @@ test("an active node to which AWS does not send clients is not well, and the sta
   expect(see(null).problems[0]).toContain("its hotpair-address does not answer");
 });
 
+test("a bond that has lost a member is a pair that is not what it should be", () => {
+  const see = (managed: { readonly problems: readonly string[] } | null) =>
+    outlook(labPair, [{ status: { ...active, managed: { problems: [] } } }, { status: { ...standby, managed } }]);
+  expect(see({ problems: [] })).toMatchObject({ verdict: "healthy", problems: [] });
+  const lost = see({ problems: ["bond0: its member eth3 has no link"] });
+  expect(lost).toMatchObject({ verdict: "degraded", problems: ["node-b: bond0: its member eth3 has no link"] });
+  expect(lost.next).toEqual(["node-b: /usr/lib/hotpair/hotpair-network status; journalctl -u systemd-networkd -n 50"]);
+  expect(see(null).problems[0]).toContain("its hotpair-network does not answer");
+});
+
 test("a healthy pair survives everything but what needs a witness, and there is nothing to do", () => {
   const view = look(active, standby);
   expect(view.verdict).toBe("healthy");

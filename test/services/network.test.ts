@@ -109,6 +109,15 @@ test("the other services use the interface that results", () => {
   expect(JSON.stringify(all.map(({ content }) => content))).toContain("bond0.10");
 });
 
+test("the arbiter's status asks for what hotpair sets up, and only where it does", () => {
+  const asked = (pair: Pair) =>
+    JSON.parse(
+      String(arbiter.plan(pair, "a")?.files.find(({ path }) => path.endsWith("/arbiter.json"))?.content ?? "null"),
+    ).managed;
+  expect(asked(managedPair)).toBe("/usr/lib/hotpair/hotpair-network");
+  expect(asked(labPair)).toBeUndefined();
+});
+
 test("keepalived's parser gets stand-ins for interfaces that only this change will make", () => {
   const command = (pair: Pair) =>
     keepalived.plan(pair, "a")?.validators.find(({ name }) => name === "keepalived -t")?.command;

@@ -61,6 +61,8 @@ class Config:
     fencing: Optional[str]
     # program that says where AWS sends clients, as JSON; None: this pair is not there
     address: Optional[str]
+    # program that says how the networks are that hotpair sets up, as JSON; None: they are the server's own
+    managed: Optional[str]
     # systemd units that `status` reports
     units: Tuple[str, ...]
     settings: Settings
@@ -137,6 +139,7 @@ def parse(raw: Dict[str, Any]) -> Config:
         database=raw.get("database"),
         fencing=raw.get("fencing"),
         address=raw.get("address"),
+        managed=raw.get("managed"),
         units=tuple(raw["units"]),
         settings=settings,
     )

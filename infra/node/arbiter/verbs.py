@@ -126,6 +126,7 @@ def status(settings: config.Config) -> Dict[str, Any]:
         **({} if settings.database is None else {"database": _said_by(settings.database)}),
         **({} if settings.fencing is None else {"fencing": _said_by(settings.fencing)}),
         **({} if settings.address is None else {"address": _said_by(settings.address)}),
+        **({} if settings.managed is None else {"managed": _said_by(settings.managed)}),
     }
 
 
@@ -318,6 +319,7 @@ def describe(found: Mapping[str, Any]) -> str:
     if address is not None:
         error = f" ({address['error']})" if address["error"] else ""
         lines.append(f"  address in AWS: {address['state']}{error}")
+    lines += [f"  networks: {problem}" for problem in (found.get("managed") or {}).get("problems", [])]
     for backend in found["backends"]:
         lines.append(
             f"  backend {backend['backend']}/{backend['server']}: "

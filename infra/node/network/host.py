@@ -16,6 +16,7 @@ class Link:
     index: int
     mtu: int
     up: bool
+    carrier: bool
     kind: str
     """`bond`, `vlan`, …; empty for a card."""
     master: Optional[str]
@@ -127,6 +128,7 @@ class Host:
                 one["ifindex"],
                 one["mtu"],
                 "UP" in one.get("flags", []),
+                "LOWER_UP" in one.get("flags", []),
                 info.get("info_kind", ""),
                 one.get("master"),
                 str(slave.get("perm_hwaddr") or one.get("permaddr") or one.get("address", "")).lower(),
@@ -167,13 +169,13 @@ class Host:
                 sessions.append((here, there))
         return sessions
 
-    def answers(self, address: str, source: Optional[str] = None, size: Optional[int] = None) -> bool:
-        """Whether one of three pings comes back; `size`: of the whole packet in bytes, which nobody may part."""
+    def answers(self, address: str, source: Optional[str] = None, size: Optional[int] = None, tries: int = 3) -> bool:
+        """Whether a ping comes back within its second; `size`: of a packet that nobody may part, in bytes."""
         words = ["ping", "-n", "-q", "-c", "1", "-W", "1"]
         words += [] if source is None else ["-I", source]
         # IPv4 header and ICMP header (RFC 791, RFC 792).
         words += [] if size is None else ["-M", "do", "-s", str(size - 28)]
-        return any(self.run([*words, address], timeout=5)[0] == 0 for _ in range(3))
+        return any(self.run([*words, address], timeout=5)[0] == 0 for _ in range(tries))
 
     def segment(self, address: str, port: int, source: str) -> Optional[int]:
         """

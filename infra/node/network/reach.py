@@ -4,6 +4,7 @@ from typing import List
 
 from .change import before, missing
 from .host import Host
+from .owner import card_of
 from .settings import Reach, Settings
 
 HEADERS = 80
@@ -45,6 +46,18 @@ def too_large(host: Host, reach: Reach, went: bool) -> List[str]:
     return [f"{what}, though its own interface takes them: what lies between the two does not carry them"]
 
 
+def spares(host: Host, settings: Settings) -> List[str]:
+    """Members of bonds that could not carry now: the next cable may be the last."""
+    links = host.links()
+    return [
+        f"{device.name}: its member {card} has no link"
+        for device in settings.devices
+        for card in device.cards
+        for link in [card_of(card, links)]
+        if link is not None and not link.carrier
+    ]
+
+
 def pending(host: Host, settings: Settings) -> List[str]:
     """Networks whose size of packets nothing has proven yet, for `status`."""
     return [
@@ -52,6 +65,6 @@ def pending(host: Host, settings: Settings) -> List[str]:
         "still to come, or what lies between does not carry them"
         for reach in settings.reach
         if reach.mtu > ETHERNET
-        and host.answers(reach.peer, reach.address)
-        and not host.answers(reach.peer, reach.address, reach.mtu)
+        and host.answers(reach.peer, reach.address, tries=1)
+        and not host.answers(reach.peer, reach.address, reach.mtu, tries=1)
     ]

@@ -10,7 +10,7 @@ HERE, PEER = "198.18.2.11", "198.18.2.12"
 
 
 def link(name: str, index: int, *addresses: str, mtu: int = 1500, kind: str = "", master: Optional[str] = None) -> Link:
-    return Link(name, index, mtu, True, kind, master, f"02:00:00:00:00:{index:02x}", tuple(addresses))
+    return Link(name, index, mtu, True, True, kind, master, f"02:00:00:00:00:{index:02x}", tuple(addresses))
 
 
 BOND = Device("bond0", "bond", 9000, None, ("eth2", "eth3"), False, 100, "eth2")
@@ -122,7 +122,7 @@ class Server(Host):
     def ssh_sessions(self) -> List[Tuple[str, str]]:
         return self.sessions
 
-    def answers(self, address: str, source: Optional[str] = None, size: Optional[int] = None) -> bool:  # noqa: ARG002
+    def answers(self, address: str, source: Optional[str] = None, size: Optional[int] = None, tries: int = 3) -> bool:  # noqa: ARG002
         return self.neighbours.get(address, 0) >= (84 if size is None else size)
 
     def segment(self, address: str, port: int, source: str) -> Optional[int]:  # noqa: ARG002

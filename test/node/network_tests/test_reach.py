@@ -1,6 +1,7 @@
 """Whoever answered before a change answers after it; how large a packet may be is judged once both ends take it."""
 
 import unittest
+from dataclasses import replace
 
 from network import change, reach
 
@@ -56,6 +57,12 @@ class Reached(unittest.TestCase):
         self.server.neighbours[PEER] = 9000
         self.assertEqual(self.found(), "")
         self.assertEqual(reach.pending(self.server, SETTINGS), [])
+
+    def test_a_member_without_a_link_is_one_that_could_not_help(self) -> None:
+        self.server.wire(*SET_UP)
+        self.assertEqual(reach.spares(self.server, SETTINGS), [])
+        self.server.wire(replace(self.server.here["eth3"], carrier=False))
+        self.assertEqual(reach.spares(self.server, SETTINGS), ["bond0: its member eth3 has no link"])
 
     def test_packets_that_arrived_before_must_arrive_after(self) -> None:
         self.server.neighbours[PEER] = 9000
