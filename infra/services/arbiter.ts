@@ -76,6 +76,7 @@ function plan(pair: Pair, id: NodeId): Contribution {
           ...names,
           stateful: pair.authority !== undefined,
           withoutArbiter: WITHOUT_ARBITER,
+          watchdogMs: Math.max(500, 10 * pair.arbiter.beaconInterval),
         }),
         onChange: restart,
       },

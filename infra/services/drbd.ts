@@ -11,7 +11,7 @@ import {
   resyncRate,
   silenceNoticed,
 } from "../model/drbd.ts";
-import { type Duration, formatDuration, ms, seconds } from "../model/duration.ts";
+import { type Duration, formatDuration, ms } from "../model/duration.ts";
 import type { FailureClassId } from "../model/failure.ts";
 import type { Finding } from "../model/finding.ts";
 import { type Authority, type Drbd, type Node, type NodeId, type Pair, peerOf, type Volume } from "../model/pair.ts";
@@ -389,13 +389,15 @@ function fenced({ drbd: settings, fencing }: Pair): readonly Finding[] {
   ];
 }
 
-/** The arbiter calls a hand-over off after this long (DEMOTE_DEADLINE of infra/node/arbiter/rules.py), and starts everything again. */
-const HAND_OVER: Duration = seconds(5);
+/** The arbiter calls a hand-over off after this long (infra/node/arbiter/settings.py), and starts everything again. */
+const handOver = ({ authority }: Pair): Duration => ms(Math.max(5_000, authority?.lease.takeover ?? 0));
 
-function stopsInTime({ drbd: settings, volumes = [] }: Pair): readonly Finding[] {
+function stopsInTime(pair: Pair): readonly Finding[] {
+  const { drbd: settings, volumes = [] } = pair;
+  const within = handOver(pair);
   const services = volumes.reduce((count, volume) => count + unitsOn(volume).length, 0);
   const longest = volumes.reduce((sum, volume) => sum + unitsOn(volume).length * volume.stopTimeout, 0);
-  const left = HAND_OVER - STOPPED_WITHIN;
+  const left = within - STOPPED_WITHIN;
   if (settings === undefined || longest <= left) return [];
   return [
     {
@@ -404,7 +406,7 @@ function stopsInTime({ drbd: settings, volumes = [] }: Pair): readonly Finding[]
       path: "hotpair:volumes",
       message:
         `the services on the volumes may take ${formatDuration(ms(longest))} to stop, and unmounting ${formatDuration(STOPPED_WITHIN)} more; ` +
-        `a hand-over that is not over after ${formatDuration(HAND_OVER)} is called off, and everything is started again`,
+        `a hand-over that is not over after ${formatDuration(within)} is called off, and everything is started again`,
       fix: `set stopTimeout of each of the ${services} to ${formatDuration(ms(Math.floor(left / services / 10) * 10))} or less`,
     },
   ];

@@ -106,6 +106,7 @@ function contribution(pair: Pair, id: HostId): Contribution | undefined {
         heartbeatMs: authority.etcd.heartbeat,
         electionMs: authority.etcd.election,
         quota: authority.etcd.quota,
+        slowMs: Math.max(100, authority.lease.rpcTimeout / 2),
       }),
       onChange: restart,
     },

@@ -7,9 +7,9 @@ import type { Drift, FileFacts, Manifest, Role, ServerState } from "../model/ser
 import { run, runOrThrow } from "./run.ts";
 import type { SshTarget } from "./target.ts";
 
-const ROLE_DEADLINE_MS = 2_000;
+const ROLE_DEADLINE_MS = 10_000;
 const OWNER_DEADLINE_MS = 6_000;
-const SURVEY_DEADLINE_MS = 15_000;
+const SURVEY_DEADLINE_MS = 60_000;
 
 const applyOf = (witnessOf: string | undefined): readonly [program: string, command: string] => {
   const program = `/usr/lib/hotpair/${witnessOf === undefined ? "" : `pairs/${witnessOf}/`}hotpair-apply`;

@@ -31,6 +31,7 @@ from .observer import Observer
 from .quorum import NEVER, Quorum
 from .rules import Rules
 from .scribe import Scribe
+from .settings import HAND_OVER
 from .word import Gate, PeerVip, Word
 
 SETTLED_PATH = f"{RUN}/settled"
@@ -40,7 +41,7 @@ PROBE_INTERVAL = 0.050
 # The target is told again what it is to be, though nothing changed (seconds)
 TARGET_AGAIN = 10.0
 # The same while this node ought to hold the lease and does not, or the other way round: a start is refused while a stop
-# is under way, and the chain ends when the lease is lost (seconds)
+# is under way, and the chain ends when the lease is lost (seconds; two renewals of the lease, where that is longer)
 CHAIN_AGAIN = 0.5
 
 
@@ -111,7 +112,7 @@ class Arbiter:
         while not self.stopping:
             now = kernel.boottime()
             if now >= next_probe:
-                next_probe = now + PROBE_INTERVAL
+                next_probe = now + max(PROBE_INTERVAL, settings.beacon / 4)
                 self._probe(now)
                 sd_notify("WATCHDOG=1")
             if now >= next_second:
@@ -255,7 +256,8 @@ class Arbiter:
         self._record(now)
         active = rules.serving(now)
         quorum = rules.quorum
-        amiss = quorum is not None and active != quorum.mine(now) and now - self.target_told_at > CHAIN_AGAIN
+        again = CHAIN_AGAIN if quorum is None else max(CHAIN_AGAIN, 2 * quorum.authority.renewal)
+        amiss = quorum is not None and active != quorum.mine(now) and now - self.target_told_at > again
         if active != self.target_active or amiss:
             self._tell_target(now)
 
@@ -366,10 +368,13 @@ class Arbiter:
         refusals = [f"{name}: {why}" for name in names for why in [self.rules.unfit(name, now)] if why is not None]
         if refusals:
             return {"error": "; ".join(refusals)}
-        wait = min(60.0, max(0.1, float(request.get("wait", 5.0))))
+        longest = self.rules.settings.hand_over
+        asked = max(0.1, float(request.get("wait", HAND_OVER)))
+        # Whoever would wait for a quick pair waits for a slow one, too.
+        wait = asked if asked < HAND_OVER else max(min(asked, 60.0), longest)
         for name in names:
             reason, stay = str(request.get("reason", "switch")), bool(request.get("stay", False))
-            self.rules.hand_over(name, reason, now, min(wait, 5.0), stay)
+            self.rules.hand_over(name, reason, now, min(wait, longest), stay)
         self._decide(now)
         self._send()
 

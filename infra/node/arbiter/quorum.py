@@ -12,7 +12,8 @@ from typing import Optional, Tuple
 
 NEVER = float("-inf")
 
-# The observer reports at every change and at least every 0.1 s; three missed reports and it counts as silent (seconds).
+# The observer reports at every change and at least every 0.1 s; three missed reports, and a whole interval of the lease
+# where that is longer, and it counts as silent (seconds).
 OBSERVER_SILENT = 0.350
 # A renewal is read by the observer and passed on within this time (seconds): its own interval and the way here.
 PASSED_ON = 0.100
@@ -99,7 +100,7 @@ class Quorum:
     # ---- what is known
 
     def observed(self, now: float) -> bool:
-        return now - self.report_at < OBSERVER_SILENT
+        return now - self.report_at < max(OBSERVER_SILENT, self.authority.renewal)
 
     def mine(self, now: float) -> bool:
         """This node holds the lease."""

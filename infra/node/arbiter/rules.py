@@ -39,10 +39,9 @@ STATE_UNKNOWN = 0.300
 STAY = 3600.0
 # Peer and witness fell silent together when their last words are no further apart than this (seconds).
 TOGETHER = 1.0
-# A node that did not run for this long (frozen, paused) looks around before it goes on as an owner (seconds).
+# A node that did not run for this long (frozen, paused), or for half an advert interval where that is longer, looks
+# around before it goes on as an owner (seconds).
 STOOD_STILL = 0.500
-# A hand-over of a pair with state is called off after this long (seconds): its database is demoted first.
-DEMOTE_DEADLINE = 5.0
 # How long a demoted node waits for the peer's gate to open before it yields anyway (seconds).
 PEER_OPENS = 0.300
 # An owner with the lease that lost its VIP to a peer that just woke up has it back within this time (seconds): measured
@@ -329,7 +328,7 @@ class Rules:
             self.settled = True
         if self.own.keepalived == "stopped":
             self.running_since = now
-        if self.decided_at != NEVER and now - self.decided_at >= STOOD_STILL:
+        if self.decided_at != NEVER and now - self.decided_at >= max(STOOD_STILL, settings.advert / 2):
             self.looking_until = now + settings.evidence
         self.decided_at = now
         if self.own.gateway != "lost":
@@ -406,7 +405,7 @@ class Rules:
         stay: bool = False,
     ) -> None:
         stateful = self.quorum is not None
-        usual = DEMOTE_DEADLINE if stateful else YIELD_DEADLINE
+        usual = self.settings.hand_over if stateful else YIELD_DEADLINE
         memory.yielding = Yield(
             reason, now, now + (usual if deadline is None else deadline), automatic, stay, demoting=stateful
         )

@@ -7,6 +7,9 @@ from typing import Optional, Tuple
 
 from .quorum import Authority
 
+# Longest planned hand-over of a pair whose lease is quicker (seconds).
+HAND_OVER = 5.0
+
 
 @dataclass(frozen=True)
 class VipSettings:
@@ -36,6 +39,12 @@ class Settings:
     failback: float = 10.0
     # None: no witness, so the fast gate
     authority: Optional[Authority] = None
+
+    @property
+    def hand_over(self) -> float:
+        """A planned hand-over is called off after this long (seconds). What writes is stopped first; a slow pair has
+        a slow lease."""
+        return HAND_OVER if self.authority is None else max(HAND_OVER, self.authority.takeover)
 
     @property
     def master_down(self) -> float:

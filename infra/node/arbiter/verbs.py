@@ -379,13 +379,14 @@ def switch(vip: Optional[str], wait: float, reason: str = "switch", stay: bool =
     request = {"command": "switch", "vip": vip, "wait": wait, "reason": reason, "stay": stay}
     settings = config.load()
     database = settings.database if held_vips(settings) else None
+    patience = max(wait, settings.settings.hand_over) + 3.0
     if database is None:
-        answer = command(request, wait + 3.0)
+        answer = command(request, patience)
         return f"{', '.join(answer['vips'])}: the peer took over in {answer['tookMs']} ms"
     # First every write to the peer; what follows then ends a server that takes none any more.
     said = _tell(database, "switch-out")
     try:
-        answer = command(request, wait + 3.0)
+        answer = command(request, patience)
     except Refusal:
         _tell(database, "switch-out", "--undo")
         raise

@@ -24,6 +24,8 @@ FENCE_PATH = "/var/lib/hotpair/fence.json"
 # lease, and a lock of this package.
 HOLDER_SOCKET = "lease.sock"
 ARBITER_SOCKET = "arbiter.sock"
+# What the arbiter allows a hand-over at least (seconds).
+HAND_OVER = 5.0
 DEADLINE = "holder"
 TAKEN = "taken"
 LOCK = "drbd.insync.lock"
@@ -171,9 +173,10 @@ class Authority:
         """What the peer says that its copies are called; empty: it has none. Raises Refused."""
         return self._call("offered").strip()
 
-    def hand_over(self, reason: str, timeout: float = 5.0) -> None:
-        """Asks hotpair-arbiter to let the peer take over, which ends what writes here. Raises Refused: it cannot."""
-        request = {"command": "switch", "wait": timeout, "reason": reason}
+    def hand_over(self, reason: str, timeout: float = 60.0) -> None:
+        """Asks hotpair-arbiter to let the peer take over, which ends what writes here. Raises Refused: it cannot. The
+        arbiter knows how long that may take; nobody else waits here."""
+        request = {"command": "switch", "wait": HAND_OVER, "reason": reason}
         answer = _ask(self._run(ARBITER_SOCKET), request, timeout + 3.0)
         if answer is None:
             raise Refused("hotpair-arbiter does not answer")

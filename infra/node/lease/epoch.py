@@ -36,7 +36,6 @@ from .settings import Settings, read_epoch, read_incarnation
 CONSENT = "--i-know-the-peer-is-down"
 # For a stop and a start of the member, as hotpair-etcd waits for it (seconds).
 _MEMBER_STARTS = 60.0
-_PATIENCE = 1.0
 
 
 class Refusal(Exception):
@@ -66,7 +65,11 @@ def force(settings: Settings, consent: bool) -> str:
 
 def _known(settings: Settings) -> Optional[Record]:
     """The newest that any member tells, without quorum if need be."""
-    records = [answer.record for answer in ask_all(settings, LOOK, _PATIENCE).values() if isinstance(answer, Answer)]
+    records = [
+        answer.record
+        for answer in ask_all(settings, LOOK, settings.timing.patience).values()
+        if isinstance(answer, Answer)
+    ]
     return max(records, key=lambda record: (record.epoch, record.seq_mod), default=None)
 
 
@@ -87,7 +90,7 @@ def _describe(settings: Settings, known: Optional[Record], incarnation: str) -> 
 
 
 def _quorum(settings: Settings) -> Optional[Record]:
-    for answer in ask_all(settings, READ, _PATIENCE).values():
+    for answer in ask_all(settings, READ, settings.timing.patience).values():
         if isinstance(answer, Answer):
             return answer.record
     return None
@@ -120,7 +123,7 @@ def _refuse_a_living_peer(settings: Settings) -> None:
         return
     endpoint = settings.endpoints[settings.peer]
     try:
-        socket.create_connection(endpoint, timeout=_PATIENCE).close()
+        socket.create_connection(endpoint, timeout=settings.timing.patience).close()
     except ConnectionRefusedError:
         pass
     except OSError:
@@ -152,7 +155,7 @@ def _close(settings: Settings) -> None:
         ),
         puts=((INSYNC, insync_text({})), (HOLDER, "")),
     )
-    said = ask_all(settings, request, _PATIENCE)
+    said = ask_all(settings, request, settings.timing.patience)
     if any(isinstance(answer, Answer) and answer.succeeded for answer in said.values()):
         return
     after = _quorum(settings)
@@ -180,8 +183,8 @@ def _left_half_way(settings: Settings, here: int) -> bool:
         return False
     member = member_of(settings, settings.node)
     try:
-        said = member.call("/v3/cluster/member/list", {"linearizable": True}, _PATIENCE)
-        empty = member.ask(READ, _PATIENCE).record.epoch_mod == 0
+        said = member.call("/v3/cluster/member/list", {"linearizable": True}, settings.timing.patience)
+        empty = member.ask(READ, settings.timing.patience).record.epoch_mod == 0
     except EtcdError:
         return False
     finally:
@@ -198,7 +201,7 @@ def _seed(settings: Settings, incarnation: str, epoch: int) -> str:
         puts=((EPOCH, str(epoch)), (INSYNC, insync_text(listed)), (HOLDER, ""), (SEQ, "1")),
     )
     try:
-        answer = member.ask(request, _PATIENCE)
+        answer = member.ask(request, settings.timing.patience)
     except EtcdError as error:
         raise Refusal(f"this node's member of the new epoch: {error}; the same command again finishes it") from None
     finally:

@@ -19,6 +19,11 @@ class Timing:
     drift: float = 0.001
     margin: float = 0.05
 
+    @property
+    def patience(self) -> float:
+        """Longest wait of a person's command for one member, its first connection included."""
+        return max(1.0, self.rpc_timeout)
+
 
 def broken_rules(timing: Timing, chain_stop: float, election: float = 0.3) -> List[str]:
     """`chain_stop` is S, the summed stop times of the chain (seconds); `election` is etcd's election timeout."""

@@ -44,9 +44,6 @@ from .settings import (
 )
 from .writers import Writers
 
-# For one look by an operator (seconds): longer than the daemons allow, since nothing waits for it.
-PATIENCE = 1.0
-
 
 class Refusal(Exception):
     """One line: why not, and what to do."""
@@ -102,10 +99,10 @@ def status(settings: Settings) -> Dict[str, Any]:
     except TimeoutError:
         said, hung = None, True
     daemon = None if said is None else said.get("status")
-    found = ask_all(settings, READ, PATIENCE)
+    found = ask_all(settings, READ, settings.timing.patience)
     answers = [answer.record for answer in found.values() if isinstance(answer, Answer)]
     quorum = bool(answers)
-    looks = found if quorum else ask_all(settings, LOOK, PATIENCE)
+    looks = found if quorum else ask_all(settings, LOOK, settings.timing.patience)
     records = [answer.record for answer in looks.values() if isinstance(answer, Answer)]
     record = max(records, key=lambda each: (each.epoch, each.seq_mod), default=None)
     incarnation, here = read_incarnation(settings), _epoch(settings)
@@ -228,7 +225,7 @@ def check() -> str:
 
 def commit(settings: Settings, request: Request) -> Answer:
     """At the first member that answers; Refusal when none does. Only for requests that may be carried out twice."""
-    found = ask_all(settings, request, PATIENCE)
+    found = ask_all(settings, request, settings.timing.patience)
     answers = [answer for answer in found.values() if isinstance(answer, Answer)]
     if not answers:
         raise Refusal("no quorum of etcd's members answers: " + "; ".join(describe(found)))
@@ -279,7 +276,7 @@ def _gateway(settings: Settings, path: str, body: Mapping[str, Any]) -> Dict[str
     for name in settings.endpoints:
         member = member_of(settings, name, identity)
         try:
-            return member.call(path, body, PATIENCE)
+            return member.call(path, body, settings.timing.patience)
         except EtcdError as error:
             errors.append(f"{name}: {error}")
         finally:
