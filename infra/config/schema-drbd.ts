@@ -165,7 +165,7 @@ export const volumes = () =>
       startWithin: ownTime("10ms", "1h", "a term of the estimate", "5s")
         .default("5s")
         .describe(
-          "Longest start of `units` after a crash, recovery of their data included. Your own word, a term of the estimate. MariaDB's recovery has a term of its own.",
+          "Longest start of `units` after a crash, recovery of their data included. Your own word, a term of the estimate. A `mariadb` counts with this, too, unless the recovery of its `redoLog` may take longer.",
         ),
     }),
     "volumes",
