@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { type Command, InvalidArgumentError } from "commander";
 import { campaign } from "../drill/campaign-run.ts";
-import { placeOf } from "../drill/host.ts";
+import { groundOf, placeOf } from "../drill/host.ts";
 import { proofOf } from "../drill/proof.ts";
 import { type DrillSettings, drill, preflight, versionsOf, waitUntilWhole } from "../drill/runner.ts";
-import type { Scenario } from "../drill/scenario.ts";
+import { type Ground, type Scenario, unfit } from "../drill/scenario.ts";
 import { SCENARIOS, scenarioNamed } from "../drill/scenarios.ts";
 import { inOrderOfNeed, type Stop, type WindowReport } from "../drill/window.ts";
 import { type CampaignSummary, type Distribution, summarizeCampaign } from "../evidence/campaign.ts";
@@ -107,7 +107,7 @@ async function run(options: Options): Promise<void> {
     throw new UserError("--within is for scenarios: a campaign is for the lab, where nobody minds");
   const { chosen: asked, skipped } = campaigning
     ? { chosen: [], skipped: [] }
-    : choose(options.scenario, pair, place.lab !== undefined);
+    : choose(options.scenario, pair, groundOf(place));
   const proof = proofOf(stack, pair, options.evidence);
   const chosen = options.within === undefined ? asked : inOrderOfNeed(asked, proof.drills, proof.configDigest);
   if (place.lab === undefined && !campaigning) await confirm(pair, chosen, options.yes);
@@ -194,7 +194,7 @@ async function schedule(what: string, options: Options, { stack, pair }: LoadedS
   if (what === "off") return remove(stack, options);
   // A key that does not sign, and a scenario that there is not, are told now and not at night.
   signerOf(options, pair);
-  choose(options.scenario, pair, false);
+  choose(options.scenario, pair, "servers");
   await install(stack, what, options, pair.nodes.map((node) => `${node.name} (${node.ssh.host})`).join(" and "));
 }
 
@@ -247,10 +247,9 @@ export function exitCode(all: readonly Evidence[]): number {
 function choose(
   names: readonly string[] | undefined,
   pair: Pair,
-  inLab: boolean,
+  ground: Ground,
 ): { chosen: readonly Scenario[]; skipped: readonly { scenario: Scenario; why: string }[] } {
-  const why = (scenario: Scenario): string | undefined =>
-    scenario.inapplicable?.(pair) ?? (scenario.place === "lab" && !inLab ? "it runs in the lab only" : undefined);
+  const why = (scenario: Scenario): string | undefined => unfit(scenario, pair, ground);
   if (names === undefined) {
     const skipped = SCENARIOS.flatMap((scenario) => {
       const reason = why(scenario);

@@ -13,7 +13,7 @@ import {
 import type { Run } from "../evidence/schema.ts";
 import { appendStep, campaignPath, keepViolation, openCampaign } from "../evidence/store.ts";
 import { UserError } from "../model/errors.ts";
-import type { NodeId } from "../model/pair.ts";
+import { hasDatabase, type NodeId } from "../model/pair.ts";
 import { recordOf, type Step, scenarioOf, simpler, stepOf } from "./campaign.ts";
 import { undoOutside } from "./executor.ts";
 import { type DrillSettings, measure, undoArmed, waitUntilWhole } from "./runner.ts";
@@ -39,7 +39,7 @@ const BROKEN_OFF_IN_A_ROW = 5;
 /** Rejects with UserError when the pair does not become whole again by itself: the campaign goes on once somebody mended it. */
 export async function campaign(drill: DrillSettings, settings: CampaignSettings): Promise<Campaign> {
   const { place } = drill;
-  if (place.pair.mariadb === undefined)
+  if (!hasDatabase(place.pair))
     throw new UserError("a campaign proves with numbered writes that nothing is lost, and this pair has no database", [
       "drill its scenarios instead: hotpair drill",
     ]);

@@ -19,7 +19,7 @@ import { consoleRun, type HostName, type Lab, runIn } from "../lab/lab.ts";
 import { type NodeId, peerOf } from "../model/pair.ts";
 import { disconnect, SshError } from "../ssh/run.ts";
 import { type Place, shell, tryShell } from "./host.ts";
-import { dropFromInside, type InsideFault, linkDownInside, powerCutInside } from "./inside.ts";
+import { dropFromInside, type InsideFault, linkDownInside, panicInside, powerCutInside } from "./inside.ts";
 import { hotpair, restoreScript } from "./operator.ts";
 import type { PowerCut } from "./ownership.ts";
 import type { Action, Role, Scenario, Stage } from "./scenario.ts";
@@ -48,8 +48,10 @@ const nodeOf = (stage: Stage, role: Role) => (role === "active" ? stage.active :
 
 /** The fault of one action on the server itself; undefined when the lab does it, or when it is a plain command. */
 function insideFault(place: Place, stage: Stage, action: Action): InsideFault | undefined {
-  if (place.lab !== undefined) return undefined;
+  // Nobody outside a machine can make its kernel panic.
+  if (place.lab !== undefined && action.kind !== "panic") return undefined;
   if (action.kind === "power-cut") return powerCutInside;
+  if (action.kind === "panic") return panicInside;
   if (action.kind === "link-down") return linkDownInside(nodeOf(stage, action.node), action.networks);
   if (action.kind === "drop-from") return dropFromInside(nodeOf(stage, action.node), action.networks);
   return undefined;
@@ -151,8 +153,9 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
   const inside = insideFault(place, stage, action);
   if (inside !== undefined && "node" in action) {
     const at = (await onServer(execution, action.node, inside.command, false)) + inside.delayMs;
-    if (action.kind === "power-cut") disconnect(place.hosts[idOf(stage, action.node)].target);
-    return { at, cuts: action.kind === "power-cut" ? [{ node: idOf(stage, action.node), at }] : [] };
+    const ends = action.kind === "power-cut" || action.kind === "panic";
+    if (ends) disconnect(place.hosts[idOf(stage, action.node)].target);
+    return { at, cuts: ends ? [{ node: idOf(stage, action.node), at }] : [] };
   }
   if (action.kind === "run") {
     const began = Date.now();
@@ -170,7 +173,7 @@ async function performOne(execution: Execution, action: Action): Promise<One> {
     await hotpair([...action.words(stage), "-s", execution.stack]);
     return { at, cuts: [] };
   }
-  if (place.lab === undefined) throw new Error(`${action.kind} is possible in the lab only`);
+  if (place.lab === undefined || action.kind === "panic") throw new Error(`${action.kind} is not possible here`);
   return fromOutside(execution, place.lab, action);
 }
 
@@ -195,7 +198,7 @@ async function onServer(execution: Execution, role: Role, command: string, mayFa
   return Number(BigInt(stamp) / 1_000n) / 1_000 - execution.clockOffset(id);
 }
 
-type OutsideAction = Exclude<Action, { kind: "run" | "wait" | "whole" | "together" | "operator" }>;
+type OutsideAction = Exclude<Action, { kind: "run" | "wait" | "whole" | "together" | "operator" | "panic" }>;
 
 async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction): Promise<One> {
   const { stage, scenario, place } = execution;
@@ -234,10 +237,11 @@ async function fromOutside(execution: Execution, lab: Lab, action: OutsideAction
     }
     case "freeze": {
       const host = name(action.node);
+      const forMs = typeof action.forMs === "number" ? action.forMs : action.forMs(stage.pair);
       // Armed for the case that this process dies; it thaws the host itself, so as to know when.
-      const frozen = await freeze(lab, host, { undoAfterMs: action.forMs + 30_000 });
+      const frozen = await freeze(lab, host, { undoAfterMs: forMs + 30_000 });
       const at = frozen.at + clockCorrection();
-      await sleep(Math.max(0, at + action.forMs - Date.now()));
+      await sleep(Math.max(0, at + forMs - Date.now()));
       // Its last act lets the processes go on.
       await thaw(lab, host);
       return {

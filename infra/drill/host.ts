@@ -7,6 +7,7 @@ import { consolePrefix, findLab, type Lab, labNames, type NodeName } from "../la
 import { NODE_IDS, type Node, type NodeId, type Pair, type SecretRef } from "../model/pair.ts";
 import { sshTargetOf } from "../ssh/reach.ts";
 import { type RunResult, run, runOrThrow, type SshTarget, spawnStream } from "../ssh/run.ts";
+import type { Ground } from "./scenario.ts";
 
 export interface Host {
   readonly node: Node;
@@ -47,15 +48,26 @@ export async function placeOf(pair: Pair, secrets: (ref: SecretRef) => string): 
 const sameKey = (one: string, other: string): boolean =>
   one.trim().split(/\s+/).slice(0, 2).join(" ") === other.trim().split(/\s+/).slice(0, 2).join(" ");
 
+export function groundOf({ lab }: Place): Ground {
+  if (lab === undefined) return "servers";
+  return lab.hosts["node-a"].kind === "machine" ? "machines" : "containers";
+}
+
+/** Whether the servers read the clock that this process reads. */
+export const sharesClock = (place: Place): boolean => groundOf(place) === "containers";
+
+/** Milliseconds between two looks of an observer: an emulated processor would do nothing else at the usual 10. */
+export const lookMs = (place: Place): number => (groundOf(place) === "machines" ? 50 : 10);
+
 /** Runs POSIX shell as root; rejects when it fails or takes too long. */
-export const shell = (host: Host, script: string, timeoutMs = 20_000): Promise<string> =>
+export const shell = (host: Host, script: string, timeoutMs = 60_000): Promise<string> =>
   runOrThrow(host.target, "sh -s", { input: script, timeoutMs, becomeRoot: true });
 
 /** The same, whatever the exit code is. `onLine` gets standard output as it arrives: what ends a connection ends its result. */
 export const tryShell = (
   host: Host,
   script: string,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
   onLine: (line: string) => void = () => undefined,
 ): Promise<RunResult> =>
   run(host.target, "sh -s", {

@@ -32,6 +32,16 @@ ${later("echo 1 > /proc/sys/kernel/sysrq; echo b > /proc/sysrq-trigger")}`,
   needs: [],
 };
 
+/** The same, but the kernel stands still with a word on its console, and boots after the time that `panic=` says. */
+export const panicInside: InsideFault = {
+  command: `if systemd-detect-virt --quiet --container; then echo "a container has no kernel to panic" >&2; exit 1; fi
+[ "$(cat /proc/sys/kernel/panic)" != 0 ] || { echo "kernel.panic is 0: it would stand still for good" >&2; exit 1; }
+${later("echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger")}`,
+  undo: "",
+  delayMs: DELAY_MS,
+  needs: [],
+};
+
 /** Taking a link down loses its routes; they are kept and given back. */
 export function linkDownInside(node: Node, networks: readonly NetworkName[]): InsideFault {
   const interfaces = networks.flatMap((network) => node.networks[network]?.interface ?? []);

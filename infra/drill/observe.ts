@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeId } from "../model/pair.ts";
-import { type Place, stream } from "./host.ts";
+import { type Place, sharesClock, stream } from "./host.ts";
 
 export interface ObserverEvents {
   /** One line and the Unix milliseconds at which it was read; answers whether it is one of the program's own. */
@@ -40,11 +40,11 @@ export function observe(
   const argv = ["/usr/bin/env", "python3", "-u", "-c", starter, ...words];
 
   const session = async () => {
-    // A host that goes down would wait for a new visitor to leave: in the lab, one observer per boot.
+    // A container that goes down would wait for a new visitor to leave: one observer per boot. A machine boots by itself, too.
     const labName = place.hosts[node].labName;
-    const pid = labName && place.lab?.hosts[labName].pid;
-    if (place.lab !== undefined && (pid === undefined || pid === lastPid)) return;
-    lastPid = pid;
+    const host = labName && place.lab?.hosts[labName];
+    if (host !== undefined && (host.pid === undefined || (host.pid === lastPid && host.kind === "container"))) return;
+    lastPid = host?.pid;
     child = await stream(place, node, argv).catch(() => undefined);
     if (child === undefined || stopped) return void child?.stdin?.end();
     let rest = "";
@@ -68,7 +68,7 @@ export function observe(
   const loop = (async () => {
     while (!stopped) {
       await session();
-      if (!stopped) await sleep(place.lab === undefined ? 500 : 100);
+      if (!stopped) await sleep(sharesClock(place) ? 100 : 500);
     }
   })();
 

@@ -1,7 +1,7 @@
 """Watches which addresses stand on this server, for a drill; knows nothing of hotpair's daemons and asks none of them.
 
-Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS ADDRESS...`. Netlink tells of an address at once, and a full look
-every 10 ms finds what an event could not tell (or was told late). Writes one JSON object per line on standard output,
+Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS LOOK_MS ADDRESS...`. Netlink tells of an address at once, and a full look
+every LOOK_MS finds what an event could not tell (or was told late). Writes one JSON object per line on standard output,
 times in nanoseconds of CLOCK_REALTIME:
   {"hello": at, "boot": id}      once
   {"has": address, "at": at}     the address is there since `at` (the kernel's own creation time where it was there before)
@@ -10,6 +10,7 @@ times in nanoseconds of CLOCK_REALTIME:
   {"pong": n, "at": at}          for a line `ping n` on standard input
 Ends when standard input closes, when nobody reads, or after SECONDS.
 """
+
 import json
 import os
 import select
@@ -23,7 +24,6 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_DUMP = 1, 0x300
 RTMGRP_IPV4_IFADDR = 0x10
 IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO = 1, 2, 6
-LOOK_NS = 10_000_000
 
 
 def say(record):
@@ -37,7 +37,7 @@ def messages(data):
         if length < 16:
             return
         yield kind, data[16:length]
-        data = data[(length + 3) & ~3:]
+        data = data[(length + 3) & ~3 :]
 
 
 def address_of(body):
@@ -52,7 +52,7 @@ def address_of(body):
             found = socket.inet_ntoa(value)
         elif kind == IFA_CACHEINFO:
             created = struct.unpack_from("=IIII", value)[2]
-        rest = rest[(length + 3) & ~3:]
+        rest = rest[(length + 3) & ~3 :]
     return found, created
 
 
@@ -77,7 +77,7 @@ def since(created):
 
 
 def main():
-    lifetime, wanted = float(sys.argv[1]), sys.argv[2:]
+    lifetime, look_ns, wanted = float(sys.argv[1]), int(sys.argv[2]) * 1_000_000, sys.argv[3:]
     try:
         # A busy server must not look like a server that holds two addresses: before the arbiter (10) and keepalived (20), or
         # the peer would be seen to take an address before this node is seen to have given it up.
@@ -107,7 +107,7 @@ def main():
     poll.register(0, select.POLLIN | select.POLLHUP)
     end = time.monotonic() + lifetime
     pending = b""
-    next_look = time.monotonic_ns() + LOOK_NS
+    next_look = time.monotonic_ns() + look_ns
     next_alive, worst = time.monotonic_ns(), 0
     while time.monotonic() < end:
         wait = max(0, next_look - time.monotonic_ns())
@@ -138,7 +138,7 @@ def main():
         now = time.monotonic_ns()
         if now >= next_look:
             worst = max(worst, now - next_look)
-            next_look = now + LOOK_NS
+            next_look = now + look_ns
             at = time.time_ns()
             there = look(dump)
             for address in wanted:

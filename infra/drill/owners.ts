@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NODE_IDS, type NodeId } from "../model/pair.ts";
-import type { Place } from "./host.ts";
+import { lookMs, type Place, sharesClock } from "./host.ts";
+import { type Heard, type NodeClock, nodeClock, type Reading, roundTrip } from "./node-clock.ts";
 import { observe } from "./observe.ts";
 import type { Sighting } from "./ownership.ts";
 
@@ -45,22 +46,16 @@ export function readObserverLine(line: string): ObserverLine | undefined {
 /** Nanoseconds to milliseconds without losing the fraction: whole seconds apart first. */
 export const toMs = (at: bigint): number => Number(at / 1_000_000n) + Number(at % 1_000_000n) / 1e6;
 
-/**
- * A round trip bounds how far a server's clock is from ours: its answer was written somewhere between our two readings.
- * All in milliseconds; `offset` is what its clock is ahead of ours.
- */
-export function clockOffset(sentAt: number, answeredAt: number, receivedAt: number): { offset: number; error: number } {
-  return { offset: answeredAt - (sentAt + receivedAt) / 2, error: (receivedAt - sentAt) / 2 };
-}
-
 export interface OwnersWatch {
   /** Resolves when both observers have said what is there now; rejects when one cannot run within the time. */
   ready(timeoutMs: number): Promise<void>;
   /** Everything seen so far, in Unix milliseconds of this machine's clock. */
   sightings(): Sighting[];
-  /** Milliseconds by which a node's clock is ahead of this machine's. */
+  /** Milliseconds by which a node's clock is ahead of this machine's now. */
   offset(node: NodeId): number;
-  /** How exactly the worst of the two is known; 0 in the lab. */
+  /** When a node's boot saw something, in Unix milliseconds of this machine's clock. */
+  ours(node: NodeId, boot: string, heard: Heard): number;
+  /** How exactly the worst of the two is known; 0 for the lab's containers. */
   clockErrorMs(): number;
   /** Longest delay of an observer's look, in milliseconds: what a busy machine adds. */
   lateMs(): number;
@@ -87,61 +82,72 @@ export function watchOwners(place: Place, lifetimeMs: number): OwnersWatch {
       }
     },
     sightings: () => watchers.flatMap((watcher) => watcher.sightings()),
-    offset: (id) => of(id)?.clock().offset ?? 0,
-    clockErrorMs: () => Math.max(...watchers.map((watcher) => watcher.clock().error)),
+    offset: (id) => of(id)?.now().offset ?? 0,
+    ours: (id, boot, heard) => of(id)?.ours(boot, heard) ?? heard.heardAt,
+    clockErrorMs: () => Math.max(...watchers.map((watcher) => watcher.now().error)),
     lateMs: () => Math.max(...watchers.map((watcher) => watcher.lateMs())),
     settle: async () => void (await Promise.all(watchers.map((watcher) => watcher.settle()))),
     stop: async () => void (await Promise.all(watchers.map((watcher) => watcher.stop()))),
   };
 }
 
+/** A clock that is this machine's own. */
+const OURS: Reading = { offset: 0, error: 0 };
+
 function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
   const vipOf = new Map(place.pair.vips.map((vip) => [vip.address.split("/")[0] ?? "", vip.name]));
-  let sightings: Sighting[] = [];
+  const shared = sharesClock(place);
+  type Seen = Heard & { readonly vip: string; readonly held: boolean; readonly boot: string };
+  const seen: Seen[] = [];
   /** What was concluded from a broken connection, until the same boot is heard again. */
-  let concluded: Sighting[] = [];
-  let boot = "";
+  let concluded: { readonly boot: string; readonly sightings: readonly Sighting[] }[] = [];
+  /** One per boot: a server's clock is set when it boots. */
+  const clocks = new Map<string, NodeClock>();
   const known = new Set<string>();
-  let clock = place.lab === undefined ? { offset: 0, error: Number.POSITIVE_INFINITY } : { offset: 0, error: 0 };
+  let boot = "";
   let late = 0;
   let pings = 0;
   const sent = new Map<number, number>();
+  const clockOf = (of: string): NodeClock => {
+    const clock = clocks.get(of) ?? nodeClock(shared ? OURS : undefined);
+    clocks.set(of, clock);
+    return clock;
+  };
 
   const line = (text: string, now: number): boolean => {
     const read = readObserverLine(text);
     if (read === undefined) return false;
-    const at = "at" in read ? toMs(read.at) - clock.offset : 0;
     if (read.kind === "hello") {
-      // Only the connection was lost: what the node held meanwhile, it now says itself.
-      if (read.boot === boot) sightings = sightings.filter((one) => !concluded.includes(one));
       boot = read.boot;
-      concluded = [];
+      clockOf(boot);
+      // Only the connection was lost: what the node held meanwhile, it now says itself.
+      concluded = concluded.filter((one) => one.boot !== boot);
     } else if (read.kind === "sighting") {
       const vip = vipOf.get(read.address);
       if (vip === undefined) return true;
       known.add(vip);
-      sightings.push({ node, vip, held: read.held, at, boot });
+      seen.push({ vip, held: read.held, boot, at: toMs(read.at), heardAt: now });
     } else if (read.kind === "alive") late = Math.max(late, Number(read.lateNs) / 1e6);
     else if (read.kind === "pong") {
       const sentAt = sent.get(read.n);
       sent.delete(read.n);
-      if (sentAt === undefined || place.lab !== undefined) return true;
+      if (sentAt === undefined || shared) return true;
       // Date.now() has whole milliseconds at either end.
-      const measured = clockOffset(sentAt, toMs(read.at), now + 1);
-      if (measured.error < clock.error) clock = measured;
+      clockOf(boot).hear(roundTrip(sentAt, toMs(read.at), now + 1));
     }
     return true;
   };
-  const observer = observe(place, node, PROGRAM, [String(Math.ceil(lifetimeMs / 1000)), ...vipOf.keys()], {
+  const words = [String(Math.ceil(lifetimeMs / 1000)), String(lookMs(place)), ...vipOf.keys()];
+  const observer = observe(place, node, PROGRAM, words, {
     line,
     connected() {
-      for (let i = 0; place.lab === undefined && i < 5; i++) setTimeout(ping, 50 * (i + 1)).unref();
+      for (let i = 0; !shared && i < 5; i++) setTimeout(ping, 50 * (i + 1)).unref();
     },
     lost() {
       // What it held it may have held until it fell silent, and we cannot have known later than now. A node whose power
       // was cut is cut off earlier, by whoever cut it.
-      concluded = [...known].map((vip) => ({ node, vip, held: false, at: Date.now() }));
-      sightings.push(...concluded);
+      const at = Date.now();
+      concluded.push({ boot, sightings: [...known].map((vip) => ({ node, vip, held: false, at })) });
     },
   });
   function ping() {
@@ -149,11 +155,23 @@ function watchNode(place: Place, node: NodeId, lifetimeMs: number) {
   }
   const timer = setInterval(ping, 1_000);
   timer.unref();
+  const now = (): Reading => clocks.get(boot)?.now() ?? nodeClock(shared ? OURS : undefined).now();
 
   return {
-    ready: () => known.size === vipOf.size && Number.isFinite(clock.error),
-    sightings: () => sightings,
-    clock: () => clock,
+    ready: () => known.size === vipOf.size && Number.isFinite(now().error),
+    sightings: (): Sighting[] =>
+      [
+        ...seen.map(({ vip, held, boot: of, ...heard }) => ({
+          node,
+          vip,
+          held,
+          at: clockOf(of).ours(heard),
+          boot: of,
+        })),
+        ...concluded.flatMap(({ sightings }) => sightings),
+      ].toSorted((one, other) => one.at - other.at),
+    ours: (of: string, heard: Heard) => clockOf(of).ours(heard),
+    now,
     lateMs: () => late,
     settle: () => observer.settle(),
     async stop() {

@@ -12,23 +12,23 @@ import { writeEvidence } from "../evidence/store.ts";
 import { UNBOUNDED } from "../model/duration.ts";
 import { UserError } from "../model/errors.ts";
 import type { Estimate } from "../model/estimate.ts";
-import { NODE_IDS, type NodeId } from "../model/pair.ts";
+import { hasDatabase, NODE_IDS, type NodeId } from "../model/pair.ts";
 import type { NodeStatus } from "../model/status.ts";
 import { reachedBy, whereMoved } from "./address.ts";
 import { destinationOf, type RunningClient, startClient } from "./clients.ts";
 import { arm, type Execution, neededPrograms, nodesToArm, operatorAtWork, perform, undoOutside } from "./executor.ts";
 import { type Answer, unwell, waitingToGoHome } from "./health.ts";
 import { failedLater, QUIET_MS, type Recovery, recovery, summarise } from "./history.ts";
-import { type Host, onBoth, type Place, tryShell } from "./host.ts";
+import { groundOf, type Host, lookMs, onBoth, type Place, tryShell } from "./host.ts";
 import { type OpenLedger, openLedger } from "./ledger-run.ts";
 import { collectLog } from "./log.ts";
 import { type OwnersWatch, watchOwners } from "./owners.ts";
 import { heldSpans, summariseOwnership } from "./ownership.ts";
 import { endOf, type Request } from "./request.ts";
-import type { Scenario, Stage } from "./scenario.ts";
+import { type Scenario, type Stage, unfit } from "./scenario.ts";
 import { armedCommand, undoNowCommand } from "./undo.ts";
 import { type Expectation, judge, undecidable } from "./verdict.ts";
-import { summariseWriters, watchWriters, writersDuring } from "./writers.ts";
+import { storeWords, summariseWriters, watchWriters, writersDuring } from "./writers.ts";
 
 export interface DrillSettings {
   readonly stack: string;
@@ -58,14 +58,19 @@ const BASELINE_MS = 1_500;
 /** A client that shares the machine with the pair need not be as dense as the one that the RTO is measured with. */
 const SIDE_INTERVAL_MS = 20;
 const HEALTHY_BEFORE_MS = 30_000;
-const LOOK_EVERY_MS = 600;
+/**
+ * Milliseconds between two questions how the pair is, and how long an answer may take: it costs a server a fifth of a second,
+ * and an emulated processor three.
+ */
+const statusPace = (place: Place) =>
+  groundOf(place) === "machines" ? { everyMs: 5_000, answersMs: 30_000 } : { everyMs: 600, answersMs: 8_000 };
 const PROJECT = join(import.meta.dirname, "../..");
 const STATUS = "/usr/lib/hotpair/hotpair-arbiter status --json";
 /** What an armed undo on a server is given beyond the fault's duration: set-up and fault are started in between. */
 const ARM_SLACK_MS = 4_000;
 
 /** What both nodes say of themselves. Never rejects. */
-export async function ask(place: Place, timeoutMs = 8_000): Promise<Answer[]> {
+export async function ask(place: Place, timeoutMs = statusPace(place).answersMs): Promise<Answer[]> {
   return onBoth(place, async (host): Promise<Answer> => {
     try {
       const { code, stdout, stderr } = await tryShell(host, STATUS, timeoutMs);
@@ -93,7 +98,7 @@ export async function waitUntilWhole(
     const answers = await ask(place);
     const problems = unwell(place.pair, answers);
     if (problems.length === 0 || Date.now() > deadline || signal?.aborted) return { answers, problems };
-    await sleep(LOOK_EVERY_MS);
+    await sleep(statusPace(place).everyMs);
   }
 }
 
@@ -152,17 +157,10 @@ export async function preflight(place: Place, withinMs = HEALTHY_BEFORE_MS, sign
 /** Runs one scenario `runs` times and keeps the evidence after each run. */
 export async function drill(scenario: Scenario, runs: number, settings: DrillSettings): Promise<Evidence> {
   const { place } = settings;
-  const why = scenario.inapplicable?.(place.pair);
+  const why = unfit(scenario, place.pair, groundOf(place));
   if (why !== undefined) throw new UserError(`${scenario.name} does not apply: ${why}`);
   const estimate = settings.estimates.find((one) => one.failure === scenario.failure);
   if (estimate === undefined) throw new Error(`no estimate for ${scenario.failure}`);
-  // Times of observers and clients are compared as those of one clock.
-  if (place.lab?.hosts["node-a"].kind === "machine")
-    throw new UserError(
-      `lab ${place.lab.name} has virtual machines, whose clocks are their own, and drills do not run on them yet: hotpair lab up`,
-    );
-  if (scenario.place === "lab" && place.lab === undefined)
-    throw new UserError(`${scenario.name} could hurt a production pair and runs in the lab only`);
   if (settings.directory !== undefined) requireHistory(settings.directory, settings.stack);
   const quietMs = settings.quietMs ?? QUIET_MS;
   const target = estimate.rto.verdict === "beyond" ? undefined : estimate.rto.target?.value;
@@ -243,15 +241,13 @@ async function drillOnce(
   await requirePrograms(place, stage, programs);
   const lifetimeMs = BASELINE_MS + scenario.holdMs + scenario.healWithinMs + 4 * quietMs + 120_000;
   const owners = watchOwners(place, lifetimeMs);
-  const writers =
-    pair.mariadb === undefined
-      ? undefined
-      : watchWriters(place, pair.mariadb.port, (node) => owners.offset(node), lifetimeMs);
+  const store = storeWords(pair);
+  const writers = store && watchWriters(place, store, owners, lifetimeMs);
   let ledger: OpenLedger | undefined;
   let clients: Clients;
   try {
     const reached = reachedBy(pair, stage.active, await askInAws(place));
-    if (writers !== undefined)
+    if (hasDatabase(pair))
       ledger = await openLedger(place, {
         reached,
         ...(settings.load ?? { loop: "open", intervalMs: settings.intervalMs }),
@@ -309,7 +305,12 @@ async function drillOnce(
     const direct = byStart(clients.main.direct.filter((request) => request.at <= seenUntil));
     const proof = await ledger?.prove(notHealed.length === 0);
     const wrote = writers?.sightings() ?? [];
-    const written = writers && summariseWriters(wrote, writers.insync(), cuts, window, done.at, writers.lateMs());
+    const written =
+      writers &&
+      summariseWriters(wrote, writers.insync(), cuts, window, done.at, {
+        lateMs: writers.lateMs(),
+        lookMs: lookMs(place),
+      });
     // A watch that saw nothing proves nothing; and on a busy machine the role may have moved since the drill was aimed.
     if (written && !written.spans.some(({ node, fromMs }) => node === stage.active.id && fromMs < 0))
       throw new Error(
@@ -442,7 +443,7 @@ async function lookOn(
     if (still.length === 0)
       for (const { vip, node } of waitingToGoHome(place.pair, answers)) await bringHome(place, vip, node);
     // A look takes a fifth of a second of each server's time: one after the other would slow down what is looked at.
-    await sleep(LOOK_EVERY_MS);
+    await sleep(statusPace(place).everyMs);
   };
   for (;;) {
     signal?.throwIfAborted();

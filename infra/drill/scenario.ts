@@ -45,12 +45,15 @@ export type Action =
   | {
       readonly kind: "freeze";
       readonly node: Role;
-      readonly forMs: number;
+      /** Milliseconds, or what follows from the pair's timers. */
+      readonly forMs: number | ((pair: Pair) => number);
       /** As for a command: then there is nothing to do. */
       readonly mayBeDown?: boolean;
     }
   /** The node's disk fails: reads and writes end with an I/O error, until its power was cut. */
   | { readonly kind: "disk-failure"; readonly node: Role }
+  /** The node's kernel panics, and boots again by itself (sysrq c; `panic=` on the kernel's command line). */
+  | { readonly kind: "panic"; readonly node: Role }
   /** The node has this much memory from now on and no more, until the scenario's time is over. */
   | { readonly kind: "memory-limit"; readonly node: Role; readonly mebibytes: number }
   /** The witness loses power, and has it back after this time. */
@@ -79,6 +82,8 @@ export interface Scenario {
   readonly undo: string;
   /** `lab`: it could hurt a production pair and runs only in the lab. */
   readonly place: "lab" | "anywhere";
+  /** In the lab: the servers need a kernel and clocks of their own. */
+  readonly ownKernel?: boolean;
   /** Why the scenario says nothing about this pair; undefined: it applies. */
   readonly inapplicable?: (pair: Pair) => string | undefined;
   /** Brought about before the fault and not measured. */
@@ -100,4 +105,22 @@ export interface Scenario {
   readonly noPromotion?: boolean;
   /** After the undo the pair must be whole again within this time. */
   readonly healWithinMs: number;
+}
+
+/** What a drill's servers are: real ones, or the lab's. */
+export type Ground = "servers" | "containers" | "machines";
+
+const CONTAINERS_ONLY: Readonly<Partial<Record<Action["kind"], string>>> = {
+  "disk-failure": "a virtual machine's root disk cannot be made to fail",
+  "memory-limit": "a virtual machine has the memory that it was made with",
+};
+
+/** Why the scenario cannot be run, or says nothing; undefined: it can. */
+export function unfit(scenario: Scenario, pair: Pair, ground: Ground): string | undefined {
+  const why = scenario.inapplicable?.(pair);
+  if (why !== undefined) return why;
+  if (ground === "servers") return scenario.place === "lab" ? "it runs in the lab only" : undefined;
+  if (ground === "containers")
+    return scenario.ownKernel ? "it takes hosts with kernels of their own: hotpair lab up --machines" : undefined;
+  return [...(scenario.setUp ?? []), ...scenario.actions].map(({ kind }) => CONTAINERS_ONLY[kind]).find(Boolean);
 }

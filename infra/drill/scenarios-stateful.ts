@@ -1,10 +1,11 @@
-// The scenarios that only a pair with data has: its witness, its lease, its database. One entry each, as in scenarios.ts;
+// The scenarios that only a pair with data has: its witness, its lease, its database, its replicated disks. One entry each, as
+// in scenarios.ts;
 // whatever they bring about, the ledger and the watch over the writers judge it.
 
-import { needsData } from "../model/failure.ts";
-import type { NetworkName, Pair } from "../model/pair.ts";
+import { type FailureClassId, failureClassesOf, needsData } from "../model/failure.ts";
+import { holdsState, type NetworkName, type Pair } from "../model/pair.ts";
 import type { Action, Role, Scenario, Stage } from "./scenario.ts";
-import { dropIn, dropInGone, ensure, signal, UNIT, type Unit, unitOf, wake } from "./units.ts";
+import { dropIn, dropInGone, ensure, hasUnit, signal, UNIT, type Unit, unitOf, wake } from "./units.ts";
 
 const BOOT_MS = 180_000;
 const QUICK_HEAL_MS = 120_000;
@@ -31,15 +32,21 @@ const wakes =
 const ensures =
   (...units: Unit[]) =>
   ({ pair }: Stage) =>
-    units.map((unit) => ensure(unitOf(unit, pair))).join("\n");
+    units
+      .filter((unit) => hasUnit(unit, pair))
+      .map((unit) => ensure(unitOf(unit, pair)))
+      .join("\n");
 
-/** Says nothing about a pair that keeps no data. */
-const onlyWithData = (pair: Pair): string | undefined =>
-  pair.drbd !== undefined
-    ? "no drill breaks a pair with DRBD yet: it takes virtual machines"
-    : pair.mariadb === undefined
-      ? "this pair keeps no data"
-      : undefined;
+/** Says nothing about a pair that keeps no data, or keeps it in another way. */
+function onlyWithData(pair: Pair, failure: FailureClassId): string | undefined {
+  if (!holdsState(pair)) return "this pair keeps no data";
+  if (failureClassesOf(pair).includes(failure)) return undefined;
+  return pair.drbd === undefined ? "this pair has no replicated disk" : "this pair has no replica of a database";
+}
+const noReplica = (pair: Pair) => (pair.mariadb === undefined ? "this pair has no replica of a database" : undefined);
+
+/** Milliseconds in which the other node has taken over for certain. */
+const longerThanLease = ({ authority }: Pair): number => Math.max(5_000, 2 * (authority?.lease.takeover ?? 0));
 
 const ITSELF = "It ends by itself after a deadline that was armed before.";
 const NOTHING_LOST = "no acknowledged write is lost, and never two nodes could acknowledge one";
@@ -78,6 +85,13 @@ const LOCK = "hotpair-drill-lock";
 /** A row that the primary will make as well: replication meets it and stops. The ledger's writers start at 1. */
 const CONFLICT = 0;
 
+/** The resource that is broken where there are several. */
+const firstDevice = (pair: Pair): string => pair.drbd?.resources[0]?.name ?? "";
+const firstVolume = (pair: Pair): string => pair.volumes?.[0]?.mountPoint ?? "";
+/** Longer than a hand-over waits before it is called off. */
+const HANGS_MS = 12_000;
+const SWITCH = "/usr/lib/hotpair/hotpair-arbiter switch --wait 10";
+
 const MARIADB_WATCH = "hotpair-mariadb-watch.service";
 
 /**
@@ -91,8 +105,13 @@ function restarts(node: Role): readonly Action[] {
     restart(() => `systemctl restart ${UNIT.quorum}`),
     restart(() => `systemctl restart ${UNIT.keepalived}`),
     restart(() => `systemctl restart ${UNIT.arbiter}`),
-    restart(() => `systemctl restart ${MARIADB_WATCH}`),
-    restart(() => `/usr/lib/hotpair/hotpair-mariadb may-restart >&2\nsystemctl restart ${UNIT.database}`),
+    restart((pair) =>
+      pair.mariadb === undefined
+        ? "systemctl restart hotpair-drbd-watch.service"
+        : `systemctl restart ${MARIADB_WATCH}
+/usr/lib/hotpair/hotpair-mariadb may-restart >&2
+systemctl restart ${UNIT.database}`,
+    ),
     restart((pair) => (pair.haproxy === undefined ? ":" : `systemctl restart ${UNIT.haproxy}`)),
   ];
 }
@@ -106,7 +125,7 @@ until ${program} ${pair.name} settled >&2; do
   sleep 0.2
 done`;
 
-const RUNNING: readonly Unit[] = ["etcd", "quorum", "keepalived", "arbiter", "database", "haproxy"];
+const RUNNING: readonly Unit[] = ["etcd", "quorum", "keepalived", "arbiter", "database", "disk-watch", "haproxy"];
 const WHOLE: Action = { kind: "whole", withinMs: 120_000 };
 
 interface Entry extends Omit<Scenario, "place" | "inapplicable" | "holdMs" | "healWithinMs"> {
@@ -305,7 +324,7 @@ const entries: readonly Entry[] = [
     expectation: `The other node takes over; the one that wakes up acknowledges nothing any more; ${NOTHING_LOST}.`,
     undo: "It wakes up by itself.",
     place: "lab",
-    actions: [{ kind: "freeze", node: "active", forMs: 5_000 }],
+    actions: [{ kind: "freeze", node: "active", forMs: longerThanLease }],
     holdMs: 5_000,
     movement: "to-peer",
     healWithinMs: BOOT_MS,
@@ -338,6 +357,7 @@ const entries: readonly Entry[] = [
     fault: "The primary's database hangs and does not heed any order to stop; then the lease is lost, too.",
     expectation: `It is killed by its control group before anybody else may write; ${NOTHING_LOST}.`,
     undo: "A unit on that server lets it go on, or starts it.",
+    inapplicable: noReplica,
     actions: [stop("active", "database"), kill("active", "lease")],
     undoOnServer: { active: wakes("database") },
     holdMs: 10_000,
@@ -444,6 +464,40 @@ cat /dev/zero >> ${FILL}`,
     movement: "stays",
   },
   {
+    name: "replicated-disk-failure",
+    failure: "replicated-disk-failure",
+    fault: "The driver gives up the active node's copy, as it does when the disk has errors.",
+    expectation: `Reads and writes go to the other node's copy, and the role moves to it; ${NOTHING_LOST}.`,
+    undo: "A unit on that server attaches the disk again; it gets whatever was written since.",
+    actions: [run("active", ({ pair }) => `drbdadm detach --force ${firstDevice(pair)}`)],
+    undoOnServer: { active: ({ pair }) => `drbdadm attach ${firstDevice(pair)} || :` },
+    holdMs: 20_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
+  },
+  {
+    name: "unmount-hang",
+    failure: "unmount-hang",
+    fault:
+      "The active node's file system is frozen, so that it cannot be let go of; then the operator moves the role away.",
+    expectation: `No node is promoted while the old one is primary. Then its power is cut, and the other one serves; ${NOTHING_LOST}.`,
+    undo: "Power comes back.",
+    place: "lab",
+    actions: [
+      run("active", ({ pair }) => `fsfreeze --freeze ${firstVolume(pair)}`),
+      run("active", () => SWITCH, true),
+      wait(HANGS_MS),
+      { kind: "power-cut", node: "active", backAfterMs: 5_000 },
+    ],
+    // Thawed, it could be written by what has waited; after the power cut there is nothing to thaw.
+    undoOnServer: {
+      active: ({ pair }) => `! mountpoint -q ${firstVolume(pair)} || fsfreeze --unfreeze ${firstVolume(pair)} || :`,
+    },
+    holdMs: HANGS_MS + 5_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
+  },
+  {
     name: "rolling-upgrade",
     failure: "rolling-upgrade",
     fault:
@@ -482,6 +536,6 @@ export const STATEFUL_SCENARIOS: readonly Scenario[] = entries.map((entry): Scen
     place: entry.place ?? "anywhere",
     holdMs: entry.holdMs ?? HOLD_MS,
     healWithinMs: entry.healWithinMs ?? QUICK_HEAL_MS,
-    inapplicable: (pair) => onlyWithData(pair) ?? inapplicable?.(pair),
+    inapplicable: (pair) => onlyWithData(pair, entry.failure) ?? inapplicable?.(pair),
   };
 });

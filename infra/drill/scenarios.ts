@@ -126,6 +126,18 @@ const SAVED_CONFIG = "/var/lib/hotpair/drill-haproxy.cfg";
 const FILL = "/var/tmp/hotpair-drill-fill";
 const BURN = "hotpair-drill-burn";
 const EAT = "hotpair-drill-eat";
+
+/** What time it was, and the seconds since boot, which do not jump. Gone after a boot, and the jump with it. */
+const CLOCK = "/run/hotpair-drill-clock";
+const jumpAhead = `read -r up rest < /proc/uptime
+echo "$(date +%s) \${up%.*}" > ${CLOCK}
+date --set='+1 hour'`;
+const setClockBack = `if [ -e ${CLOCK} ]; then
+  read -r time since < ${CLOCK}
+  read -r up rest < /proc/uptime
+  date --set="@$((time + \${up%.*} - since))"
+  rm -f ${CLOCK}
+fi`;
 /** Enough for what a pair starts anew while it is drilled, and little enough to be eaten in a second. */
 const MEMORY_MIB = 200;
 const noData = (pair: Pair) => (holdsState(pair) ? "it was never tried on a pair that keeps data" : undefined);
@@ -436,6 +448,33 @@ done`,
       ),
     ],
     undoOnServer: { active: () => `systemctl stop '${BURN}-*.service'` },
+    holdMs: HOLD_MS,
+    movement: "stays",
+    healWithinMs: QUICK_HEAL_MS,
+  },
+  {
+    name: "kernel-panic",
+    failure: "kernel-panic",
+    fault: "The active node's kernel panics.",
+    expectation: "The standby takes the VIP within its estimate.",
+    undo: "The kernel boots again by itself (kernel.panic).",
+    place: "lab",
+    ownKernel: true,
+    actions: [{ kind: "panic", node: "active" }],
+    holdMs: 2_000,
+    movement: "to-peer",
+    healWithinMs: BOOT_MS,
+  },
+  {
+    name: "clock-jump",
+    failure: "clock-jump",
+    fault: "The clock of the active node jumps an hour ahead.",
+    expectation: "Nothing moves and no request fails.",
+    undo: "A unit on that server sets the clock back.",
+    place: "lab",
+    ownKernel: true,
+    actions: [run("active", jumpAhead)],
+    undoOnServer: { active: () => setClockBack },
     holdMs: HOLD_MS,
     movement: "stays",
     healWithinMs: QUICK_HEAL_MS,

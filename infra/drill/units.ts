@@ -11,6 +11,7 @@ export const UNIT = {
   lease: "hotpair-lease.service",
   quorum: "hotpair-quorum.service",
   database: "hotpair-mariadb.service",
+  "disk-watch": "hotpair-drbd-watch.service",
 } as const;
 
 /** A witness serves many pairs, so that etcd's unit carries the name of its own. */
@@ -26,6 +27,7 @@ export function unitOf(unit: Unit, pair: Pair): string {
 export function hasUnit(unit: Unit, pair: Pair): boolean {
   if (unit === "haproxy") return pair.haproxy !== undefined;
   if (unit === "database") return hasDatabase(pair);
+  if (unit === "disk-watch") return pair.drbd !== undefined;
   return unit === "keepalived" || unit === "arbiter" || pair.authority !== undefined;
 }
 

@@ -1,32 +1,39 @@
-"""Watches on one server of a pair with state whether its database could acknowledge a write, who holds the lease and who
-is in sync, for a drill. Independent of hotpair's daemons: it reads the kernel, the database and etcd itself.
+"""Watches on one server of a pair with state whether its database or its replicated disk could acknowledge a write, who
+holds the lease and who is in sync, for a drill. Independent of hotpair's daemons: it reads the kernel, the database and
+etcd itself.
 
-Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS PORT`. Beside observer.py, in a process of its own, so that the
-watch over the addresses is never late for a database that does not answer. Writes one JSON object per line on standard
-output, times in nanoseconds of CLOCK_REALTIME as strings:
+Sent over SSH, run as `python3 -u -c 'exec(...)' SECONDS LOOK_MS database PORT` or `... disk MINOR...`. Beside observer.py, in
+a process of its own, so that the watch over the addresses is never late for a database that does not answer. Writes one
+JSON object per line on standard output, times in nanoseconds of CLOCK_REALTIME as strings:
   {"hello": at, "boot": id}      once
-  {"state": at, "lease": bool, "run": bool, "listen": bool, "ro": bool|null, "semi": bool|null, "stopped": bool}   at every change
+  {"state": at, "lease": bool, ...}   at every change
        lease    the deadline in /run/hotpair/holder has not passed (CLOCK_BOOTTIME)
+    of a database:
        run      there is a database process
        stopped  it is stopped by a signal
        listen   its port accepts connections
        ro       @@global.read_only as it last answered since it started; null: it has not answered yet
        semi     whether its commits wait for the other server's acknowledgement, as it last answered; null as above
+    of a disk:
+       primary  a device is primary and its writes are not suspended
+       joined   every such device is connected to the other node's
+       heard    a device of this node is connected to the other node's
   {"insync": at, "revision": n, "nodes": ["a", "b"]}   at every change of the key, as this node's nearest member has it
   {"alive": at, "late": ns}      every 200 ms, with the longest delay of a look since the last one
 Ends when standard input closes, when nobody reads, or after SECONDS.
 """
+
 import base64
 import http.client
 import json
 import os
+import re
 import select
 import ssl
 import subprocess
 import sys
 import time
 
-LOOK_NS = 10_000_000
 PORT_EVERY = 3
 PROCESS_EVERY = 10
 HOLDER = "/run/hotpair/holder"
@@ -122,7 +129,11 @@ class Database:
             self.last_try = now
             try:
                 self.child = subprocess.Popen(
-                    CLIENT + socket_option(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+                    CLIENT + socket_option(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    bufsize=0,
                     # The client is no observer: it must not run ahead of everybody.
                     preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0)),
                 )
@@ -207,8 +218,133 @@ def watch_insync(parent):
         time.sleep(INSYNC_SECONDS)
 
 
+class DatabaseStore:
+    """A MariaDB server: the process, its port, and what it answers when it is asked."""
+
+    def __init__(self, port):
+        self.port = int(port)
+        self.client = Database()
+        self.pid, self.listen, self.turn = None, False, 0
+        self.read_only, self.semi = None, None
+
+    def descriptors(self):
+        return self.client.descriptors()
+
+    def hear(self):
+        """What has come since the last look; never waits."""
+        try:
+            answer = self.client.answers()
+            if answer is not None:
+                self.read_only, self.semi = answer
+        except EOFError:
+            pass
+        self.letter = None if self.pid is None else condition(self.pid)
+
+    def look(self):
+        self.letter = None if self.pid is None else condition(self.pid)
+        if self.letter is None and (self.pid is not None or self.turn % PROCESS_EVERY == 0):
+            # What the old one may still have said is not the new one's word.
+            self.client.forget()
+            self.pid, self.read_only, self.semi = process(), None, None
+            self.letter = None if self.pid is None else condition(self.pid)
+        if self.turn % PORT_EVERY == 0 or self.letter is None:
+            self.listen = self.letter is not None and listens(self.port)
+        if self.letter is not None and self.letter not in "Tt":
+            self.client.ask()
+        self.turn += 1
+
+    def state(self):
+        runs = self.letter is not None
+        return {
+            "run": runs,
+            "listen": runs and self.listen,
+            "ro": self.read_only,
+            "semi": self.semi,
+            "stopped": self.letter in ("T", "t"),
+        }
+
+
+DRBD = "/proc/drbd"
+# ` 0: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----`: the last word begins with `s` where writes are
+# suspended (drbd_proc.c of driver 8.4)
+DEVICE = re.compile(r"\s*(\d+): cs:(\w+) ro:(\w+)/\w+ ds:\S+(?:\s+\w\s+(\S+))?")
+# drbd.conf(5), "connection states": everything else has an established connection
+APART = {
+    "Unconfigured",
+    "StandAlone",
+    "Disconnecting",
+    "Unconnected",
+    "Timeout",
+    "BrokenPipe",
+    "NetworkFailure",
+    "ProtocolError",
+    "TearDown",
+    "WFConnection",
+    "WFReportParams",
+    "Connecting",
+}
+
+
+def devices():
+    """(minor, is primary and writes, is connected) of every device that is configured; None: there is no driver."""
+    try:
+        with open(DRBD, encoding="ascii", errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    if not text.startswith("version: 8."):
+        return devices_of_9()
+    found = []
+    for line in text.splitlines():
+        match = DEVICE.match(line)
+        if match is not None:
+            minor, connection, role, flags = match.groups()
+            found.append((int(minor), role == "Primary" and not (flags or "").startswith("s"), connection not in APART))
+    return found
+
+
+def devices_of_9():
+    """The same of driver 9, which tells /proc nothing: drbdsetup-status(8)."""
+    try:
+        said = subprocess.run(["drbdsetup", "status", "--json"], stdout=subprocess.PIPE, timeout=2, check=True).stdout
+        found = []
+        for resource in json.loads(said):
+            writes = resource["role"] == "Primary" and not resource.get("suspended", False)
+            joined = any(each["connection-state"] == "Connected" for each in resource.get("connections", []))
+            found += [(int(each["minor"]), writes, joined) for each in resource["devices"]]
+        return found
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return None
+
+
+class DiskStore:
+    """Replicated devices, by their minor numbers."""
+
+    def __init__(self, *minors):
+        self.minors = {int(minor) for minor in minors}
+        self.found = []
+
+    def descriptors(self):
+        return []
+
+    def hear(self):
+        pass
+
+    def look(self):
+        self.found = [each for each in devices() or [] if each[0] in self.minors]
+
+    def state(self):
+        writing = [joined for _, writes, joined in self.found if writes]
+        return {
+            "primary": bool(writing),
+            "joined": all(writing),
+            "heard": any(joined for _, _, joined in self.found),
+        }
+
+
 def main():
-    lifetime, port = float(sys.argv[1]), int(sys.argv[2])
+    lifetime, look_ns = float(sys.argv[1]), int(sys.argv[2]) * 1_000_000
+    store = {"database": DatabaseStore, "disk": DiskStore}[sys.argv[3]](*sys.argv[4:])
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         say({"hello": str(time.time_ns()), "boot": file.read().strip()})
     parent = os.getpid()
@@ -224,48 +360,27 @@ def main():
             os.nice(-19)
         except OSError:
             pass
-    database = Database()
     end = time.monotonic() + lifetime
-    pid, (read_only, semi), listen, before, turn = None, (None, None), False, None, 0
+    before = None
     next_look = time.monotonic_ns()
     next_alive, worst = next_look, 0
+    store.look()
     while time.monotonic() < end:
         wait = max(0, next_look - time.monotonic_ns())
-        ready, _, _ = select.select([0, *database.descriptors()], [], [], wait / 1e9)
+        ready, _, _ = select.select([0, *store.descriptors()], [], [], wait / 1e9)
         if 0 in ready and not os.read(0, 4096):
             return
-        try:
-            answer = database.answers()
-            if answer is not None:
-                read_only, semi = answer
-        except EOFError:
-            pass
+        store.hear()
         now = time.monotonic_ns()
         if now >= next_look:
             worst = max(worst, now - next_look)
             # No look is made up for: what was missed is in `late`.
-            next_look = now + LOOK_NS
-            letter = None if pid is None else condition(pid)
-            if letter is None and (pid is not None or turn % PROCESS_EVERY == 0):
-                # What the old one may still have said is not the new one's word.
-                database.forget()
-                pid, (read_only, semi) = process(), (None, None)
-                letter = None if pid is None else condition(pid)
-            if turn % PORT_EVERY == 0 or letter is None:
-                listen = letter is not None and listens(port)
-            if letter is not None and letter not in "Tt":
-                database.ask()
-            turn += 1
-        else:
-            letter = None if pid is None else condition(pid)
-        state = (held(), letter is not None, letter is not None and listen, read_only, semi, letter in ("T", "t"))
+            next_look = now + look_ns
+            store.look()
+        state = {"lease": held(), **store.state()}
         if state != before:
             before = state
-            lease, run, accepts, only, waits, stopped = state
-            say(
-                {"state": str(time.time_ns()), "lease": lease, "run": run, "listen": accepts, "ro": only, "semi": waits}
-                | {"stopped": stopped}
-            )
+            say({"state": str(time.time_ns()), **state})
         if now >= next_alive:
             say({"alive": str(time.time_ns()), "late": worst})
             next_alive, worst = now + 200_000_000, 0

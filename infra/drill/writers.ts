@@ -1,13 +1,16 @@
-// Watches which node's database could acknowledge a write, which one holds the lease and who is in sync: starts the program
-// writers.py on each server of a pair with state and reads what it sees. What it adds up to is at the end, pure.
+// Watches which node's database or replicated disk could acknowledge a write, which one holds the lease and who is in sync:
+// starts the program writers.py on each server of a pair with state and reads what it sees. What it adds up to is at the
+// end, pure.
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Writers } from "../evidence/schema.ts";
-import { NODE_IDS, type NodeId } from "../model/pair.ts";
-import type { Place } from "./host.ts";
+import { NODE_IDS, type NodeId, type Pair, peerOf } from "../model/pair.ts";
+import { lookMs, type Place } from "./host.ts";
+import type { Heard } from "./node-clock.ts";
 import { observe } from "./observe.ts";
+import type { OwnersWatch } from "./owners.ts";
 import { heldSpans, type PowerCut, type Sighting, type Span, timeWithOwners, type Window } from "./ownership.ts";
 
 const PROGRAM = readFileSync(join(import.meta.dirname, "writers.py"), "utf8");
@@ -23,10 +26,21 @@ export interface InsyncChange {
   readonly nodes: readonly NodeId[];
 }
 
+/** What a node could do by itself. */
+export interface Rights {
+  readonly lease: boolean;
+  /** Its store could acknowledge a write, if the other node's has its part in it. */
+  readonly writes: boolean;
+  /** It believes that the other one has: no acknowledgement without the other node's answer. */
+  readonly joined: boolean;
+  /** Its store answers the other node's. */
+  readonly answers: boolean;
+}
+
 /** What the program says; times in Unix milliseconds of the server's clock. */
 export type WritersLine =
   | { readonly kind: "hello"; readonly boot: string }
-  | { readonly kind: "state"; readonly at: number; readonly writes: boolean; readonly lease: boolean }
+  | ({ readonly kind: "state"; readonly at: number } & Rights)
   | { readonly kind: "insync"; readonly at: number; readonly revision: number; readonly nodes: readonly NodeId[] }
   | { readonly kind: "alive"; readonly lateMs: number };
 
@@ -49,13 +63,26 @@ export function readWritersLine(text: string): WritersLine | undefined {
     return { kind: "insync", at: time(record.insync), revision: Number(record.revision), nodes };
   }
   if (!("state" in record)) return undefined;
-  const { run, listen, ro, semi, stopped, lease } = record;
+  const { run, listen, ro, semi, stopped, primary } = record;
+  const lease = record.lease === true;
+  const at = time(record.state);
+  if (primary !== undefined)
+    return {
+      ...{ kind: "state", at, lease, writes: primary === true },
+      ...{ joined: record.joined === true, answers: record.heard === true },
+    };
   // A database that is stopped cannot answer, and one whose word was never heard has not been made writable yet. One without
   // the lease whose commits wait for the other server gets no acknowledgement from a server that was promoted, since that
   // has ended its receiving before it was: a frozen primary that wakes up is in this state until it is killed.
-  const writes =
-    run === true && listen === true && ro === false && stopped !== true && (lease === true || semi !== true);
-  return { kind: "state", at: time(record.state), writes, lease: lease === true };
+  const writes = run === true && listen === true && ro === false && stopped !== true && (lease || semi !== true);
+  return { kind: "state", at, lease, writes, joined: false, answers: false };
+}
+
+/** What the observers look at on each node; undefined: the pair keeps no data. */
+export function storeWords(pair: Pair): readonly string[] | undefined {
+  if (pair.mariadb !== undefined) return ["database", String(pair.mariadb.port)];
+  if (pair.drbd !== undefined) return ["disk", ...pair.drbd.resources.map(({ minor }) => String(minor))];
+  return undefined;
 }
 
 export interface WritersWatch {
@@ -70,14 +97,14 @@ export interface WritersWatch {
   stop(): Promise<void>;
 }
 
-/** `offset`: milliseconds by which a node's clock is ahead, as the watch over the addresses measures it. */
+/** `words`: of `storeWords`. `owners` knows the nodes' clocks. */
 export function watchWriters(
   place: Place,
-  port: number,
-  offset: (node: NodeId) => number,
+  words: readonly string[],
+  owners: Pick<OwnersWatch, "ours">,
   lifetimeMs: number,
 ): WritersWatch {
-  const watchers = NODE_IDS.map((id) => watchNode(place, id, port, () => offset(id), lifetimeMs));
+  const watchers = NODE_IDS.map((id) => watchNode(place, id, words, owners, lifetimeMs));
   return {
     async ready(timeoutMs) {
       const deadline = Date.now() + timeoutMs;
@@ -86,13 +113,18 @@ export function watchWriters(
           if (Date.now() > deadline) {
             const name = place.pair.nodes[index === 0 ? 0 : 1].name;
             throw new Error(
-              `the observer of the database on ${name} says nothing; it needs python3 and mariadb-client`,
+              `the observer of the ${words[0]} on ${name} says nothing; it needs python3${words[0] === "database" ? " and mariadb-client" : ""}`,
             );
           }
           await sleep(20);
         }
     },
-    sightings: () => watchers.flatMap((watcher) => watcher.sightings()),
+    // Only protocol C acknowledges nothing without the other node's disk.
+    sightings: () =>
+      sightingsOf(
+        watchers.flatMap((watcher) => watcher.changes()),
+        place.pair.drbd?.protocol === "C",
+      ),
     insync: () => watchers.flatMap((watcher) => watcher.insync()),
     lateMs: () => Math.max(...watchers.map((watcher) => watcher.lateMs())),
     settle: async () => void (await Promise.all(watchers.map((watcher) => watcher.settle()))),
@@ -100,57 +132,98 @@ export function watchWriters(
   };
 }
 
-function watchNode(place: Place, node: NodeId, port: number, offset: () => number, lifetimeMs: number) {
-  const raw: { readonly at: number; readonly writes: boolean; readonly lease: boolean; readonly boot?: string }[] = [];
-  const insync: InsyncChange[] = [];
-  let concluded: (typeof raw)[number] | undefined;
+/** What a node could do from then on, on this machine's clock; without a boot it was concluded from its silence. */
+export interface Change extends Rights {
+  readonly node: NodeId;
+  readonly at: number;
+  readonly boot?: string;
+}
+
+const NOTHING: Rights = { lease: false, writes: false, joined: false, answers: false };
+
+/**
+ * Who could write and who held the lease. `together`: a node that believes itself joined acknowledges nothing that the other
+ * one does not answer for, so it could write only while the other one, by its own word, answers.
+ */
+export function sightingsOf(changes: readonly Change[], together: boolean): Sighting[] {
+  const now: Record<NodeId, Change | undefined> = { a: undefined, b: undefined };
+  const could = (node: NodeId): boolean => {
+    const { writes, joined } = now[node] ?? NOTHING;
+    return writes && (!together || !joined || (now[peerOf(node)] ?? NOTHING).answers);
+  };
+  return changes
+    .toSorted((one, other) => one.at - other.at)
+    .flatMap((change) => {
+      now[change.node] = change;
+      const { at, node, boot, lease } = change;
+      const said = { node, at, ...(boot === undefined ? {} : { boot }) };
+      const peer = peerOf(node);
+      const other = now[peer];
+      // What one node says may change what the other one could.
+      const word = other && { node: peer, at, ...(other.boot === undefined ? {} : { boot: other.boot }) };
+      return [
+        { ...said, vip: WRITE, held: could(node) },
+        { ...said, vip: LEASE, held: lease },
+        ...(word && together ? [{ ...word, vip: WRITE, held: could(peer) }] : []),
+      ];
+    });
+}
+
+function watchNode(
+  place: Place,
+  node: NodeId,
+  words: readonly string[],
+  owners: Pick<OwnersWatch, "ours">,
+  lifetimeMs: number,
+) {
+  const raw: (Heard & Rights & { readonly boot: string })[] = [];
+  const changed: (Heard & Omit<InsyncChange, "at"> & { readonly boot: string })[] = [];
+  let concluded: { readonly at: number; readonly boot: string }[] = [];
   let boot = "";
   let late = 0;
-  const words = [String(Math.ceil(lifetimeMs / 1000)), String(port)];
-  const observer = observe(place, node, PROGRAM, words, {
-    line(text) {
+  const argv = [String(Math.ceil(lifetimeMs / 1000)), String(lookMs(place)), ...words];
+  const observer = observe(place, node, PROGRAM, argv, {
+    line(text, heardAt) {
       const read = readWritersLine(text);
       if (read === undefined) return false;
       if (read.kind === "hello") {
-        // Only the connection was lost: what the node could do meanwhile, it now says itself.
-        if (read.boot === boot && concluded !== undefined) raw.splice(raw.indexOf(concluded), 1);
         boot = read.boot;
-        concluded = undefined;
-      } else if (read.kind === "state") raw.push({ ...read, boot });
-      else if (read.kind === "insync") insync.push({ ...read, at: read.at - offset() });
+        // Only the connection was lost: what the node could do meanwhile, it now says itself.
+        concluded = concluded.filter((one) => one.boot !== boot);
+      } else if (read.kind === "state") raw.push({ ...read, boot, heardAt });
+      else if (read.kind === "insync") changed.push({ ...read, boot, heardAt });
       else late = Math.max(late, read.lateMs);
       return true;
     },
     lost() {
-      concluded = { at: Date.now() + offset(), writes: false, lease: false };
-      raw.push(concluded);
+      concluded.push({ at: Date.now(), boot });
     },
   });
   return {
     ready: () => raw.length > 0,
-    sightings: (): Sighting[] =>
-      raw.flatMap(({ at, writes, lease, boot: saidBy }) => {
-        const common = { node, at: at - offset(), ...(saidBy === undefined ? {} : { boot: saidBy }) };
-        return [
-          { ...common, vip: WRITE, held: writes },
-          { ...common, vip: LEASE, held: lease },
-        ];
-      }),
-    insync: () => insync,
+    changes: (): Change[] => [
+      ...raw.map(({ lease, writes, joined, answers, boot: of, ...heard }) => ({
+        ...{ node, lease, writes, joined, answers, boot: of },
+        at: owners.ours(node, of, heard),
+      })),
+      ...concluded.map(({ at }) => ({ ...NOTHING, node, at })),
+    ],
+    insync: (): InsyncChange[] =>
+      changed.map(({ revision, nodes, boot: of, ...heard }) => ({ revision, nodes, at: owners.ours(node, of, heard) })),
     lateMs: () => late,
     settle: () => observer.settle(),
     stop: () => observer.stop(),
   };
 }
 
-/** What the evidence keeps; `faultAt` is the origin of its times, `lateMs` what the observers' own delay may hide. */
+/** What the evidence keeps; `faultAt` is the origin of its times, `lateMs` and `lookMs` what the observers' own delay may hide. */
 export function summariseWriters(
   sightings: readonly Sighting[],
   changes: readonly InsyncChange[],
   cuts: readonly PowerCut[],
   window: Window,
   faultAt: number,
-  lateMs: number,
+  { lateMs, lookMs }: { readonly lateMs: number; readonly lookMs: number },
 ): Writers {
   const spans = heldSpans(sightings, cuts);
   const insync = insyncChanges(changes);
@@ -161,7 +234,7 @@ export function summariseWriters(
     twoLeasesMs: round(timeWithOwners(spans, LEASE, 2, window)),
     insync: insync.map(({ at, nodes }) => ({ atMs: round(at - faultAt), nodes })),
     redundantAfterMs: redundantAfter(insync, faultAt),
-    resolutionMs: round(lateMs + 10),
+    resolutionMs: round(lateMs + lookMs),
   };
 }
 

@@ -31,9 +31,6 @@ const VRRP = "the standby's keepalived, by three adverts that are missing";
 const GOODBYE = "keepalived of the active node, which says goodbye with an advert of priority 0";
 const OPERATOR = "nobody has to: the operator does it";
 const ETCD = "the lease's observers on both nodes, by what etcd answers";
-const IN_MACHINES =
-  "no whole pair of virtual machines has been brought up yet; with the real driver in two of them, test/node/drbd.machine.test.ts does it";
-const OWN_KERNEL = "the lab's hosts share this machine's kernel";
 
 const fact = (lost: string, detectedBy: string, severity: Severity, drills: FailureFacts["drills"]): FailureFacts => ({
   lost,
@@ -125,24 +122,16 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
   "disk-full": fact("log lines", "systemd's journal; `hotpair up`, which refuses", "P1", ["disk-full"]),
   "planned-switch": fact("nothing", OPERATOR, "none", ["planned-switch"]),
   failback: fact("nothing", "the two arbiters, which agree on it", "none", ["failback"]),
-  "kernel-panic": fact(
-    "the active node",
-    VRRP,
-    "P2",
-    never(`${OWN_KERNEL}, so a panic of one would end them all; a power cut is the same to the other node`),
-  ),
+  "kernel-panic": fact("the active node", VRRP, "P2", ["kernel-panic"]),
   "memory-exhaustion": fact(
     "what the kernel kills; before that, time",
     "the kernel's OOM killer, when it comes to it; it spares keepalived, the arbiter and the lease",
     "P0",
     ["memory-exhaustion"],
   ),
-  "clock-jump": fact(
-    "nothing: what is timed is timed by clocks that do not jump",
-    "nobody has to",
-    "none",
-    never(`${OWN_KERNEL}, which has one clock`),
-  ),
+  "clock-jump": fact("nothing: what is timed is timed by clocks that do not jump", "nobody has to", "none", [
+    "clock-jump",
+  ]),
   "switch-loss": fact(
     "the way of both nodes to their clients",
     "keepalived on both nodes, by the carrier; clients",
@@ -218,18 +207,17 @@ export const CATALOGUE: Readonly<Record<FailureClassId, FailureFacts>> = {
     "P0",
     never("a pair cannot bring it back, so there is nothing to measure"),
   ),
-  "replicated-disk-failure": fact("the active node's copy", "DRBD, by the disk's errors", "P2", never(IN_MACHINES)),
-  "unmount-hang": fact(
-    "the hand-over",
-    "hotpair-drbd, which ends what holds the file system",
-    "P0",
-    never(`${OWN_KERNEL}, which has no DRBD; it takes virtual machines`),
-  ),
+  "replicated-disk-failure": fact("the active node's copy", "DRBD, by the disk's errors", "P2", [
+    "replicated-disk-failure",
+  ]),
+  "unmount-hang": fact("the hand-over", "hotpair-drbd, which ends what holds the file system", "P0", ["unmount-hang"]),
   "split-brain": fact(
     "one copy, as soon as somebody decides which",
     "DRBD, when both nodes meet again",
     "P2",
-    never(IN_MACHINES),
+    never(
+      "it takes somebody who promotes against hotpair; with the real driver in two machines, test/node/drbd.machine.test.ts does it",
+    ),
   ),
 };
 

@@ -8,7 +8,7 @@ import { loadStack } from "../../infra/cli/stack.ts";
 import { neededPrograms, serverUndos } from "../../infra/drill/executor.ts";
 import type { Place } from "../../infra/drill/host.ts";
 import { restoreScript } from "../../infra/drill/operator.ts";
-import type { Action, Stage } from "../../infra/drill/scenario.ts";
+import { type Action, type Ground, type Stage, unfit } from "../../infra/drill/scenario.ts";
 import { SCENARIOS } from "../../infra/drill/scenarios.ts";
 import { armCommand } from "../../infra/drill/undo.ts";
 import { CATALOGUE } from "../../infra/model/catalogue.ts";
@@ -50,7 +50,7 @@ test.each([
 test.each(each)("%s: whatever it does by command, a unit armed on that server undoes", (name, scenario) => {
   const undos = serverUndos(servers, stage, scenario);
   for (const action of actionsOf(scenario)) {
-    if (!("node" in action) || action.kind === "power-cut" || action.kind === "freeze") continue;
+    if (!("node" in action) || ["power-cut", "freeze", "panic"].includes(action.kind)) continue;
     // A reboot and a switch leave nothing to undo.
     if (name === "clean-reboot" || name === "planned-switch") continue;
     if (scenario.place === "lab" && ["drop-from", "cut-witness", "disk-failure"].includes(action.kind)) continue;
@@ -116,6 +116,24 @@ test("what could hurt a production pair runs in the lab only", () => {
     "switch-loss",
   ])
     expect(SCENARIOS.find((scenario) => scenario.name === name)?.place).toBe("lab");
+});
+
+test("what takes a kernel of the server's own, or a container, says so elsewhere", () => {
+  const why = (name: string, ground: Ground) => {
+    const scenario = SCENARIOS.find((one) => one.name === name);
+    return scenario && unfit(scenario, pair, ground);
+  };
+  for (const name of ["kernel-panic", "clock-jump"])
+    expect([why(name, "servers"), why(name, "containers"), why(name, "machines")]).toEqual([
+      "it runs in the lab only",
+      "it takes hosts with kernels of their own: hotpair lab up --machines",
+      undefined,
+    ]);
+  for (const name of ["disk-failure", "memory-exhaustion"])
+    expect([why(name, "containers"), why(name, "machines")]).toEqual([
+      undefined,
+      expect.stringContaining("a virtual machine"),
+    ]);
 });
 
 test("on servers, lost packets need nft there", () => {
