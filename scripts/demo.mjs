@@ -1,6 +1,7 @@
 // `npm run demo`: makes the machine ready, starts two real hosts, turns them into a pair, breaks the pair in every way
 // there is and writes the report. `--stateful`: a pair that keeps data, with a witness, and a short campaign of random faults
-// after the drills. `--keep` leaves the hosts running; other arguments go to `hotpair drill`.
+// after the drills. `--drbd`: a pair of virtual machines with a replicated disk, under the drills that are special to it.
+// `--keep` leaves the hosts running; other arguments go to `hotpair drill`.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -11,8 +12,21 @@ const REPORT = join(ROOT, "report.html");
 const started = performance.now();
 const keep = process.argv.includes("--keep");
 const stateful = process.argv.includes("--stateful");
-const stack = stateful ? "lab-stateful" : "lab";
-const drillArguments = process.argv.slice(2).filter((argument) => !["--keep", "--stateful"].includes(argument));
+const drbd = process.argv.includes("--drbd");
+const stack = drbd ? "lab-drbd" : stateful ? "lab-stateful" : "lab";
+const own = ["--keep", "--stateful", "--drbd"];
+const given = process.argv.slice(2).filter((argument) => !own.includes(argument));
+/** Two minutes each on emulated processors, so not all there are; and no denser client than they can answer. */
+const DISK_DRILLS = [
+  ...["node-power-cut", "standby-power-cut", "planned-switch", "storage-link-down", "freeze-primary", "kernel-panic"],
+  ...["clock-jump", "replicated-disk-failure", "isolated-primary", "witness-down-then-power-cut", "both-power-cut"],
+  ...["database-kill", "unmount-hang"],
+];
+const drillArguments =
+  drbd && !given.includes("--scenario") ? ["--rate", "500ms", ...given, "--scenario", ...DISK_DRILLS] : given;
+const labArguments = drbd
+  ? ["--image", "ready", "--witness", "--machines"]
+  : ["--image", "bare", ...(stateful ? ["--witness"] : [])];
 /** Enough to see what a campaign does; its faults are the same every time. */
 const CAMPAIGN = ["--campaign", "10", "--seed", "demo"];
 const hotpair = (...args) => run("node", ["bin/hotpair.mjs", ...args]);
@@ -27,16 +41,32 @@ async function inOrder(steps) {
   return 0;
 }
 
+/** Both disks are new; node-a's is the one whose data would count. */
+const setUpDisk = () => {
+  const onNode = (node, ...words) => hotpair("lab", "exec", node, "--", "/usr/lib/hotpair/hotpair-drbd", ...words);
+  return inOrder([
+    ["node-a: prepare", () => onNode("node-a", "prepare", "--read-all")],
+    ["node-b: prepare", () => onNode("node-b", "prepare", "--read-all")],
+    ["node-a: begin", () => onNode("node-a", "begin")],
+  ]);
+};
+
 await setup();
 let exitCode = 1;
 try {
   exitCode = await inOrder([
-    stateful
-      ? ["Two bare hosts and a witness in the lab", () => hotpair("lab", "up", "--image", "bare", "--witness")]
-      : ["Two bare hosts in the lab", () => hotpair("lab", "up", "--image", "bare")],
+    [
+      drbd
+        ? "Two virtual machines and a witness in the lab"
+        : stateful
+          ? "Two bare hosts and a witness in the lab"
+          : "Two bare hosts in the lab",
+      () => hotpair("lab", "up", ...labArguments),
+    ],
     ["pulumi up turns them into a hot pair", () => hotpair("up", "-s", stack, "--yes")],
+    ...(drbd ? [["The replicated disk is set up, as docs/drbd.md says", () => setUpDisk()]] : []),
     // The standby's database is a copy that is still being made when everything runs.
-    ["Who is active", () => hotpair("status", "-s", stack, "--wait", "120")],
+    ["Who is active", () => hotpair("status", "-s", stack, "--wait", drbd ? "300" : "120")],
     ["Break the pair, measure as a client", () => hotpair("drill", "-s", stack, ...drillArguments)],
     ...(stateful ? [["Break it at random", () => hotpair("drill", "-s", stack, ...CAMPAIGN)]] : []),
   ]);
