@@ -27,6 +27,8 @@ import { armCommand, undoNowCommand } from "./undo.ts";
 export const LEDGER_WRITERS = 4;
 /** A replica in sync has received everything and may still be applying it. */
 const APPLY_MS = 10_000;
+/** Until each writer has been connected once. */
+const READY_MS = 60_000;
 
 export interface LedgerSettings {
   readonly intervalMs: number;
@@ -80,7 +82,7 @@ export async function openLedger(place: Place, settings: LedgerSettings): Promis
       },
       place.lab?.namespaces.client,
     );
-    await client.ready(15_000);
+    await client.ready(READY_MS);
   } catch (error) {
     await remove();
     rmSync(directory, { recursive: true, force: true });

@@ -58,19 +58,24 @@ const BASELINE_MS = 1_500;
 /** A client that shares the machine with the pair need not be as dense as the one that the RTO is measured with. */
 const SIDE_INTERVAL_MS = 20;
 const HEALTHY_BEFORE_MS = 30_000;
+/** Until an observer has said its first word: a program that starts on an emulated processor takes seconds. */
+const READY_MS = 60_000;
 /**
  * Milliseconds between two questions how the pair is, and how long an answer may take: it costs a server a fifth of a second,
- * and an emulated processor three.
+ * and an emulated processor three. Such a server is also given more time to be whole again.
  */
-const statusPace = (place: Place) =>
-  groundOf(place) === "machines" ? { everyMs: 5_000, answersMs: 30_000 } : { everyMs: 600, answersMs: 8_000 };
+const paceOf = (place: Place) =>
+  groundOf(place) === "machines"
+    ? { everyMs: 5_000, answersMs: 30_000, healTimes: 3 }
+    : { everyMs: 600, answersMs: 8_000, healTimes: 1 };
 const PROJECT = join(import.meta.dirname, "../..");
 const STATUS = "/usr/lib/hotpair/hotpair-arbiter status --json";
+const healWithin = ({ healWithinMs }: Scenario, place: Place): number => paceOf(place).healTimes * healWithinMs;
 /** What an armed undo on a server is given beyond the fault's duration: set-up and fault are started in between. */
 const ARM_SLACK_MS = 4_000;
 
 /** What both nodes say of themselves. Never rejects. */
-export async function ask(place: Place, timeoutMs = statusPace(place).answersMs): Promise<Answer[]> {
+export async function ask(place: Place, timeoutMs = paceOf(place).answersMs): Promise<Answer[]> {
   return onBoth(place, async (host): Promise<Answer> => {
     try {
       const { code, stdout, stderr } = await tryShell(host, STATUS, timeoutMs);
@@ -98,7 +103,7 @@ export async function waitUntilWhole(
     const answers = await ask(place);
     const problems = unwell(place.pair, answers);
     if (problems.length === 0 || Date.now() > deadline || signal?.aborted) return { answers, problems };
-    await sleep(statusPace(place).everyMs);
+    await sleep(paceOf(place).everyMs);
   }
 }
 
@@ -239,7 +244,7 @@ async function drillOnce(
   onStage(stage);
   const programs = neededPrograms(place, stage, scenario);
   await requirePrograms(place, stage, programs);
-  const lifetimeMs = BASELINE_MS + scenario.holdMs + scenario.healWithinMs + 4 * quietMs + 120_000;
+  const lifetimeMs = BASELINE_MS + scenario.holdMs + healWithin(scenario, place) + 4 * quietMs + 120_000;
   const owners = watchOwners(place, lifetimeMs);
   const store = storeWords(pair);
   const writers = store && watchWriters(place, store, owners, lifetimeMs);
@@ -271,8 +276,8 @@ async function drillOnce(
   const armed = nodesToArm(execution);
   let broken = false;
   try {
-    await owners.ready(15_000);
-    await writers?.ready(15_000);
+    await owners.ready(READY_MS);
+    await writers?.ready(READY_MS);
     const watchedFrom = Date.now();
     // What is armed fires that long after the arming, so the set-up's own waits are added.
     const setUpMs = (scenario.setUp ?? []).reduce((sum, one) => sum + (one.kind === "wait" ? one.ms : 0), 0);
@@ -430,7 +435,7 @@ async function lookOn(
 ): Promise<{ outcome: Recovery; notHealed: readonly string[]; seenUntil: number }> {
   const { place, signal, deadlineMs } = settings;
   const undoneBy = faultAt + scenario.holdMs;
-  const giveUpAt = undoneBy + scenario.healWithinMs + quietMs;
+  const giveUpAt = undoneBy + healWithin(scenario, place) + quietMs;
   let problems: readonly string[] = ["the undo is not due yet"];
   let wholeSince = Number.POSITIVE_INFINITY;
   let asking: Promise<void> | undefined;
@@ -443,7 +448,7 @@ async function lookOn(
     if (still.length === 0)
       for (const { vip, node } of waitingToGoHome(place.pair, answers)) await bringHome(place, vip, node);
     // A look takes a fifth of a second of each server's time: one after the other would slow down what is looked at.
-    await sleep(statusPace(place).everyMs);
+    await sleep(paceOf(place).everyMs);
   };
   for (;;) {
     signal?.throwIfAborted();
