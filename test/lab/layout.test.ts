@@ -12,6 +12,8 @@ import {
   networks,
   networksOf,
   prefixOf,
+  spareInterfaceOf,
+  spareMacOf,
 } from "../../infra/lab/layout.ts";
 import { networkScript } from "../../infra/lab/network.ts";
 
@@ -41,10 +43,23 @@ test("no two labs share a network, a namespace, an interface or a MAC address", 
     indexes.flatMap((index) => Object.values(namespacesOf(index))),
     indexes.map(machineInterfaceOf),
     indexes.flatMap((index) =>
-      hostNames.flatMap((host) => networksOf(host).map((network) => macOf(index, host, network))),
+      hostNames.flatMap((host) =>
+        networksOf(host).flatMap((network) => [macOf(index, host, network), spareMacOf(index, host, network)]),
+      ),
     ),
   ];
   for (const names of all) expect(new Set(names).size).toBe(names.length);
+});
+
+test("a spare card is called after the one that it stands in for", () => {
+  expect(spareInterfaceOf("node-a", "storage")).toBe("a-st2");
+  expect(() => spareInterfaceOf("witness", "storage")).toThrow("witness has no cable to the storage network");
+});
+
+test("the storage network carries jumbo frames where it is asked to, and no other one", () => {
+  const sizes = (options: object) => networkScript(2, options).filter((line) => line.includes(" mtu "));
+  expect(sizes({})).toEqual([]);
+  expect(sizes({ jumboFrames: true })).toEqual(["ip -n hotpair2-hosts link set storage mtu 9216"]);
 });
 
 test("every address lies in 198.18.0.0/16 and every interface name fits the kernel's 15 characters", () => {
