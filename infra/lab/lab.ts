@@ -345,6 +345,18 @@ async function isOff(lab: Lab, host: HostName): Promise<boolean> {
   return true;
 }
 
+/**
+ * Puts an empty disk in the place of the one that is replicated, or another server in the place of a whole virtual machine: all
+ * its disks are as on the first day, its cables, addresses and host key are the old one's. Throws UserError while it is on.
+ */
+export async function replaceHardware(lab: Lab, host: NodeName, what: "data disk" | "server"): Promise<void> {
+  if (hostOf(lab, host).kind !== "machine") throw new UserError(`${host} of lab ${lab.name} is no virtual machine`);
+  if (!(await isOff(lab, host)))
+    throw new UserError(`${host} of lab ${lab.name} is on: hotpair lab power-cut ${host} --name ${lab.name}`);
+  if (what === "server") await makeRootDisk(lab, host, await ensureMachineImage());
+  await makeDataDisk(lab, host);
+}
+
 /** Resolves when the host's SSH server greets and lets ordinary users in. */
 export async function hostReady(lab: Lab, host: HostName): Promise<void> {
   const { withinMs, greetingMs } = patience[hostOf(lab, host).kind];
@@ -445,9 +457,18 @@ async function prepareMachine(lab: Lab, host: HostName, image: string): Promise<
     CABLE: `${cable.name},${cable.mac},${cable.here}/30`,
     MEMORY: String(machineMemory),
   });
-  const root = join(directory, "root.qcow2");
-  await command(["qemu-img", "create", "-q", "-f", "qcow2", "-b", join(image, `${lab.image}.img`), "-F", "raw", root]);
-  const data = join(directory, "data.img");
+  await makeRootDisk(lab, host, image);
+  await makeDataDisk(lab, host);
+}
+
+/** `image`: of ensureMachineImage. */
+async function makeRootDisk({ stateDir, image: variant }: Lab, host: HostName, image: string): Promise<void> {
+  const root = join(stateDir, host, "root.qcow2");
+  await command(["qemu-img", "create", "-q", "-f", "qcow2", "-b", join(image, `${variant}.img`), "-F", "raw", root]);
+}
+
+async function makeDataDisk({ stateDir }: Lab, host: HostName): Promise<void> {
+  const data = join(stateDir, host, "data.img");
   await writeFile(data, "", { mode: 0o600 });
   await truncate(data, dataBytes);
 }

@@ -1,16 +1,16 @@
 // What hotpair-drbd, its units and its fence-peer handler do with the real driver of two kernels: first set-up, promotion, power
 // cut, a network of replication that is cut, a primary that stood still while the other node went on, hand-over, copies that
-// differ, split brain, a failed disk. What a client was told is kept, is kept; a primary that was overtaken acknowledges nothing. The lease is
-// the test's own (drbd-authority.ts): etcd and the arbiter want faster machines than emulated ones. The tests build on one
-// another.
+// differ, split brain, a failed disk, another server. What a client was told is kept, is kept; a primary that was overtaken
+// acknowledges nothing. What a runbook tells to type, is typed as it stands there. The lease is the test's own
+// (drbd-authority.ts): etcd and the arbiter want faster machines than emulated ones. The tests build on one another.
 
-import { readFileSync, statSync, truncateSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { freeze, pause, powerCut, powerOn, resume, setLink, thaw } from "../../infra/lab/faults.ts";
-import { consoleRun, type Lab, labDown, labUp, type NodeName } from "../../infra/lab/lab.ts";
+import { consoleRun, type Lab, labDown, labUp, type NodeName, replaceHardware } from "../../infra/lab/lab.ts";
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { Node, Pair } from "../../infra/model/pair.ts";
 import { base } from "../../infra/services/base.ts";
@@ -18,6 +18,7 @@ import { drbd } from "../../infra/services/drbd.ts";
 import { describeWith } from "../lab/skip.ts";
 import { diskPair } from "../model/pairs.ts";
 import { type DrbdAuthority, startAuthority } from "./drbd-authority.ts";
+import { runbook } from "./runbook.ts";
 
 const NAME = "t-drbd";
 const DISK = "/dev/disk/by-id/virtio-data";
@@ -237,6 +238,13 @@ describeWithMachines("DRBD of two kernels", () => {
   }
 
   const activate = (host: NodeName) => on(host, "systemctl start --no-block hotpair-active.target");
+  async function handOver(from: NodeName, to: NodeName): Promise<void> {
+    await on(from, "systemctl stop hotpair-active.target");
+    await eventually(`${from} has let go`, async () =>
+      /"role": "Secondary"/.test(await hotpairDrbd(from, "status --json")),
+    );
+    await activate(to);
+  }
   const serves = (host: NodeName, word: string) => eventually(`${host} serves`, () => put(host, word));
   const bothListed = () => eventually("both are listed", async () => authority.insync().length === 2);
   const heard = (host: NodeName, words: string) =>
@@ -250,6 +258,38 @@ describeWithMachines("DRBD of two kernels", () => {
       if (equal && device.role === role && !device.suspended && problems.length === 0) return true;
       throw new Error(JSON.stringify({ devices, problems }));
     });
+
+  /**
+   * Types what a runbook says on its servers, block after block, the last one until it says that the matter is over; answers
+   * all that was said. `hands`: what is done before the block that begins with this line, by hands or from the project's
+   * directory.
+   */
+  async function follow(
+    name: string,
+    hosts: Readonly<Record<"NODE" | "PEER", NodeName>>,
+    hands: Readonly<Record<string, () => Promise<unknown>>> = {},
+  ): Promise<string> {
+    const others = { DISK, RESOURCE: "data" };
+    const blocks = runbook(name, { hosts, others }).filter(({ on: places }) => places.length > 0);
+    const begins = blocks.map(({ lines }) => lines[0]);
+    for (const line of Object.keys(hands)) expect(begins).toContain(line);
+    let said = "";
+    for (const { on: places, lines, over } of blocks) {
+      await hands[lines[0] ?? ""]?.();
+      for (const host of places) {
+        const type = () => on(host, ["set -e", ...lines].join("\n"));
+        const isOver = async () => {
+          const answer = await type();
+          if (/^ *!/m.test(answer)) throw new Error(answer);
+          return answer;
+        };
+        const answer = over ? await eventually(`${name}: it is over on ${host}`, isOver) : await type();
+        console.log(`${name}, ${host}: ${lines.join("; ")}\n${answer}`);
+        said += answer;
+      }
+    }
+    return said;
+  }
 
   it("looks at disks and changes none before it is told to", async () => {
     for (const host of ["node-a", "node-b"] as const) {
@@ -362,11 +402,7 @@ describeWithMachines("DRBD of two kernels", () => {
   });
 
   it("hands over: one lets go of everything in its order, then the other one serves", async () => {
-    await on("node-b", "systemctl stop hotpair-active.target");
-    await eventually("node-b has let go", async () =>
-      /"role": "Secondary"/.test(await hotpairDrbd("node-b", "status --json")),
-    );
-    await activate("node-a");
+    await handOver("node-b", "node-a");
     await serves("node-a", "after-hand-over");
     expect(await lost("node-a")).toEqual([]);
     expect(await on("node-b", "mountpoint -q /srv/data || echo not mounted")).toBe("not mounted\n");
@@ -411,12 +447,13 @@ describeWithMachines("DRBD of two kernels", () => {
       await eventually(`${host} says so`, async () => /split brain since/.test(await hotpairDrbd(host, "status")));
     await put("node-a", "after-split");
     expect(authority.insync()).toEqual(["a"]);
-    expect(await hotpairDrbd("node-b", "recover")).toContain("this node does not hold the lease");
     await expect(hotpairDrbd("node-b", "recover --discard node-a")).rejects.toThrow("Nothing was changed");
     await expect(hotpairDrbd("node-a", "recover --discard node-a")).rejects.toThrow("this node holds the lease");
 
-    expect(await hotpairDrbd("node-b", "recover --discard node-b")).toContain("given up: data");
-    await on("node-a", "! grep -q StandAlone /proc/drbd || drbdadm connect data");
+    const said = await follow("split-brain", { NODE: "node-b", PEER: "node-a" });
+    expect(said).toContain("this node does not hold the lease");
+    expect(said).toContain("given up: data");
+    expect(await on("node-b", "tar -xOf /root/data-given-up.tar ./astray")).toBe("astray\n");
     await bothListed();
     await whole("node-b", "Secondary");
     await whole("node-a", "Primary");
@@ -435,19 +472,48 @@ describeWithMachines("DRBD of two kernels", () => {
     expect(await lost("node-b")).toEqual([]);
     await eventually("the failed copy is off the list", async () => authority.insync().join() === "b");
 
-    await powerCut(lab, "node-a");
-    const disk = join(lab.stateDir, "node-a", "data.img");
-    const { size } = statSync(disk);
-    truncateSync(disk, 0);
-    truncateSync(disk, size);
-    await powerOn(lab, "node-a");
-    // Nothing is done to a disk unasked, even to an empty one.
-    await eventually("node-a finds no copy", () => on("node-a", "systemctl is-failed hotpair-drbd"));
-    expect(await hotpairDrbd("node-a", "probe")).toMatch(/^data: \S+: empty: /);
-    expect(await hotpairDrbd("node-a", "prepare")).toContain("node-b's copy comes now");
-    await on("node-a", "systemctl start hotpair-drbd");
+    const said = await follow(
+      "lost-disk",
+      { NODE: "node-a", PEER: "node-b" },
+      {
+        "/usr/lib/hotpair/hotpair-drbd probe": async () => {
+          await powerCut(lab, "node-a");
+          await replaceHardware(lab, "node-a", "data disk");
+          await powerOn(lab, "node-a");
+          // Nothing is done to a disk unasked, even to an empty one.
+          await eventually("node-a finds no copy", () => on("node-a", "systemctl is-failed hotpair-drbd"));
+        },
+      },
+    );
+    expect(said).toMatch(/^data: \S+: empty: /m);
+    expect(said).toContain("node-b's copy comes now");
     await bothListed();
     await whole("node-a", "Secondary");
     expect(await lost("node-b")).toEqual([]);
+  });
+
+  it("goes on alone until another server has come in a node's place, which gets a copy and serves from it", async () => {
+    await powerCut(lab, "node-a");
+    await eventually("the node is off the list", async () => authority.insync().join() === "b");
+    await serves("node-b", "without-a-peer");
+    const said = await follow(
+      "lost-node",
+      { NODE: "node-a", PEER: "node-b" },
+      {
+        "/usr/lib/hotpair/hotpair-drbd probe": async () => {
+          await replaceHardware(lab, "node-a", "server");
+          await powerOn(lab, "node-a");
+          // In the place of `hotpair replace`.
+          await install("a");
+        },
+      },
+    );
+    expect(said).toMatch(/^data: \S+: empty: /m);
+    expect(said).toContain("node-b's copy comes now");
+    await bothListed();
+    await handOver("node-b", "node-a");
+    await serves("node-a", "on-another-server");
+    expect(await lost("node-a")).toEqual([]);
+    expect(authority.insync()).toEqual(["a", "b"]);
   });
 });
