@@ -29,6 +29,7 @@ const BENCHMARKS: Readonly<Record<string, { what: string; load: () => Promise<Be
     what: "commits to the pair that keeps data against a single server",
     load: () => import("./cost-data.ts"),
   },
+  drbd: { what: "a disk under DRBD, connected and not, against the same disk bare", load: () => import("./drbd.ts") },
   apply: { what: "first and no-op apply against an Ansible playbook", load: () => import("./apply.ts") },
   throughput: {
     what: "HAProxy through the pair's VIP against the same HAProxy bare",
