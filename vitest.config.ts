@@ -1,5 +1,6 @@
 // `unit` is pure and fast; `lab` needs root and real hosts; `e2e` drives the real Pulumi engine against them. `stateful`
-// has the parts of pairs with a witness and a database one by one; it takes long and is run by name, `npm run test:stateful`.
+// has the parts of pairs with a witness and a database one by one, and networks that hotpair sets up; it takes long and is run
+// by name, `npm run test:stateful`.
 // Unit tests run first. The others share the machine's cores with the hosts that they measure and wait for them most of the
 // time: two files at once, each with a lab of its own name. `machine` boots virtual machines, whose emulated processors take
 // all of them: after the others, one file at a time. (Group orders start at 1: in group 0, vitest moves a project with

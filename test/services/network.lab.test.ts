@@ -1,7 +1,7 @@
 // What the real systemd-networkd says of every rendered file, and how one interface is taken over from its owner, judged by its
 // peer and given back. In namespaces of their own, over the lab's image: no whole host is needed for that, only a reload in place
 // of systemd's. Bonds and VLANs want a kernel that has them, which
-// is not every machine's: here their files are read, and network.machine.test.ts is where they carry packets.
+// is not every machine's: here their files are read, and network.stateful.test.ts is where they carry packets.
 
 import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
