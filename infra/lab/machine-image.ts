@@ -11,17 +11,9 @@ import { fetchPackages } from "./layer.ts";
 
 /** Installed on every machine: without them it is none. */
 const machinePackages = ["busybox-static", "e2fsprogs", "ethtool", "udev"];
-/** Installable, and installed and disabled in `ready`: what replicated disks and volumes on them are made of, and served by. */
-const diskPackages = ["drbd-utils", "nfs-kernel-server", "xfsprogs"];
-const diskServices = [
-  "drbd.service",
-  "fsidd.service",
-  "nfs-blkmap.service",
-  "nfs-client.target",
-  "nfs-server.service",
-  "rpcbind.service",
-  "rpcbind.socket",
-];
+/** Installable, and installed and disabled in `ready`: what replicated disks and volumes on them are made of. */
+const diskPackages = ["drbd-utils", "xfsprogs"];
+const diskServices = ["drbd.service"];
 /** Debian's kernel for virtual machines: it has drbd, softdog, bonding and 8021q, and ext4 built in. */
 const kernelPackage = "linux-image-cloud-amd64";
 

@@ -1,26 +1,20 @@
 // What hotpair-drbd, its units and its fence-peer handler do with the real driver of two kernels: first set-up, promotion, power
 // cut, a network of replication that is cut, a primary that stood still while the other node went on, hand-over, copies that
-// differ, split brain, a failed disk, another server; an NFS export over an address that moves. What a client was told is kept,
-// is kept; a primary that was overtaken acknowledges nothing. What a runbook tells to type, is typed as it stands there. The
-// lease is the test's own (drbd-authority.ts): etcd and the arbiter want faster machines than emulated ones. The tests build
-// on one another.
+// differ, split brain, a failed disk, another server. What a client was told is kept, is kept; a primary that was overtaken
+// acknowledges nothing. What a runbook tells to type, is typed as it stands there. The lease is the test's own
+// (drbd-authority.ts): etcd and the arbiter want faster machines than emulated ones. The tests build on one another.
 
-import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { command } from "../../infra/lab/command.ts";
 import { freeze, pause, powerCut, powerOn, resume, setLink, thaw } from "../../infra/lab/faults.ts";
 import { consoleRun, type Lab, labDown, labUp, type NodeName, replaceHardware } from "../../infra/lab/lab.ts";
 import { ms, seconds } from "../../infra/model/duration.ts";
 import type { Node, Pair } from "../../infra/model/pair.ts";
-import type { Service } from "../../infra/model/plan.ts";
 import { base } from "../../infra/services/base.ts";
 import { drbd } from "../../infra/services/drbd.ts";
-import { nfs } from "../../infra/services/nfs.ts";
 import { describeWith } from "../lab/skip.ts";
 import { diskPair } from "../model/pairs.ts";
 import { type DrbdAuthority, startAuthority } from "./drbd-authority.ts";
@@ -64,8 +58,8 @@ Restart=always
 RestartSec=1s
 `;
 
-/** The pair of one resource that a lab of virtual machines can have; `exported`: with NFS. */
-function pairIn(lab: Lab, exported: boolean): Pair {
+/** The pair of one resource that a lab of virtual machines can have. */
+function pairIn(lab: Lab): Pair {
   const placed = (node: Node): Node => ({
     ...node,
     networks: {
@@ -78,13 +72,9 @@ function pairIn(lab: Lab, exported: boolean): Pair {
     },
   });
   const [volume] = diskPair.volumes;
-  const [vip] = diskPair.vips;
-  if (volume === undefined || vip === undefined) throw new Error("the pair has no volume, or no VIP");
-  const clients = [`${lab.prefix("public")}.0/24`];
-  const export_ = { clients, squash: "root", leaseTime: seconds(10), gracePeriod: seconds(25), threads: 4 } as const;
+  if (volume === undefined) throw new Error("the pair has no volume");
   return {
     ...diskPair,
-    vips: [{ ...vip, address: `${lab.prefix("public")}.100/24` }],
     nodes: [placed(diskPair.nodes[0]), placed(diskPair.nodes[1])],
     drbd: {
       ...diskPair.drbd,
@@ -94,7 +84,7 @@ function pairIn(lab: Lab, exported: boolean): Pair {
       pingTimeout: ms(3_000),
       verify: "never",
     },
-    volumes: [{ ...volume, stopTimeout: seconds(10), units: ["notes.service"], ...(exported ? { nfs: export_ } : {}) }],
+    volumes: [{ ...volume, units: ["notes.service"] }],
   };
 }
 
@@ -119,7 +109,7 @@ describeWithMachines("DRBD of two kernels", () => {
   beforeAll(async () => {
     lab = await labUp({ name: NAME, image: "ready", machines: true });
     authority = await startAuthority(`${lab.prefix("public")}.1`, TAKEOVER_MS);
-    await Promise.all((["a", "b"] as const).map((id) => install(id, [base, drbd])));
+    await Promise.all((["a", "b"] as const).map(install));
   });
   afterAll(async () => {
     authority?.stop();
@@ -130,11 +120,10 @@ describeWithMachines("DRBD of two kernels", () => {
   const hotpairDrbd = (host: NodeName, words: string) => on(host, `/usr/lib/hotpair/hotpair-drbd ${words}`);
 
   /** What `hotpair up` would install of DRBD and under it, and what stands in for the rest. */
-  async function install(id: "a" | "b", services: readonly Service[]): Promise<void> {
+  async function install(id: "a" | "b"): Promise<void> {
     const source = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
     const access = { node: id, address: `${lab.prefix("public")}.1`, port: authority.port, deadline: DEADLINE_S };
-    const pair = pairIn(lab, services.includes(nfs));
-    const planned = services.flatMap((service) => service.plan(pair, id)?.files ?? []);
+    const planned = [base, drbd].flatMap((service) => service.plan(pairIn(lab), id)?.files ?? []);
     const files = [
       ...planned.map(({ path, mode, content }) => ({
         path,
@@ -515,7 +504,7 @@ describeWithMachines("DRBD of two kernels", () => {
           await replaceHardware(lab, "node-a", "server");
           await powerOn(lab, "node-a");
           // In the place of `hotpair replace`.
-          await install("a", [base, drbd]);
+          await install("a");
         },
       },
     );
@@ -527,116 +516,4 @@ describeWithMachines("DRBD of two kernels", () => {
     expect(await lost("node-a")).toEqual([]);
     expect(authority.insync()).toEqual(["a", "b"]);
   });
-
-  // ---- NFS
-
-  const vip = () => `${lab.prefix("public")}.100`;
-  const otherThan = (host: NodeName): NodeName => (host === "node-a" ? "node-b" : "node-a");
-  const active = (): NodeName => (authority.holder() === "a" ? "node-a" : "node-b");
-  const clients: NfsClient[] = [];
-  afterAll(() => clients.map((client) => client.end()));
-  const nfsClient = (name: string): NfsClient => {
-    const client = startNfsClient(vip(), name);
-    clients.push(client);
-    return client;
-  };
-
-  /** What keepalived does, and its gratuitous ARP. */
-  async function moveAddress(to: NodeName): Promise<void> {
-    const interfaceOf = (host: NodeName) => lab.hosts[host].interface.public;
-    await on(otherThan(to), `ip address del ${vip()}/24 dev ${interfaceOf(otherThan(to))} 2>&1 || :`).catch(() => "");
-    await on(to, `ip address replace ${vip()}/24 dev ${interfaceOf(to)}`);
-    await command(["ip", "neighbour", "flush", "to", vip()]);
-    await on(otherThan(to), `ip neighbour flush to ${vip()}`).catch(() => "");
-  }
-  const exports = (host: NodeName) =>
-    eventually(`${host} exports`, () => on(host, "systemctl is-active hotpair-nfs.service"));
-  const letGo = async (host: NodeName) => {
-    await on(host, "systemctl stop hotpair-active.target");
-    await eventually(`${host} has let go`, async () =>
-      /"role": "Secondary"/.test(await hotpairDrbd(host, "status --json")),
-    );
-    expect(await on(host, "mountpoint -q /srv/data || echo not mounted")).toBe("not mounted\n");
-    expect(await on(host, "journalctl -b -u srv-data.mount --since -20s | grep -c 'target is busy' || :")).toBe("0\n");
-  };
-
-  it("exports the volume over the address to a kernel's client and to others, who keep their locks when the server starts anew", async () => {
-    await Promise.all((["a", "b"] as const).map((id) => install(id, [base, drbd, nfs])));
-    const host = active();
-    const standby = otherThan(host);
-    for (const { command } of nfs.plan(pairIn(lab, true), "a")?.validators ?? []) await on(standby, command);
-    await letGo(host);
-    await activate(host);
-    await exports(host);
-    await on(host, "chmod 0777 /srv/data");
-    await moveAddress(host);
-    const one = nfsClient("one");
-    const two = nfsClient("two");
-    expect(await one.ask("identity")).toMatchObject({ owner: `disks-${vip()}`, scope: `disks-${vip()}` });
-    expect(await one.ask("open ledger")).toMatchObject({ size: 0 });
-    expect(await one.ask("lock")).toMatchObject({ lock: "ok" });
-    expect(await one.ask("append one-0")).toMatchObject({ kept: "one-0" });
-    await two.ask("open ledger");
-    expect(await two.ask("lock")).toMatchObject({ lock: "denied" });
-    // On the VIP and nowhere else, and none of the package's own.
-    expect(await on(host, "ss -Hltn 'sport = :2049' | awk '{ print $4 }'")).toBe(`${vip()}:2049\n`);
-    expect(await on(standby, "ss -Hltn 'sport = :2049'")).toBe("");
-    for (const each of [host, standby])
-      expect(await on(each, "systemctl is-active nfs-server nfs-mountd nfsdcld || :")).toBe(
-        "inactive\ninactive\ninactive\n",
-      );
-
-    // The standby's own kernel is a client while the server on the active node is started anew.
-    await two.ask("open held");
-    await on(
-      standby,
-      `mkdir -p /mnt/export
-      mount -t nfs4 -o vers=4.2 ${vip()}:/srv/data /mnt/export
-      systemd-run --quiet --unit=holds-a-lock sh -c 'exec 9<>/mnt/export/held; flock 9; : > /run/locked; sleep infinity'`,
-    );
-    await eventually("the kernel's client has its lock", async () => on(standby, "ls /run/locked"));
-    expect(await two.ask("lock")).toMatchObject({ lock: "denied" });
-    await on(host, "systemctl restart hotpair-nfs.service");
-    await exports(host);
-    expect(await one.ask("append one-1")).toMatchObject({
-      kept: "one-1",
-      reclaimed: [{ open: "ok", lock: "ok", complete: "ok" }],
-    });
-  });
 });
-
-interface NfsAnswer {
-  readonly lock?: string;
-  readonly seconds: number;
-  readonly reclaimed: readonly Readonly<Record<string, string>>[];
-}
-
-interface NfsClient {
-  /** One order of nfs-client.py. */
-  ask(order: string): Promise<NfsAnswer>;
-  end(): void;
-}
-
-function startNfsClient(address: string, name: string): NfsClient {
-  const program = join(import.meta.dirname, "nfs-client.py");
-  const child = spawn("python3", [program, address, "/srv/data", name], { stdio: ["pipe", "pipe", "inherit"] });
-  const answers = createInterface(child.stdout)[Symbol.asyncIterator]();
-  let last: Promise<unknown> = Promise.resolve();
-  async function one(order: string): Promise<NfsAnswer> {
-    child.stdin.write(`${order}\n`);
-    const line = await answers.next();
-    if (line.done) throw new Error(`the NFS client ended before it answered "${order}"`);
-    const answer = JSON.parse(line.value) as NfsAnswer & { readonly error?: string };
-    if (answer.error !== undefined) throw new Error(`${name}: ${order}: ${answer.error}`);
-    if (answer.seconds > 1) console.log(`${name}: ${order}: ${JSON.stringify(answer)}`);
-    return answer;
-  }
-  return {
-    ask(order) {
-      const answer = last.then(() => one(order));
-      last = answer.catch(() => undefined);
-      return answer;
-    },
-    end: () => void child.kill(),
-  };
-}
