@@ -106,7 +106,7 @@ export const drbd = (secret: Secret) =>
       undrilled: reason("a trial on servers that hold nothing anybody needs")
         .optional()
         .describe(
-          "Why DRBD is used although hotpair has not drilled it with a real kernel driver yet. Without a reason it is refused.",
+          "Why DRBD is used although hotpair has drilled it on emulated machines alone. Without a reason it is refused.",
         ),
     })
       .default({})

@@ -332,15 +332,15 @@ function findings(pair: Pair): readonly Finding[] {
   return [...drilled(pair), ...stableDevices(pair), ...fenced(pair), ...stopsInTime(pair)];
 }
 
-/** Until a real kernel driver has been through the drills, nothing of this is proven; whoever wants it says so. */
+/** Emulated machines prove what is never to happen and no time that a server takes; whoever wants it all the same says so. */
 function drilled({ drbd: settings }: Pair): readonly Finding[] {
   if (settings === undefined) return [];
   const reason = settings.accepted.undrilled;
   const path = "hotpair:drbd.accepted.undrilled";
   const message =
-    "nothing of DRBD has been drilled: no failure of such a pair was ever brought about on a real kernel driver, so no recovery " +
-    "time and no promise of its data is proven";
-  const fix = "use hotpair:pair.mariadb, which is drilled";
+    "DRBD has been drilled on emulated machines with driver 8.4 alone, and not under random faults: no recovery time of a real " +
+    "server is measured, and its promises are less proven than those of a pair with MariaDB";
+  const fix = "use hotpair:pair.mariadb, which has been through a campaign";
   return [
     reason === undefined
       ? {

@@ -110,7 +110,7 @@ function listeners(pair: Pair): readonly Listener[] {
   return [{ what: "NFS", network: "public", from: "clients", protocol: "tcp", port: NFS_PORT }];
 }
 
-/** From the mount to a server that answers; an assumption (docs/nfs.md#measured). */
+/** From the mount to a server that answers; an assumption (docs/nfs.md#tried). */
 const SERVES_WITHIN: Duration = seconds(6);
 /** The kernel looks once a second whether somebody is still claiming (fs/nfsd/nfs4state.c, NFSD_LAUNDROMAT_MINTIMEOUT). */
 const GRACE_LOOK: Duration = seconds(1);
@@ -133,7 +133,7 @@ function timing(pair: Pair): readonly TimingTerm[] {
         name: "the NFS server starts (assumed)",
         upper: SERVES_WITHIN,
         formula: `≤ ${formatDuration(SERVES_WITHIN)}`,
-        source: "docs/nfs.md#measured",
+        source: "docs/nfs.md#tried",
       },
       {
         ...common,

@@ -514,9 +514,10 @@ export const databaseDiskPair: typeof diskPair = {
   ),
 };
 
-/** The same with an export of its second volume. */
+/** The same with an export of its second volume, whose clients come back later than the standard tier allows. */
 export const exportPair: typeof diskPair = {
   ...diskPair,
+  objectives: { tier: "custom", rto: {}, rpo: {} },
   volumes: diskPair.volumes.map((volume) =>
     volume.resource === "files"
       ? {

@@ -318,9 +318,8 @@ export const VIOLATIONS: Readonly<Record<string, Violation>> = {
   "drbd-drilled": {
     level: "mandatory",
     path: "hotpair:drbd.accepted.undrilled",
-    message:
-      /nothing of DRBD has been drilled: no failure of such a pair was ever brought about on a real kernel driver/,
-    fix: /use hotpair:pair\.mariadb, which is drilled; or, on servers that hold nothing anybody needs, say why as hotpair:drbd\.accepted\.undrilled/,
+    message: /DRBD has been drilled on emulated machines with driver 8\.4 alone, and not under random faults/,
+    fix: /use hotpair:pair\.mariadb, which has been through a campaign; or, on servers that hold nothing anybody needs, say why as hotpair:drbd\.accepted\.undrilled/,
     broken: withDrbd({ accepted: { undrilled: undefined } }),
     fixed: statefulPair,
   },
